@@ -1,0 +1,1 @@
+"""The configuration that Alertflight ships: defaults, tables and columns, installed as package data."""

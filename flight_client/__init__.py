@@ -1,0 +1,1 @@
+"""The Alertflight client: what notebooks and shells use to read an archive."""

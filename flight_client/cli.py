@@ -1,0 +1,117 @@
+"""The client's commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+import pyarrow as pa
+
+from flight_client.output import show, write_csv, write_file
+from flight_client.stream import Stream
+from flight_server.tickets import CUTOUT_KINDS, parse_ticket
+
+__all__ = ["get"]
+
+SHOWN_MISSING = 5
+
+
+def _split(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> list[str]:
+    return [part.strip() for text in value for part in text.split(",") if part.strip()]
+
+
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
+
+
+@click.command()
+@click.option("--url", default="grpc://127.0.0.1:8815", show_default=True, envvar="ALERTFLIGHT_URL", help="The server.")
+@click.option("--table", default="ztf", show_default=True, help="The table.")
+@click.option("--ids", multiple=True, callback=_split, metavar="ID,...", help="Object IDs, separated by commas.")
+@click.option("--all", "everything", is_flag=True, help="The whole table.")
+@click.option("--columns", multiple=True, callback=_split, metavar="NAME,...", help="Columns; all stored ones if left out.")
+@click.option("--cutouts", multiple=True, callback=_split, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
+@click.option("--cutout-format", type=click.Choice(["bytes", "fits"]), help="Stamps as stored, or unpacked.")
+@click.option("--start", callback=_moment, help="First moment, included: ISO (UTC), JD or MJD.")
+@click.option("--stop", callback=_moment, help="Last moment, excluded.")
+@click.option("--limit", type=click.IntRange(1), help="The most rows.")
+@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
+@click.option("-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv or .arrow; - is the screen or, piped, CSV.")
+def get(  # noqa: PLR0917  (click passes its options by name)
+    url: str,
+    table: str,
+    ids: list[str],
+    everything: bool,
+    columns: list[str],
+    cutouts: list[str],
+    cutout_format: str | None,
+    start: float | str | None,
+    stop: float | str | None,
+    limit: int | None,
+    upper_limits: bool,
+    output: str,
+) -> None:
+    r"""Get rows of a table: light curves by object ID, with any columns and stamps.
+
+    \b
+    alertflight get --ids ZTF20abfcszi --columns i:jd,i:fid,i:magpsf,i:sigmapsf
+    alertflight get --ids ZTF20abfcszi --cutouts Science -o stamps.parquet
+    """
+    import json
+
+    fields = {
+        "table": table,
+        "ids": ids,
+        "all": everything,
+        "columns": columns,
+        "cutouts": cutouts,
+        "cutout_format": cutout_format,
+        "start": start,
+        "stop": stop,
+        "limit": limit,
+        "upper_limits": upper_limits,
+    }
+    query = parse_ticket(json.dumps({name: value for name, value in fields.items() if value}).encode())
+    stream = Stream(url, query)
+    batches = _counted(stream)
+    if output != "-":
+        write_file(Path(output), stream.schema, batches)
+        click.echo(f"{stream.record['rows']} rows of {stream.record['objects']} objects in {output}", err=True)
+    elif sys.stdout.isatty():
+        click.echo(show(stream.schema, batches))
+    else:
+        write_csv(stream.schema, batches)
+    stream.close()
+    _warn(stream)
+
+
+def _counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass batches on, and count their rows on a terminal."""
+    rows = 0
+    shown = False
+    for batch in batches:
+        if sys.stderr.isatty() and rows:
+            click.echo(f"\r{rows:,} rows", nl=False, err=True)
+            shown = True
+        rows += len(batch)
+        yield batch
+    if shown:
+        click.echo("\r" + " " * 30 + "\r", nl=False, err=True)
+
+
+def _warn(stream: Stream) -> None:
+    missing = [str(value) for value in stream.missing_ids]
+    if missing:
+        some = ", ".join(missing[:SHOWN_MISSING]) + (", ..." if len(missing) > SHOWN_MISSING else "")
+        click.echo(f"no rows for {len(missing)} of the IDs: {some}", err=True)
+    if not stream.record["complete"]:
+        click.echo(f"there is more than the {stream.record['rows']} rows of --limit", err=True)
+    if stream.record["missing_cutouts"]:
+        click.echo(f"{stream.record['missing_cutouts']} stamps are not in the archive", err=True)
+    for reason, count in stream.record["cutout_errors"].items():
+        click.echo(f"{count} stamps could not be unpacked: {reason}", err=True)

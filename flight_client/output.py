@@ -1,0 +1,76 @@
+"""Where an answer goes: a file by its ending, or a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from flight_server.errors import BadValue
+
+__all__ = ["ENDINGS", "show", "write_csv", "write_file"]
+
+ENDINGS = (".parquet", ".csv", ".arrow")
+SHOWN_ROWS = 40
+
+
+def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write batches to a file; it appears only once it is whole.
+
+    Raises
+    ------
+    BadValue
+        The ending is unknown, or the format has no place for a column.
+    """
+    if path.suffix not in ENDINGS:
+        raise BadValue(f"write to a file that ends in {', '.join(ENDINGS)}, not {path.name}", field="output", value=path.name)
+    draft = path.with_name(path.name + ".part")
+    try:
+        with draft.open("wb") as sink, _writer(path.suffix, sink, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write batches to standard output as CSV."""
+    with _writer(".csv", sys.stdout.buffer, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
+    """Lay a table out for a terminal: as many columns and rows as it has room for, sizes in place of stamps."""
+    frame = pa.Table.from_batches(batches, schema=schema).to_pandas(types_mapper=pd.ArrowDtype)
+    for field in schema:
+        if pa.types.is_binary(field.type):
+            frame[field.name] = [None if pd.isna(value) else f"<{len(value)} bytes>" for value in frame[field.name]]
+    options = ("display.width", shutil.get_terminal_size().columns, "display.max_columns", 0, "display.max_rows", SHOWN_ROWS)
+    with pd.option_context(*options, "display.precision", 7):
+        return str(frame) if len(frame) else f"no rows ({len(schema)} columns)"
+
+
+@contextmanager
+def _writer(ending: str, sink: BinaryIO, schema: pa.Schema) -> Iterator[Any]:
+    if ending == ".csv":
+        binary = [field.name for field in schema if pa.types.is_binary(field.type)]
+        if binary:
+            raise BadValue(f"CSV has no place for {binary[0]}: write .parquet or .arrow", field="output", value=binary[0])
+        with pa.csv.CSVWriter(sink, schema) as writer:
+            yield writer
+    elif ending == ".arrow":
+        with pa.ipc.new_file(sink, schema) as writer:
+            yield writer
+    else:
+        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            yield writer

@@ -1,0 +1,105 @@
+"""What an answer says about itself: the cursor of each message, and the record at the end."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flight_server.storage.protocols import Rows
+
+__all__ = ["Tally", "cursor"]
+
+MISSING_IDS_BYTES = 262_144
+
+
+def cursor(fingerprint: str, rows: Rows) -> str:
+    """Give the opaque mark of the place after some rows of a query's answer."""
+    place = [fingerprint, int(rows.asked[-1]), rows.keys[-1].decode()]
+    return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode()
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one answer, kept while it streams.
+
+    Parameters
+    ----------
+    ids
+        The objects asked for, or None for a whole table.
+    as_of
+        When the read began, ms since 1970.
+    """
+
+    ids: Sequence[str | int] | None
+    as_of: int
+    rows: int = 0
+    missing_cutouts: int = 0
+    cutout_bytes_read: int = 0
+    cutout_errors: Counter[str] = field(default_factory=Counter)
+    complete: bool = True
+    cursor: str | None = None
+    _seen: npt.NDArray[np.bool_] = field(init=False)
+    _objects: int = 0
+    _last: object = None
+
+    def __post_init__(self) -> None:
+        self._seen = np.zeros(len(self.ids or ()), dtype=bool)
+
+    def count(self, rows: Rows, ids: Sequence[object] | None) -> None:
+        """Count some rows; `ids` are their objects' IDs where a whole table is read."""
+        self.rows += len(rows.batch)
+        if self.ids is not None:
+            self._seen[rows.asked] = True
+        elif ids:
+            values = np.array(ids, dtype=object)
+            self._objects += int((values[1:] != values[:-1]).sum()) + (values[0] != self._last)
+            self._last = values[-1]
+
+    def notes(self) -> Iterator[dict[str, Any]]:
+        """Give what goes out in front of the record: the missing IDs, where they are too many for it."""
+        missing = self._missing()
+        if len(json.dumps(missing)) > MISSING_IDS_BYTES:
+            yield from ({"missing_ids": part} for part in _parts(missing))
+
+    def record(self) -> dict[str, Any]:
+        """Give the completeness record."""
+        missing = self._missing()
+        short = len(json.dumps(missing)) <= MISSING_IDS_BYTES
+        return {
+            "complete": self.complete,
+            "rows": self.rows,
+            "objects": int(self._seen.sum()) if self.ids is not None else self._objects,
+            "missing": len(missing),
+            "missing_ids": missing if short else [],
+            "missing_cutouts": self.missing_cutouts,
+            "cutout_errors": dict(self.cutout_errors),
+            "cutout_bytes_read": self.cutout_bytes_read,
+            "as_of": self.as_of,
+            "cursor": self.cursor,
+        }
+
+    def _missing(self) -> list[str | int]:
+        # after a limit nothing is known of the objects that were not reached
+        if self.ids is None or not self.complete:
+            return []
+        return [self.ids[row] for row in np.flatnonzero(~self._seen).tolist()]
+
+
+def _parts(ids: list[str | int]) -> Iterator[list[str | int]]:
+    part: list[str | int] = []
+    size = 0
+    for value in ids:
+        size += len(json.dumps(value)) + 2
+        if part and size > MISSING_IDS_BYTES - 64:
+            yield part
+            part, size = [], len(json.dumps(value)) + 2
+        part.append(value)
+    if part:
+        yield part

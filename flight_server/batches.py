@@ -1,0 +1,83 @@
+"""Batches cut by bytes: messages of 1 to 2 MiB, never larger than the client takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from flight_server.errors import RowTooLarge
+from flight_server.storage.protocols import Rows
+
+__all__ = ["cut", "joined", "part"]
+
+SMALL_BYTES = 524_288  # less than this waits for more
+TARGET_BYTES = 1_572_864
+MOST_BYTES = 2_097_152
+ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequence number, cursor
+
+
+def cut(rows: Iterator[Rows], max_message_bytes: int) -> Iterator[Rows]:
+    """Cut and join rows into what fits a message each; the first leave at once.
+
+    Raises
+    ------
+    RowTooLarge
+        One row alone does not fit; names its key.
+    """
+    most = min(MOST_BYTES, max_message_bytes - ENVELOPE_BYTES)
+    waiting: list[Rows] = []
+    size = 0
+    first = True
+    for piece in rows:
+        if len(piece.batch) == 0:
+            continue
+        bytes_ = pa.ipc.get_record_batch_size(piece.batch)
+        if waiting and size + bytes_ > most:
+            yield joined(waiting)
+            waiting, size, first = [], 0, False
+        if bytes_ > most:
+            yield from _split(piece, bytes_, min(TARGET_BYTES, most), max_message_bytes - ENVELOPE_BYTES)
+            first = False
+            continue
+        waiting.append(piece)
+        size += bytes_
+        if first or size >= min(SMALL_BYTES, most // 2):
+            yield joined(waiting)
+            waiting, size, first = [], 0, False
+    if waiting:
+        yield joined(waiting)
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """Join rows into one batch; a single part stays as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    batch = pa.concat_batches([part.batch for part in parts])
+    return Rows(batch, np.concatenate([p.asked for p in parts]), np.concatenate([p.keys for p in parts]))
+
+
+def part(rows: Rows, first: int, length: int) -> Rows:
+    """Give some of the rows, without copying."""
+    last = first + length
+    return Rows(rows.batch.slice(first, length), rows.asked[first:last], rows.keys[first:last])
+
+
+def _split(rows: Rows, size: int, target: int, most: int) -> Iterator[Rows]:
+    length = len(rows.batch)
+    if length == 1:
+        if size > most:
+            key = rows.keys[0].decode(errors="replace")
+            message = f"the row {key} takes {size} bytes, more than one message may have: raise max_message_bytes"
+            raise RowTooLarge(message, field="max_message_bytes", value=key)
+        yield rows
+        return
+    step = max(1, min(-(-length // 2), length * max(target, 1) // size))
+    for begin in range(0, length, step):
+        piece = part(rows, begin, step)
+        bytes_ = pa.ipc.get_record_batch_size(piece.batch)
+        if bytes_ > most:
+            yield from _split(piece, bytes_, target, most)
+        else:
+            yield piece

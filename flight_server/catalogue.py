@@ -1,0 +1,154 @@
+"""The catalogue: every table's columns with type, unit and meaning, and the Arrow schemas made of them.
+
+A column's type is the catalogue's, whatever a file says. Columns that config/columns does not know take
+the type of their first ingest, which the store records; they join the catalogue through `with_stored`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import pyarrow as pa
+
+from flight_server.declarations import Survey, Table, load_surveys
+from flight_server.errors import UnknownColumn, UnknownTable
+from flight_server.resources import load_folder
+
+__all__ = ["TYPES", "Catalogue", "Column", "load_catalogue"]
+
+# The type names of the broker's schema rows (Spark's), which config/columns uses too.
+TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "binary": pa.binary(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: its family-qualified name, Arrow type and what it means."""
+
+    name: str
+    type: pa.DataType
+    unit: str = ""
+    ucd: str = ""
+    description: str = ""
+    origin: str = "broker"
+    time_scale: str | None = None
+    time_reference: str | None = None
+
+    def field(self) -> pa.Field:
+        """Give the Arrow field, with the meaning as its metadata."""
+        metadata = {"unit": self.unit, "ucd": self.ucd, "description": self.description, "origin": self.origin}
+        if self.time_scale:
+            metadata |= {"time_scale": self.time_scale, "time_reference": self.time_reference or ""}
+        return pa.field(self.name, self.type, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All tables and columns that one archive has; immutable.
+
+    Parameters
+    ----------
+    surveys
+        The declarations, by survey.
+    known
+        The packaged columns of each survey, by name, in the catalogue's order.
+    stored
+        What the store has held of each table, in order: names and types beyond what is always there.
+    """
+
+    surveys: Mapping[str, Survey]
+    known: Mapping[str, Mapping[str, Column]]
+    stored: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """All tables by name."""
+        return {name: table for survey in self.surveys.values() for name, table in survey.tables.items()}
+
+    def with_stored(self, stored: Mapping[str, Mapping[str, pa.DataType]]) -> Catalogue:
+        """Give the same catalogue for a store that holds these columns."""
+        return replace(self, stored=stored)
+
+    def table(self, name: str) -> Table:
+        """Find a table.
+
+        Raises
+        ------
+        UnknownTable
+            Names the table and those nearest to it.
+        """
+        tables = self.tables
+        if name not in tables:
+            near = difflib.get_close_matches(name, tables, n=3, cutoff=0.4) or list(tables)
+            raise UnknownTable(f"there is no table {name!r:.80}; did you mean {', '.join(near)}?", field="table", value=name)
+        return tables[name]
+
+    def stored_columns(self, table: Table) -> dict[str, Column]:
+        """Give the columns that a ticket without `columns` gets, by name, in order."""
+        known = self.known[table.survey]
+        if table.columns is not None:
+            return {name: known[name] for name in table.columns}
+        always = {name: column for name, column in known.items() if self._always(table, column)}
+        stored = self.stored.get(table.name, {})
+        brought = {name: known[name] for name in known if name in stored}
+        found = {name: Column(name=name, type=kind) for name, kind in stored.items() if name not in known}
+        return always | brought | found
+
+    def column(self, table: Table, name: str) -> Column:
+        """Find one column that a ticket may name.
+
+        Raises
+        ------
+        UnknownColumn
+            Names the column, its table and the nearest names.
+        """
+        stored = self.stored_columns(table)
+        if name in stored:
+            return stored[name]
+        known = self.known[table.survey]
+        if name in known and table.columns is None and self._storable(table, known[name]):
+            return known[name]
+        near = difflib.get_close_matches(name, stored, n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(near)}?" if near else f"; the schema of {table.name} lists them"
+        raise UnknownColumn(f"{table.name} has no column {name!r:.80}{hint}", field="columns", value=name)
+
+    def columns(self, table: Table, names: Iterable[str] | None) -> tuple[Column, ...]:
+        """Find the columns of a ticket: those named, or all stored ones."""
+        if names is None:
+            return tuple(self.stored_columns(table).values())
+        return tuple(self.column(table, name) for name in names)
+
+    def type_of(self, table: Table, name: str) -> pa.DataType | None:
+        """Give the type that cells of this column must have, or None where nothing is known of it yet."""
+        known = self.known[table.survey].get(name)
+        return known.type if known else self.stored.get(table.name, {}).get(name)
+
+    @staticmethod
+    def _storable(table: Table, column: Column) -> bool:
+        family = column.name.partition(":")[0]
+        return family in table.families and column.origin != "derived" and column.name not in table.without
+
+    def _always(self, table: Table, column: Column) -> bool:
+        layout = self.surveys[table.survey].alerts.families
+        family = layout.get(column.name.partition(":")[0])
+        return self._storable(table, column) and family is not None and not family.rest
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """Load the packaged catalogue."""
+    known = {}
+    for declared in load_folder("columns"):
+        columns = declared["columns"].items()
+        known[declared["survey"]] = {n: Column(name=n, **{**words, "type": TYPES[words["type"]]}) for n, words in columns}
+    return Catalogue(load_surveys(), known)

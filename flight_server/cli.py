@@ -1,0 +1,163 @@
+"""The command `alertflight`: server commands here, client commands loaded when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flight_server.errors import TRANSPORT, AlertflightError
+
+__all__ = ["main"]
+
+EXIT_DATA = 1
+EXIT_USAGE = 2
+EXIT_SERVER = 3
+CLIENT_COMMANDS = {"get": "flight_client.cli"}
+
+
+class _Commands(click.Group):
+    """A group whose client commands are imported only when one is used or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *CLIENT_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in CLIENT_COMMANDS:
+            found: click.Command = getattr(importlib.import_module(CLIENT_COMMANDS[cmd_name]), cmd_name)
+            return found
+        return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AlertflightError as error:
+            click.echo(f"Error: {error.message}", err=True)
+            sys.exit(_exit_code(error))
+
+
+def _exit_code(error: AlertflightError) -> int:
+    if error.code == "corrupt_data":
+        return EXIT_DATA
+    return EXIT_USAGE if TRANSPORT[error.code].http == HTTPStatus.BAD_REQUEST else EXIT_SERVER
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="alertflight", prog_name="alertflight")
+def main() -> None:
+    """Serve astronomical alerts as Arrow, over Arrow Flight."""
+
+
+def _store_options(command: click.decorators.FC) -> click.decorators.FC:
+    command = click.option("--data", metavar="DIR", help="Folder of the embedded store.")(command)
+    config = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.option("--config", "config", type=config, metavar="FILE", help="Settings, YAML.")(command)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8815]")
+@_store_options
+def serve(host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
+    """Serve the archive until interrupted."""
+    from flight_server.serving import serve as run
+    from flight_server.settings import load_settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = load_settings(config, data=data, host=host, port=port)
+
+    def ready(server: Any, archive: Any) -> None:
+        url = f"grpc://{settings.server.host}:{server.port}"
+        rows = archive.states()["ztf"].rows
+        click.echo(f"serving {rows} alerts from {settings.folder}")
+        click.echo(f"ready {url}")
+        click.echo(_snippet(url, archive))
+
+    run(settings, ready)
+
+
+def _snippet(url: str, archive: Any) -> str:
+    """Give a `do_get` that can be pasted into Python, for an object that the archive has."""
+    from flight_server.welcome import example_id
+
+    ticket = {"table": "ztf", "ids": [example_id(archive)], "columns": ["i:jd", "i:fid", "i:magpsf", "i:sigmapsf"]}
+    return f"""
+Paste into Python (pip install pyarrow pandas):
+
+import json, pandas as pd, pyarrow.flight as fl
+ticket = {json.dumps(ticket)}
+reader = fl.connect("{url}").do_get(fl.Ticket(json.dumps(ticket)))
+print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
+"""
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@_store_options
+def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> None:
+    """Put alert files (Parquet, Avro) and folders of them into the embedded store.
+
+    All files go in together or, on an interruption, not at all. A file that cannot be taken is named with the
+    reason; the others go in, and the command exits with 1.
+    """
+    from flight_server.catalogue import load_catalogue
+    from flight_server.ingest import ingest as run
+    from flight_server.ingest.files import Found, find_files
+    from flight_server.settings import load_settings
+    from flight_server.storage.embedded import EmbeddedStore
+
+    settings = load_settings(config, data=data)
+    catalogue = load_catalogue()
+    store = EmbeddedStore(settings.folder, catalogue)
+    terminal = sys.stderr.isatty()
+    total = sum(found.size for found in find_files(paths) if found.alerts) if terminal else 0
+    with click.progressbar(length=max(total, 1), label="ingest", file=sys.stderr, hidden=not terminal) as bar:
+
+        def progress(found: Found, line: str) -> None:
+            if terminal:
+                bar.update(found.size)
+            else:
+                click.echo(f"{found.path}: {line}", err=True)
+
+        report = run(store, catalogue, paths, progress)
+    store.close()
+    for path, reason in report.failures.items() if terminal else ():
+        click.echo(f"{path}: refused: {reason}", err=True)
+    for path in report.skipped:
+        click.echo(f"{path}: skipped, not an alert file", err=True)
+    if report.not_stored:
+        click.echo(f"columns without a place in the tables: {', '.join(sorted(report.not_stored))}", err=True)
+    written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
+    click.echo(f"{report.alerts} alerts of {report.files} files; {written or 'nothing new'}")
+    if report.failures:
+        click.echo(f"{len(report.failures)} files were refused", err=True)
+        sys.exit(EXIT_DATA)
+
+
+@main.command()
+@_store_options
+def tables(data: str | None, config: Path | None) -> None:
+    """List the tables with their rows, sizes and time spans."""
+    from flight_server.serving import open_archive
+    from flight_server.settings import load_settings
+
+    archive, store = open_archive(load_settings(config, data=data))
+    catalogue = archive.catalogue()
+    rows = []
+    for name, state in archive.states().items():
+        span = f"{state.first:.4f} .. {state.last:.4f}" if state.first is not None and state.last is not None else ""
+        columns = len(catalogue.stored_columns(catalogue.table(name)))
+        rows.append((name, f"{state.rows}", f"{columns}", f"{state.bytes / 1e6:.1f}", span, catalogue.table(name).description))
+    store.close()
+    head = ("table", "rows", "columns", "MB", "time span", "what")
+    numbers = ("rows", "columns", "MB")
+    widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
+    for row in [head, *rows]:
+        cells = zip(head, row, widths, strict=True)
+        click.echo("  ".join(text.rjust(width) if name in numbers else text.ljust(width) for name, text, width in cells).rstrip())

@@ -1,0 +1,156 @@
+"""The Flight server: parses what comes in, asks the archive, maps errors."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from flight_server.archive import Archive, Message
+from flight_server.callers import Caller
+from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, Overloaded
+from flight_server.flight.actions import ACTIONS, run_action
+from flight_server.flight.boundary import guarded, guarded_stream, to_domain
+from flight_server.plan import Plan, endpoint_queries
+from flight_server.settings import Settings
+from flight_server.tickets import Query, parse_ticket
+
+__all__ = ["FlightServer"]
+
+RETRY_AFTER_MS = 1000
+
+
+class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
+    """Serves one archive.
+
+    Parameters
+    ----------
+    archive
+        What answers queries.
+    settings
+        Address and limits. Port 0 takes a free one; `port` tells which.
+    """
+
+    def __init__(self, archive: Archive, settings: Settings) -> None:
+        super().__init__(f"grpc://{settings.server.host}:{settings.server.port}")
+        self._archive = archive
+        self._settings = settings
+        self._streams = threading.BoundedSemaphore(settings.limits.streams)
+        self._draining = threading.Event()
+
+    def drain(self) -> None:
+        """Take no new calls from now on; those under way go on."""
+        self._draining.set()
+
+    @guarded
+    def list_flights(self, context: fl.ServerCallContext, criteria: bytes) -> list[fl.FlightInfo]:
+        """Give one flight a table: its path, schema and totals."""
+        self._check_open()
+        if criteria:
+            raise NotSupported("list_flights takes no criteria: it lists the tables", field="criteria")
+        catalogue = self._archive.catalogue()
+        return [self._table_info(name) for name in catalogue.tables]
+
+    @guarded
+    def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
+        """Plan a query (command) or describe a table (path)."""
+        self._check_open()
+        if descriptor.descriptor_type == fl.DescriptorType.PATH:
+            return self._table_info(_table_name(descriptor))
+        query, plan = self._plan(context, descriptor)
+        endpoints = [fl.FlightEndpoint(part.to_json(), []) for part in endpoint_queries(query)]
+        count = self._archive.count(plan)
+        # each object is in one endpoint and the endpoints are in the order asked
+        return fl.FlightInfo(plan.schema, descriptor, endpoints, -1 if count is None else count, -1, ordered=True)
+
+    def get_schema(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.SchemaResult:
+        """Give the schema of a query or table; never raises, since pyarrow loses what is raised here."""
+        try:
+            self._check_open()
+            if descriptor.descriptor_type == fl.DescriptorType.PATH:
+                return fl.SchemaResult(self._table_schema(_table_name(descriptor)))
+            return fl.SchemaResult(self._plan(context, descriptor)[1].schema)
+        except Exception as error:  # noqa: BLE001  (nothing else may leave)
+            return fl.SchemaResult(pa.schema([], metadata={"error": to_domain(error).to_json()}))
+
+    @guarded
+    def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.GeneratorStream:
+        """Answer a ticket."""
+        self._check_open()
+        query = parse_ticket(ticket.ticket, self._settings.tickets.max_bytes)
+        answer = self._archive.answer(query, _caller(context))
+        options = pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)
+        return fl.GeneratorStream(answer.schema, guarded_stream(self._stream(answer.messages)), options=options)
+
+    @guarded
+    def list_actions(self, context: fl.ServerCallContext) -> list[fl.ActionType]:
+        """List the actions."""
+        return [fl.ActionType(name, (action.__doc__ or "").strip()) for name, action in ACTIONS.items()]
+
+    @guarded
+    def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[fl.Result]:
+        """Run an action; its result is one JSON object."""
+        if action.type not in ACTIONS:
+            known = ", ".join(ACTIONS)
+            raise NotSupported(f"there is no action {action.type!r:.60}; known are {known}", field="action", value=action.type)
+        result = run_action(action.type, self._archive)
+        if action.type == "health" and self._draining.is_set():
+            result["status"] = "draining"
+        return [fl.Result(pa.py_buffer(json.dumps(result).encode()))]
+
+    @guarded
+    def do_put(self, context: fl.ServerCallContext, *args: Any) -> None:
+        """Refuse: alerts come in by `alertflight ingest`."""
+        raise NotSupported("this server takes no uploads; use alertflight ingest", field="do_put")
+
+    @guarded
+    def do_exchange(self, context: fl.ServerCallContext, *args: Any) -> None:
+        """Refuse: not answered yet."""
+        raise NotSupported("do_exchange is not answered yet; split long lists of IDs into several tickets", field="do_exchange")
+
+    def _check_open(self) -> None:
+        if self._draining.is_set():
+            raise Draining("the server is about to stop")
+
+    def _plan(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> tuple[Query, Plan]:
+        if descriptor.descriptor_type != fl.DescriptorType.CMD:
+            raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
+        query = parse_ticket(descriptor.command, self._settings.tickets.max_bytes)
+        return query, self._archive.plan(query, _caller(context))
+
+    def _table_schema(self, name: str) -> pa.Schema:
+        catalogue = self._archive.catalogue()
+        table = catalogue.table(name)
+        return pa.schema([column.field() for column in catalogue.stored_columns(table).values()])
+
+    def _table_info(self, name: str) -> fl.FlightInfo:
+        schema = self._table_schema(name)
+        state = self._archive.states()[name]
+        return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], state.rows, state.bytes, ordered=False)
+
+    def _stream(self, messages: Iterator[Message]) -> Iterator[tuple[pa.RecordBatch, bytes]]:
+        if not self._streams.acquire(blocking=False):
+            most = self._settings.limits.streams
+            raise Overloaded(f"{most} streams are open, as many as this server gives", retry_after_ms=RETRY_AFTER_MS)
+        try:
+            for message in messages:
+                yield message.batch, json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode()
+        finally:
+            self._streams.release()
+
+
+def _table_name(descriptor: fl.FlightDescriptor) -> str:
+    if len(descriptor.path) != 1:
+        raise BadValue("a path has one element, the table's name", field="path", value=len(descriptor.path))
+    try:
+        return str(descriptor.path[0].decode())
+    except UnicodeDecodeError:
+        raise BadValue("the path is not UTF-8 text", field="path") from None
+
+
+def _caller(context: fl.ServerCallContext) -> Caller:
+    return Caller(peer=context.peer())

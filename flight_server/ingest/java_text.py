@@ -1,0 +1,42 @@
+"""Lists of numbers as Java prints them, which is how the broker keeps a list in one cell.
+
+The rule is that of `Double.toString` in the Java SE documentation: plain decimals from 1e-3 to below 1e7,
+otherwise a mantissa with one digit before the point and an exponent, always with a digit after the point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["double_text", "list_text"]
+
+
+def double_text(values: pa.Array) -> pa.StringArray:
+    """Print float64 values; a null stays null.
+
+    >>> double_text(pa.array([0.5, 2.0, 1.2e-4, 12345678.9, float("nan")])).to_pylist()
+    ['0.5', '2.0', '1.2E-4', '1.23456789E7', 'NaN']
+    """
+    text = values.cast(pa.float64()).cast(pa.string())
+    text = pc.replace_substring_regex(text, r"^nan$", "NaN")
+    text = pc.replace_substring_regex(text, r"^(-?)inf$", r"\1Infinity")
+    text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
+    text = pc.replace_substring_regex(text, r"^(-?\d+)e", r"\1.0e")
+    text = pc.replace_substring_regex(text, r"e\+?", "E")
+    # what Arrow prints plainly but Java with an exponent
+    for zeros in range(3, 7):
+        text = pc.replace_substring_regex(text, rf"^(-?)0\.0{{{zeros}}}([1-9])(\d*)$", rf"\1\2.\3E-{zeros + 1}")
+    for digits in range(7, 22):
+        text = pc.replace_substring_regex(text, rf"^(-?)([1-9])(\d{{{digits}}})\.(\d+)$", rf"\1\2.\3\4E{digits}")
+    text = pc.replace_substring_regex(text, r"\.(\d*?)0+E", r".\1E")
+    return pc.replace_substring_regex(text, r"\.E", ".0E")
+
+
+def list_text(parts: Sequence[pa.Array], present: pa.BooleanArray) -> pa.StringArray:
+    """Print n lists, whose items stand in one array per place, as `[1.0, null, NaN]`; null where not `present`."""
+    items = [pc.fill_null(double_text(part), "null") for part in parts]
+    joined = pc.binary_join_element_wise(*items, ", ")
+    return pc.if_else(present, pc.binary_join_element_wise("[", joined, "]", ""), pa.scalar(None, pa.string()))

@@ -1,0 +1,70 @@
+"""One serving process: opens the store, starts the server, waits for a signal, stops in order."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from flight_server.archive import Archive
+from flight_server.catalogue import load_catalogue
+from flight_server.errors import BadValue
+from flight_server.flight import FlightServer
+from flight_server.settings import Settings
+from flight_server.storage.embedded import EmbeddedStore
+
+__all__ = ["open_archive", "serve"]
+
+GRACE_SECONDS = 10.0
+
+
+def open_archive(settings: Settings) -> tuple[Archive, EmbeddedStore]:
+    """Open the archive that the settings name."""
+    catalogue = load_catalogue()
+    store = EmbeddedStore(settings.folder, catalogue)
+    return Archive(catalogue, store, store.cutouts, settings), store
+
+
+def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) -> None:
+    """Serve until SIGINT or SIGTERM; calls `ready` once the port answers.
+
+    Streams under way get `GRACE_SECONDS` to finish. pyarrow's own shutdown waits for ever for a client that
+    has stopped reading, so after that the process ends whatever it says.
+    """
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    _check_port(settings)
+    archive, store = open_archive(settings)
+    server = FlightServer(archive, settings)
+    ready(server, archive)
+    stop.wait()
+    server.drain()
+    closing = threading.Thread(target=server.shutdown, daemon=True)
+    closing.start()
+    closing.join(GRACE_SECONDS)
+    store.close()
+    if closing.is_alive():
+        os._exit(0)
+
+
+def _check_port(settings: Settings) -> None:
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # as gRPC does, so that a port whose last server has just ended is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "is taken: stop what uses it, or choose another with --port" if taken else f"cannot be used: {error.strerror}"
+            raise BadValue(f"the address {host}:{port} {why}", field="port", value=port) from error

@@ -1,0 +1,152 @@
+"""Settings: packaged defaults, then a file, then the environment, then command line flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from flight_server.errors import BadValue
+from flight_server.resources import load_resource, load_yaml
+
+__all__ = ["Cutouts", "Limits", "Server", "Settings", "Tickets", "load_settings"]
+
+ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the server listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tickets:
+    """What tickets are taken."""
+
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one server gives out: streams at once, seconds an answer may take, stamps in one answer."""
+
+    streams: int
+    seconds: float
+    cutouts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cutouts:
+    """How stamps are read; `max_unpacked` bounds one unpacked stamp, bytes."""
+
+    max_unpacked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one process."""
+
+    store: str
+    data: str | None
+    server: Server
+    tickets: Tickets
+    limits: Limits
+    cutouts: Cutouts
+
+    @property
+    def folder(self) -> Path:
+        """The store's folder: `data`, or the user's data folder."""
+        if self.data:
+            return Path(self.data)
+        home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(home) / "alertflight"
+
+
+def load_settings(
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    data: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
+) -> Settings:
+    """Load the settings.
+
+    Parameters
+    ----------
+    file
+        A YAML file with any of the settings; its values stand over the defaults.
+    environment
+        Variables such as `ALERTFLIGHT_SERVER__PORT` stand over the file.
+    data, host, port
+        Command line flags; they stand over all else.
+
+    Raises
+    ------
+    BadValue
+        A setting is unknown or has the wrong type; names it.
+    """
+    merged: dict[str, Any] = load_resource("alertflight.yml")
+    if file is not None:
+        _overlay(merged, _read(file), str(file))
+    _overlay(merged, _from_environment(environment), "the environment")
+    settings: Settings = _build(Settings, merged, "")
+    if settings.store != "embedded":
+        message = f"store must be embedded, not {settings.store!r:.40}: it is the one store that this release has"
+        raise BadValue(message, field="store", value=settings.store)
+    server = replace(settings.server, host=host or settings.server.host, port=settings.server.port if port is None else port)
+    return replace(settings, server=server, data=data or settings.data)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        loaded = load_yaml(file.read_text("utf-8")) or {}
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise BadValue(f"the settings in {file} cannot be read: {error}", field="config", value=file) from error
+    if not isinstance(loaded, dict):
+        raise BadValue(f"{file} is not a YAML mapping of settings", field="config", value=file)
+    return loaded
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            value = load_yaml(text)
+            found[section] = {**found.get(section, {}), key: value} if key else value
+    return found
+
+
+def _overlay(base: dict[str, Any], over: Mapping[str, Any], source: str) -> None:
+    for key, value in over.items():
+        if key not in base:
+            raise BadValue(f"{source} sets {key!r}, which is no setting; known are {', '.join(base)}", field=str(key))
+        if isinstance(base[key], dict):
+            if not isinstance(value, dict):
+                raise BadValue(f"{source} must give {key} as a mapping", field=str(key), value=value)
+            _overlay(base[key], value, source)
+        else:
+            base[key] = value
+
+
+def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
+    hints = get_type_hints(cls)
+    built: dict[str, Any] = {}
+    for field in fields(cls):
+        name, wanted, value = f"{path}{field.name}", hints[field.name], values[field.name]
+        if is_dataclass(wanted) and isinstance(wanted, type):
+            built[field.name] = _build(wanted, value, f"{name}.")
+        elif isinstance(value, bool) or not isinstance(value, int | float if wanted is float else wanted):
+            raise BadValue(f"the setting {name} has the wrong type: {value!r:.60}", field=name, value=value)
+        elif isinstance(value, int | float) and value < 0:
+            raise BadValue(f"the setting {name} must not be negative: {value}", field=name, value=value)
+        else:
+            built[field.name] = value
+    return cls(**built)

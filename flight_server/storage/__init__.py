@@ -1,0 +1,1 @@
+"""The stores: the only rooms that know row keys, paths and files."""

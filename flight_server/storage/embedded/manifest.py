@@ -1,0 +1,176 @@
+"""The manifest: a SQLite file that says which segments and blocks make up the store.
+
+One ingest is one transaction of it: what a file holds is part of the store from the moment its row is
+committed. Each row carries a checksum over its other values, so that a flipped bit in it is found.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flight_server.errors import BadValue, CorruptData
+
+__all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
+
+FORMAT = 1
+BUSY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """One segment: some rows of one table, sorted by key, in a data file and a key file.
+
+    `batches` lists offset, length, rows and CRC-32 of each record batch of the data file, as little-endian
+    int64. `replaced` counts the rows whose key an earlier segment holds too. Times are those of the
+    table's time column; `written` is ms since 1970.
+    """
+
+    id: int
+    table_name: str
+    name: str
+    rows: int
+    replaced: int
+    key_width: int
+    data_bytes: int
+    data_sha256: str
+    keys_sha256: str
+    first_time: float | None
+    last_time: float | None
+    written: int
+    batches: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRecord:
+    """One Parquet block of stamps."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRecord:
+    """A column that a table has held, in order of arrival, with its type name of the catalogue."""
+
+    table_name: str
+    name: str
+    position: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRecord:
+    """One ingest: what it took in."""
+
+    id: int
+    written: int
+    files: int
+    alerts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestState:
+    """All that the manifest says at one moment."""
+
+    version: int
+    segments: tuple[SegmentRecord, ...]
+    blocks: tuple[BlockRecord, ...]
+    columns: tuple[ColumnRecord, ...]
+    ingests: tuple[IngestRecord, ...]
+
+
+Record = SegmentRecord | BlockRecord | ColumnRecord | IngestRecord
+R = TypeVar("R", SegmentRecord, BlockRecord, ColumnRecord, IngestRecord)
+_TABLES: dict[type, str] = {SegmentRecord: "segment", BlockRecord: "block", ColumnRecord: "held_column", IngestRecord: "ingest"}
+_KEYS = {"segment": "id", "block": "name", "held_column": "table_name, name", "ingest": "id"}
+
+
+class Manifest:
+    """The manifest of one store; safe to use from several threads and processes."""
+
+    def __init__(self, file: Path) -> None:
+        self._lock = threading.Lock()
+        new = not file.exists()
+        self._connection = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA synchronous = FULL")
+        if new:
+            self._create()
+        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if found != FORMAT:
+            self._connection.close()
+            raise BadValue(f"the store is of format {found}, this release reads format {FORMAT}", field="data", value=found)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def change_counter(self) -> int:
+        """Give a number that changes whenever another connection commits; cheap."""
+        with self._lock:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def read(self) -> ManifestState:
+        """Read all of it, as of one moment.
+
+        Raises
+        ------
+        CorruptData
+            A row is not what was written; names it.
+        """
+        with self._lock, _transaction(self._connection, "DEFERRED"):
+            version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            return ManifestState(
+                version,
+                tuple(self._rows(SegmentRecord)),
+                tuple(self._rows(BlockRecord)),
+                tuple(self._rows(ColumnRecord)),
+                tuple(self._rows(IngestRecord)),
+            )
+
+    def commit(self, add: Iterable[Record], remove_segments: Iterable[int] = ()) -> None:
+        """Make records part of the store, and take segments out of it, in one transaction."""
+        with self._lock, _transaction(self._connection, "IMMEDIATE"):
+            self._connection.executemany("DELETE FROM segment WHERE id = ?", [(number,) for number in remove_segments])
+            for record in add:
+                values = astuple(record)
+                marks = ", ".join("?" * (len(values) + 1))
+                self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
+
+    def _rows(self, cls: type[R]) -> Iterator[R]:
+        table = _TABLES[cls]
+        for *values, checksum in self._connection.execute(f"SELECT * FROM {table} ORDER BY rowid"):
+            if _checksum(tuple(values)) != checksum:
+                raise CorruptData(f"the manifest's {table} {values[0]} is not what was written", field=table, value=values[0])
+            yield cls(*values)
+
+    def _create(self) -> None:
+        with _transaction(self._connection, "IMMEDIATE"):
+            for cls, table in _TABLES.items():
+                names = ", ".join(field.name for field in fields(cls))
+                self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({names}, checksum, PRIMARY KEY ({_KEYS[table]}))")
+            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _checksum(values: tuple[Any, ...]) -> int:
+    return zlib.crc32(repr(values).encode())

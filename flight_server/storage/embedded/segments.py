@@ -1,0 +1,180 @@
+"""Segments: sorted rows of one table in an Arrow IPC file, and their row keys in a file beside it.
+
+The data file holds record batches of `BATCH_ROWS` rows, the last one fewer, so that a row's batch follows from
+its number. The key file holds every row key at one width, so that a lookup is a binary search on a memory map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from flight_server.errors import CorruptData
+from flight_server.storage.embedded.files import sync, write
+from flight_server.storage.embedded.manifest import SegmentRecord
+
+__all__ = ["BATCH_ROWS", "WRITTEN", "Segment", "SegmentCache", "WrittenSegment", "write_segment"]
+
+BATCH_ROWS = 1000
+WRITTEN = "_written"  # the store's own column: when the row was written, ms since 1970
+_DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8")])
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSegment:
+    """What `write_segment` made; it is not part of the store yet."""
+
+    key_width: int
+    data_bytes: int
+    data_sha256: str
+    keys_sha256: str
+    batches: bytes
+
+
+def write_segment(stem: Path, rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> WrittenSegment:
+    """Write a segment's two files and force them to disk.
+
+    Parameters
+    ----------
+    stem
+        Path without an ending; `.arrow` and `.keys` are added.
+    rows
+        The cells with `WRITTEN`, n rows in key order.
+    keys
+        The row keys in byte order, each once, shape (n,).
+    """
+    directory = []
+    with pa.OSFile(str(data_file(stem)), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        for first in range(0, len(rows), BATCH_ROWS):
+            batch = rows.slice(first, BATCH_ROWS).combine_chunks().to_batches()[0]
+            offset = sink.tell()
+            writer.write_batch(batch)
+            directory.append((offset, sink.tell() - offset, len(batch), 0))
+    write(key_file(stem), keys.tobytes())
+    entries = np.array(directory, dtype=_DIRECTORY)
+    data = pa.memory_map(str(data_file(stem))).read_buffer()
+    # the writer puts magic (8 bytes) and schema before the first batch when that is written: leave them out of it
+    head = 16 + int.from_bytes(memoryview(data)[12:16], "little")
+    entries[0]["length"] -= head
+    entries[0]["offset"] = head
+    for entry in entries:
+        entry["crc"] = zlib.crc32(data.slice(entry["offset"], entry["length"]))
+    sync(data_file(stem))
+    digests = hashlib.sha256(data).hexdigest(), hashlib.sha256(keys.tobytes()).hexdigest()
+    return WrittenSegment(keys.dtype.itemsize, data.size, *digests, entries.tobytes())
+
+
+class Segment:
+    """An open segment: its files are mapped, its batches are read when they are first touched."""
+
+    def __init__(self, stem: Path, record: SegmentRecord) -> None:
+        self.record = record
+        self._label = f"segment {record.name} of {record.table_name}"
+        data = self._map(data_file(stem), record.data_bytes)
+        keys = self._map(key_file(stem), record.rows * record.key_width)
+        self.keys: npt.NDArray[np.bytes_] = np.frombuffer(keys, dtype=f"S{record.key_width}")
+        self._directory = np.frombuffer(record.batches, dtype=_DIRECTORY)
+        self._checked = np.zeros(len(self._directory), dtype=bool)
+        self._data = data
+        # the file begins with its magic, padded to 8 bytes, and the schema message
+        self.schema: pa.Schema = pa.ipc.read_schema(pa.ipc.read_message(data.slice(8)))
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        """Read record batch `number`, zero-copy from the map.
+
+        Raises
+        ------
+        CorruptData
+            Its bytes are not what was written; names table and key range.
+        """
+        entry = self._directory[number]
+        message = self._data.slice(int(entry["offset"]), int(entry["length"]))
+        if not self._checked[number]:
+            if zlib.crc32(message) != entry["crc"]:
+                first = number * BATCH_ROWS
+                last = min(first + BATCH_ROWS, self.record.rows) - 1
+                span = f"{self.keys[first].decode(errors='replace')} to {self.keys[last].decode(errors='replace')}"
+                raise CorruptData(f"{self._label} does not hold what was written, keys {span}", field=self.record.table_name)
+            self._checked[number] = True
+        return pa.ipc.read_record_batch(pa.ipc.read_message(message), self.schema)
+
+    def search(self, keys: npt.NDArray[np.bytes_], side: str = "left") -> npt.NDArray[np.int64]:
+        """Find where each key stands or would stand, as `numpy.searchsorted` does."""
+        width = self.keys.dtype.itemsize
+        if keys.dtype.itemsize <= width:
+            return np.searchsorted(self.keys, keys, side=side)  # type: ignore[call-overload,no-any-return]
+        # numpy would copy all keys to the wider type: cut the long ones, which come after what they are cut to
+        cut = keys.astype(f"S{width}")
+        after = np.searchsorted(self.keys, cut, side="right")
+        return np.where(np.char.str_len(keys) > width, after, np.searchsorted(self.keys, cut, side=side))  # type: ignore[call-overload]
+
+    def _map(self, file: Path, size: int) -> pa.Buffer:
+        try:
+            found = pa.memory_map(str(file)).read_buffer() if size else pa.py_buffer(b"")
+        except OSError as error:
+            raise CorruptData(f"a file of {self._label} is missing or cannot be read", field=self.record.table_name) from error
+        if found.size != size:
+            message = f"a file of {self._label} has {found.size} bytes, {size} were written"
+            raise CorruptData(message, field=self.record.table_name)
+        return found
+
+
+class SegmentCache:
+    """The batches opened last, by segment, number and projection; bounded by their number."""
+
+    def __init__(self, batches: int = 512) -> None:
+        self._held: OrderedDict[tuple[object, ...], pa.RecordBatch] = OrderedDict()
+        self._most = batches
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[object, ...], make: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
+        """Give the batch held under `key`, made and kept if there is none."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        made = make()
+        with self._lock:
+            self._held[key] = made
+            while len(self._held) > self._most:
+                self._held.popitem(last=False)
+        return made
+
+
+def data_file(stem: Path) -> Path:
+    """Name the Arrow file of a segment."""
+    return stem.with_name(stem.name + ".arrow")
+
+
+def key_file(stem: Path) -> Path:
+    """Name the key file of a segment."""
+    return stem.with_name(stem.name + ".keys")
+
+
+def pieces(low: int, high: int) -> Iterator[tuple[int, int, int]]:
+    """Cut rows [low, high) of a segment at its batches: batch number, first row inside it, rows.
+
+    >>> list(pieces(990, 1010))
+    [(0, 990, 10), (1, 0, 10)]
+    """
+    while low < high:
+        number, first = divmod(low, BATCH_ROWS)
+        rows = min(BATCH_ROWS - first, high - low)
+        yield number, first, rows
+        low += rows
+
+
+def projected(segment: Segment, number: int, schema: pa.Schema, indices: Sequence[int]) -> pa.RecordBatch:
+    """Read a batch as `schema` has it; columns that the segment lacks (index -1) are typed nulls."""
+    batch = segment.batch(number)
+    arrays = [batch.column(i) if i >= 0 else pa.nulls(len(batch), field.type) for i, field in zip(indices, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,111 @@
+"""Stamps on their way into blocks: each alert's stamps are written once, however often they arrive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from flight_server.catalogue import Column
+from flight_server.declarations import AlertLayout, Table
+from flight_server.storage.embedded.files import publish
+from flight_server.storage.embedded.manifest import BlockRecord
+from flight_server.storage.embedded.merging import merge_over
+from flight_server.storage.embedded.snapshot import Snapshot
+from flight_server.storage.parquet_blocks import ParquetCutouts, block_schema, write_block
+from flight_server.storage.protocols import Scan
+
+__all__ = ["BLOCK_FOLDER", "PATH", "StampBlocks"]
+
+BLOCK_FOLDER = "blocks"
+BLOCK_ROWS = 2048  # about 80 MB of ZTF stamps
+PATH = "d:hdfs_path"
+
+
+class StampBlocks:
+    """Writes blocks into a store's folder; `records` lists those that the manifest must take in.
+
+    Parameters
+    ----------
+    folder
+        The store's folder.
+    view
+        What the store holds already.
+    held
+        The names of the blocks that the manifest has.
+    """
+
+    def __init__(self, folder: Path, view: Snapshot, held: set[str]) -> None:
+        self._folder = folder
+        self._view = view
+        self._held = set(held)
+        self.records: list[BlockRecord] = []
+
+    def store(
+        self,
+        table: Table,
+        layout: AlertLayout,
+        columns: Mapping[str, Column],
+        rows: pa.Table,
+        keys: npt.NDArray[np.bytes_],
+    ) -> pa.Table:
+        """Put the stamps of n rows into blocks, unless the store has the same ones for that row already.
+
+        Returns
+        -------
+        rows
+            The rows, with the block's name in place of the stamps.
+        """
+        names = list(layout.stamp_columns.values())
+        rows = _with_all(rows, names)
+        stamps = rows.select(names).combine_chunks()
+        paths = np.full(len(keys), None, dtype=object)
+        fresh = np.ones(len(keys), dtype=bool)
+        wanted = tuple(columns[name] for name in (PATH, table.id, layout.alert_id))
+        parts = list(self._view.scan(Scan(table=table, columns=wanted, keys=keys)))
+        if parts:
+            held = pa.Table.from_batches([part.batch for part in parts])
+            where = np.concatenate([part.asked for part in parts])
+            held_paths, object_ids, alert_ids = (held[column.name].combine_chunks() for column in wanted)
+            read = ParquetCutouts(self._folder).read(held_paths, object_ids, alert_ids, list(layout.stamp_columns))
+            old = pa.table(list(read.kinds.values()), names=names)
+            stamps, fresh = merge_over(old, where, stamps)
+            paths[where] = held_paths.to_pylist()
+        some = np.logical_or.reduce([stamps[name].is_valid().to_numpy() for name in names])
+        todo = np.flatnonzero(fresh & some)
+        for first in range(0, len(todo), BLOCK_ROWS):
+            chosen = pa.array(todo[first : first + BLOCK_ROWS])
+            ids = rows.select([table.id, layout.alert_id]).take(chosen)
+            paths[chosen] = self._write(ids, stamps.take(chosen), list(layout.stamp_columns))
+        return rows.drop_columns(names).append_column(PATH, pa.array(paths.tolist(), pa.string()))
+
+    def _write(self, ids: pa.Table, stamps: pa.Table, kinds: list[str]) -> str:
+        schema = block_schema(kinds)
+        cells = [column.combine_chunks() for column in ids.columns]
+        for kind, column in zip(kinds, stamps.columns, strict=True):
+            cells.append(pa.StructArray.from_arrays([column.combine_chunks()], fields=list(schema.field(f"cutout{kind}").type)))
+        folder = self._folder / BLOCK_FOLDER
+        folder.mkdir(exist_ok=True)
+        draft = folder / f"draft-{os.getpid()}.parquet"
+        write_block(draft, pa.Table.from_arrays(cells, schema=schema))
+        content = draft.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        # named by its content, so that the same alerts give the same table whatever came before
+        name = f"{BLOCK_FOLDER}/{digest[:16]}.parquet"
+        publish(draft, self._folder / name)
+        if name not in self._held:
+            self._held.add(name)
+            self.records.append(BlockRecord(name, len(ids), len(content), digest))
+        return name
+
+
+def _with_all(rows: pa.Table, names: list[str]) -> pa.Table:
+    for name in names:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(len(rows), pa.binary()))
+    return rows

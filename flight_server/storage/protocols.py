@@ -1,0 +1,144 @@
+"""What every store can do: `RowStore` for the cells of tables, `CutoutStore` for image stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from flight_server.catalogue import Column
+from flight_server.declarations import Table
+
+__all__ = ["VERSION", "CutoutStore", "RowStore", "RowView", "RowWriter", "Rows", "Scan", "Stamps", "TableState"]
+
+VERSION = "_version"  # text that sorts as the versions of an alert do; travels with rows into a `RowWriter`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """Which rows of a table, and which of their cells.
+
+    Parameters
+    ----------
+    table
+        The table.
+    columns
+        The columns wanted, in this order.
+    ids
+        Objects in the order wanted; None with no `keys` means the whole table.
+    keys
+        Exact row keys in the order wanted, as an earlier scan gave them.
+    """
+
+    table: Table
+    columns: tuple[Column, ...]
+    ids: Sequence[str | int] | None = None
+    keys: npt.NDArray[np.bytes_] | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the batches that come."""
+        return pa.schema([column.field() for column in self.columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a scan, in its order: by asked item, and by row key within one.
+
+    Parameters
+    ----------
+    batch
+        The cells, n rows.
+    asked
+        For each row the index of the asked ID or key that selects it, int64 of shape (n,); zeros in a whole table.
+    keys
+        The row keys, bytes of shape (n,).
+    """
+
+    batch: pa.RecordBatch
+    asked: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.bytes_]
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """What a store holds of one table: rows, bytes on disk, the span of its time column, when it was last written (ms)."""
+
+    rows: int = 0
+    bytes: int = 0
+    first: float | None = None
+    last: float | None = None
+    written: int | None = None
+
+
+class RowView(Protocol):
+    """A store as it is at one moment: all its scans see the same rows."""
+
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, pa.DataType]]:
+        """The columns that each table has held, with their types."""
+
+    def scan(self, scan: Scan) -> Iterator[Rows]:
+        """Read rows; every selected row comes exactly once, or the iterator raises."""
+
+    def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
+        """Count rows where that is cheap."""
+
+    def state(self, table: Table) -> TableState:
+        """Say what the table holds."""
+
+
+class RowWriter(Protocol):
+    """Rows on their way into a store; none of them is visible before `commit`, all are after it."""
+
+    def write(self, parts: Sequence[tuple[Table, pa.Table]]) -> None:
+        """Take in the rows that one file brings, of several tables, all of them or (raising) none.
+
+        Rows have the table's columns by name, stamps where the table has them, and `VERSION`.
+        """
+
+    def commit(self, files: int, alerts: int) -> Mapping[str, int]:
+        """Make all of it visible at once; gives the rows written to each table."""
+
+
+class RowStore(Protocol):
+    """A store of tables."""
+
+    def writing(self) -> AbstractContextManager[RowWriter]:
+        """Begin an ingest; one at a time."""
+
+    def view(self) -> RowView:
+        """Give the store as it is now."""
+
+    def close(self) -> None:
+        """Let go of all files and processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """Stamps as stored, one array of n binary values for each kind, and the bytes read for them."""
+
+    kinds: Mapping[str, pa.BinaryArray]
+    bytes_read: int
+
+
+class CutoutStore(Protocol):
+    """A store of image stamps in Parquet blocks."""
+
+    def read(self, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]) -> Stamps:
+        """Read the stamps of n alerts, in their order; one that is not there is null.
+
+        Parameters
+        ----------
+        paths
+            The block of each alert, as its table row names it; null where it has none.
+        object_ids, alert_ids
+            The object's ID and the alert's own (candid), n each.
+        kinds
+            Any of Science, Template, Difference.
+        """

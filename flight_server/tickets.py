@@ -1,0 +1,242 @@
+"""The request language: a ticket is a JSON object, a `Query` is what it means.
+
+This module imports nothing but the standard library, since the client shares it. It checks all
+that can be checked without knowing the tables; `plan` checks the rest against the catalogue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from flight_server.errors import BadValue, InvalidTicket, NoSelection, NotSupported, TooLarge, UnknownField
+
+__all__ = ["CUTOUT_KINDS", "MAX_TICKET_BYTES", "Query", "parse_ticket"]
+
+MAX_TICKET_BYTES = 1_048_576
+DEFAULT_MESSAGE_BYTES = 3_670_016
+MAX_MESSAGE_BYTES = 64 * 1_048_576
+MAX_INTEGER = 2**63 - 1
+CUTOUT_KINDS = ("Science", "Template", "Difference")
+CUTOUT_FORMATS = ("bytes", "fits", "array")
+COMPRESSIONS = ("none", "lz4", "zstd")
+SELECTIONS = ("ids", "cone", "class", "tag", "sso", "tracklet", "name", "night", "skymap", "all")
+# Part of the language, but nothing here answers them yet.
+NOT_YET = frozenset((*SELECTIONS[1:-1], "forced", "layout", "limit_objects", "as_of", "resume_after"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a ticket asks for; immutable. The reference of each field is docs/reference/ticket.md."""
+
+    table: str
+    ids: tuple[str | int, ...] | None = None
+    all: bool = False
+    columns: tuple[str, ...] | None = None
+    cutouts: tuple[str, ...] = ()
+    cutout_format: str = "bytes"
+    upper_limits: bool = False
+    start: float | str | None = None
+    stop: float | str | None = None
+    limit: int | None = None
+    compression: str = "none"
+    digest: bool = False
+    max_message_bytes: int = DEFAULT_MESSAGE_BYTES
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the shortest ticket that means this query."""
+        given = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        return {k: list(v) if isinstance(v, tuple) else v for k, v, default in given if v != default}
+
+    def to_json(self) -> bytes:
+        """Give the ticket as UTF-8 JSON.
+
+        >>> Query(table="ztf", ids=("ZTF20abfcszi",)).to_json()
+        b'{"table":"ztf","ids":["ZTF20abfcszi"]}'
+        """
+        return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False).encode()
+
+    def fingerprint(self) -> str:
+        """Give 12 hex digits that bind a cursor to this query."""
+        return hashlib.sha256(self.to_json()).hexdigest()[:12]
+
+
+def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
+    """Read a ticket.
+
+    Parameters
+    ----------
+    ticket
+        UTF-8 JSON, one object.
+    max_bytes
+        The largest ticket that is taken, bytes.
+
+    Raises
+    ------
+    TooLarge, InvalidTicket, UnknownField, NotSupported, NoSelection, BadValue
+        Each names the field at fault.
+
+    Examples
+    --------
+    >>> parse_ticket(b'{"table": "ztf", "ids": ["ZTF20abfcszi"], "limit": 3}').limit
+    3
+    """
+    if len(ticket) > max_bytes:
+        message = f"the ticket has {len(ticket)} bytes, at most {max_bytes} are taken: split the list of IDs"
+        raise TooLarge(message, field="ticket", value=len(ticket))
+    given = _load(ticket)
+    for name in given:
+        if name not in _PARSERS and name not in NOT_YET:
+            known = ", ".join(_PARSERS)
+            raise UnknownField(f"a ticket has no field {name!r:.80}; known are {known}", field=name)
+    for name in given:
+        if name in NOT_YET:
+            raise NotSupported(f"this server does not answer {name!r} yet", field=name)
+    if "table" not in given:
+        raise InvalidTicket("the ticket names no table", field="table")
+    query = Query(**{name: _PARSERS[name](name, value) for name, value in given.items()})
+    if query.ids is not None and query.all:
+        raise InvalidTicket("a ticket has exactly one selection, this one has ids and all", field="all")
+    if not query.ids and not query.all:
+        raise NoSelection(f"say which rows: one of {', '.join(SELECTIONS)}", field="ids")
+    return query
+
+
+def _load(ticket: bytes) -> Mapping[str, Any]:
+    """Decode JSON without repeated names or text that UTF-8 cannot hold; a NaN is left to its field's check."""
+    try:
+        loaded = json.loads(ticket.decode("utf-8"), object_pairs_hook=_no_repeats)
+        json.dumps(loaded, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise InvalidTicket("the ticket is not UTF-8 text", field="ticket") from None
+    except RecursionError:
+        raise InvalidTicket("the ticket is nested too deeply", field="ticket") from None
+    except json.JSONDecodeError as error:
+        where = f"{error.msg} at character {error.pos}"
+        raise InvalidTicket(f"the ticket is not JSON: {where}", field="ticket") from None
+    except ValueError:  # a number of more digits than Python reads
+        raise InvalidTicket("the ticket holds a number that is too long", field="ticket") from None
+    if not isinstance(loaded, dict):
+        raise InvalidTicket("the ticket is not a JSON object", field="ticket")
+    return loaded
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidTicket(f"the field {name!r:.80} stands twice", field=name)
+        found[name] = value
+    return found
+
+
+def _wrong(name: str, value: object, wanted: str) -> BadValue:
+    return BadValue(f"{name} must be {wanted}, not {json.dumps(value)[:80]}", field=name, value=json.dumps(value))
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(name, value, "a text")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, value, "true or false")
+    return value
+
+
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_INTEGER:
+        raise _wrong(name, value, "a positive integer")
+    return value
+
+
+def _message_bytes(name: str, value: object) -> int:
+    size = _positive(name, value)
+    if size > MAX_MESSAGE_BYTES:
+        raise _wrong(name, value, f"at most {MAX_MESSAGE_BYTES}")
+    return size
+
+
+def _moment(name: str, value: object) -> float | str:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _wrong(name, value, "a JD, an MJD or an ISO date")
+    if abs(value) > MAX_INTEGER:
+        raise _wrong(name, value, "a JD, an MJD or an ISO date")
+    return float(value)
+
+
+def _list(name: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise _wrong(name, value, "a list")
+    return value
+
+
+def _ids(name: str, value: object) -> tuple[str | int, ...]:
+    found = _list(name, value)
+    for item in found:
+        whole = isinstance(item, int) and not isinstance(item, bool) and abs(item) <= MAX_INTEGER
+        if not whole and (not isinstance(item, str) or not item):
+            raise _wrong(name, item, "a list of texts or integers")
+    return tuple(dict.fromkeys(found))
+
+
+def _columns(name: str, value: object) -> tuple[str, ...] | None:
+    found = _list(name, value)
+    for item in found:
+        _text(name, item)
+    if found == ["*"]:
+        return None
+    if not found:
+        raise BadValue("columns is empty: name some, or leave it out for all", field=name, value="[]")
+    seen: set[str] = set()
+    for item in found:
+        if item in seen:
+            raise BadValue(f"the column {item!r:.80} is asked for twice", field=name, value=item)
+        seen.add(item)
+    return tuple(found)
+
+
+def _kinds(name: str, value: object) -> tuple[str, ...]:
+    found = _list(name, value)
+    for item in found:
+        if item not in CUTOUT_KINDS:
+            raise _wrong(name, item, f"a list of {', '.join(CUTOUT_KINDS)}")
+    if len(set(found)) != len(found):
+        raise _wrong(name, value, "a list without repeats")
+    return tuple(found)
+
+
+def _choice(choices: tuple[str, ...]) -> Callable[[str, object], str]:
+    def parse(name: str, value: object) -> str:
+        if value not in choices:
+            raise _wrong(name, value, f"one of {', '.join(choices)}")
+        if value == "array":
+            raise NotSupported("cutout_format 'array' is not answered yet", field=name, value=value)
+        return str(value)
+
+    return parse
+
+
+_PARSERS: dict[str, Callable[[str, object], Any]] = {
+    "table": _text,
+    "ids": _ids,
+    "all": _flag,
+    "columns": _columns,
+    "cutouts": _kinds,
+    "cutout_format": _choice(CUTOUT_FORMATS),
+    "upper_limits": _flag,
+    "start": _moment,
+    "stop": _moment,
+    "limit": _positive,
+    "compression": _choice(COMPRESSIONS),
+    "digest": _flag,
+    "max_message_bytes": _message_bytes,
+}
