@@ -75,9 +75,7 @@ def serve(host: str | None, port: int | None, data: str | None, config: Path | N
     def ready(server: Any, archive: Any) -> None:
         url = f"grpc://{settings.server.host}:{server.port}"
         rows = archive.states()["ztf"].rows
-        click.echo(f"serving {rows} alerts from {settings.folder}")
-        click.echo(f"ready {url}")
-        click.echo(_snippet(url, archive))
+        click.echo(f"serving {rows} alerts from {settings.folder}\nready {url}\n{_snippet(url, archive)}")
 
     run(settings, ready)
 
