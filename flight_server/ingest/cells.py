@@ -90,7 +90,8 @@ def version_text(columns: Mapping[str, pa.Array], names: tuple[str, ...], rows: 
         encoded = columns.get(name, pa.nulls(rows, pa.string())).dictionary_encode()
         texts = [".".join(n.zfill(6) for n in re.findall(r"\d+", v or "")) for v in encoded.dictionary.to_pylist()]
         parts.append(pc.fill_null(pa.array([*texts, ""], pa.string()).take(pc.fill_null(encoded.indices, len(texts))), ""))
-    return pc.binary_join_element_wise(*parts, "|")
+    # a space sorts before every digit and point, so that a missing version and a shorter one come first
+    return pc.binary_join_element_wise(*parts, " ")
 
 
 def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[tuple[str, str | None, pa.Field]]:

@@ -1,0 +1,132 @@
+"""`alertflight get`: an answer in a file, in a pipe, on a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.flight as fl
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from conftest import ask
+from processes import COMMAND
+
+from flight_server.cli import main
+from flight_server.flight import FlightServer
+
+CURVE = "i:objectId,i:candid,i:jd,i:fid,i:magpsf"
+
+
+@pytest.fixture
+def url(server: FlightServer) -> str:
+    return f"grpc://127.0.0.1:{server.port}"
+
+
+def get(url: str, *words: str) -> Result:
+    return CliRunner().invoke(main, ["get", "--url", url, *words])
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "csv"])
+def test_files_hold_the_rows_exactly(url: str, client: fl.FlightClient, tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"curve.{ending}"
+    done = get(url, "--ids", "ZTF20abfcszi,ZTF18abadigg", "--columns", CURVE, "-o", str(file))
+    assert done.exit_code == 0, done.output
+    wanted = ask(client, table="ztf", ids=["ZTF20abfcszi", "ZTF18abadigg"], columns=CURVE.split(",")).table
+    if ending == "csv":
+        found = pd.read_csv(file)
+        assert found["i:candid"].tolist() == wanted["i:candid"].to_pylist(), "64-bit IDs are exact"
+        assert found["i:magpsf"].astype("float32").tolist() == wanted["i:magpsf"].to_pylist()
+    else:
+        found = pq.read_table(file) if ending == "parquet" else pa.ipc.open_file(file).read_all()
+        assert found.equals(wanted)
+        assert found.schema.field("i:magpsf").metadata[b"unit"] == b"mag"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [file.name], "no draft is left"
+
+
+def test_stamps_go_into_parquet_but_not_into_csv(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "stamps.parquet"
+    done = get(
+        url, "--ids", "ZTF20abfcszi", "--columns", "i:candid", "--cutouts", "Science", "--cutout-format", "fits", "-o", str(file)
+    )
+    assert done.exit_code == 0
+    assert {len(stamp) for stamp in pq.read_table(file)["b:cutoutScience_stampData"].to_pylist()} == {20160}
+    refused = get(url, "--ids", "ZTF20abfcszi", "--cutouts", "Science", "-o", str(tmp_path / "stamps.csv"))
+    assert refused.exit_code == 2
+    assert "CSV has no place for b:cutoutScience_stampData" in refused.output
+    assert not (tmp_path / "stamps.csv").exists()
+
+
+def test_a_pipe_gets_csv(url: str) -> None:
+    done = subprocess.run(
+        [COMMAND, "get", "--url", url, "--ids", "ZTF20abfcszi", "--columns", CURVE], capture_output=True, check=True
+    )
+    assert len(pd.read_csv(io.BytesIO(done.stdout))) == 21
+
+
+def test_a_terminal_gets_a_table_that_fits(url: str, client: fl.FlightClient) -> None:
+    columns = len(ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"]).table.schema)
+    ours, theirs = pty.openpty()
+    shown = b""
+    words = [COMMAND, "get", "--url", url, "--ids", "ZTF20abfcszi", "--cutouts", "Science"]
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=os.environ | {"COLUMNS": "90"}) as process:
+        os.close(theirs)
+        try:
+            while more := os.read(ours, 65536):
+                shown += more
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        assert process.wait() == 0
+    os.close(ours)
+    lines = shown.decode().splitlines()
+    assert max(map(len, lines)) <= 90
+    assert "i:objectId" in lines[0]
+    assert "bytes>" in lines[1]
+    assert lines[-1] == f"[21 rows x {columns} columns]"
+
+
+def test_what_is_missing_is_said(url: str) -> None:
+    done = get(url, "--ids", "ZTF20abfcszi", "--ids", "nobody", "--columns", "i:jd", "--limit", "30")
+    assert done.exit_code == 0
+    assert "no rows for 1 of the IDs: nobody" in done.stderr
+    limited = get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "--limit", "3")
+    assert "more than the 3 rows" in limited.stderr
+    assert len(limited.stdout.splitlines()) == 4
+
+
+def test_every_option_reaches_the_ticket(url: str, client: fl.FlightClient) -> None:
+    words = [
+        "--all",
+        "--table",
+        "ztf",
+        "--columns",
+        "i:jd,i:objectId",
+        "--start",
+        "2459063",
+        "--stop",
+        "2020-08-20",
+        "--upper-limits",
+    ]
+    done = get(url, *words)
+    wanted = ask(
+        client, table="ztf", all=True, columns=["i:jd", "i:objectId"], start=2459063, stop="2020-08-20", upper_limits=True
+    )
+    found = pd.read_csv(io.StringIO(done.stdout))
+    assert list(found.columns) == ["i:jd", "i:objectId", "d:tag"]
+    assert found["i:jd"].tolist() == wanted.table["i:jd"].to_pylist()
+    assert len(found) > 0
+
+
+def test_exit_codes(url: str, tmp_path: Path) -> None:
+    assert get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jdd").exit_code == 2
+    assert get(url).exit_code == 2
+    assert get(url, "--ids", "a", "-o", str(tmp_path / "x.fits")).exit_code == 2
+    assert get("grpc://127.0.0.1:1", "--ids", "a").exit_code == 3
+    assert "is the server running?" in get("grpc://127.0.0.1:1", "--ids", "a").output
+    assert CliRunner().invoke(main, ["--version"]).output.startswith("alertflight, version")
+    assert "get" in CliRunner().invoke(main, ["--help"]).output

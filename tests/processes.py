@@ -1,0 +1,65 @@
+"""Real processes of the project: a server that says when it is ready, and is ended by its process ID."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = Path(sys.executable).with_name("alertflight")
+
+
+@dataclass
+class Serving:
+    """A serving process: its address, and what it printed until it was ready."""
+
+    process: subprocess.Popen[str]
+    url: str
+    printed: str
+
+
+@contextmanager
+def serving(
+    command: Sequence[str | Path], environment: dict[str, str] | None = None, folder: Path | None = None
+) -> Iterator[Serving]:
+    """Start a server and wait for its ready line and the example below it."""
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env=os.environ | (environment or {}),
+    )
+    try:
+        printed = ""
+        url = None
+        assert process.stdout is not None
+        for line in process.stdout:
+            printed += line
+            found = re.match(r"ready (grpc://\S+)", line)
+            url = found.group(1) if found else url
+            if url and "print(" in line:
+                break
+        assert url, f"the server ended without being ready:\n{printed}"
+        yield Serving(process, url, printed)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+            process.stdout.close()  # type: ignore[union-attr]
+            process.wait()
+
+
+def example(printed: str) -> str:
+    """Give the Python that a server printed to be pasted."""
+    return "\n".join(printed[printed.index("import json") :].splitlines()) + "\n"

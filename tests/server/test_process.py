@@ -1,0 +1,105 @@
+"""The serving process: from the command line to its end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.flight as fl
+import pyarrow.parquet as pq
+import pytest
+from alert_data import ROOT, SAMPLES, TDE
+from processes import COMMAND, example, serving
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    subprocess.run([COMMAND, "ingest", SAMPLES, "--data", folder], check=True, capture_output=True)
+    return folder
+
+
+def test_the_printed_example_can_be_pasted(data: Path) -> None:
+    with serving([COMMAND, "serve", "--port", "0", "--data", data]) as running:
+        assert "serving 108 alerts" in running.printed
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example(running.printed)], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert "i:magpsf" in done.stdout
+    assert done.stdout.count("\n") == 22
+    assert running.process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_in_order_on_a_signal(data: Path, number: signal.Signals) -> None:
+    with serving([COMMAND, "serve", "--port", "0", "--data", data]) as running:
+        running.process.send_signal(number)
+        assert running.process.wait(60) == 0
+
+
+def test_a_client_that_stopped_reading_does_not_keep_it(tmp_path: Path) -> None:
+    table = pq.ParquetFile(TDE).read()
+    place = table.column_names.index("objectId")
+    copies = [table.set_column(place, "objectId", pa.array([f"ZTF{number}"] * 21)) for number in range(40)]
+    pq.write_table(pa.concat_tables(copies), tmp_path / "many.parquet")
+    subprocess.run([COMMAND, "ingest", tmp_path / "many.parquet", "--data", tmp_path / "store"], check=True, capture_output=True)
+    with serving([COMMAND, "serve", "--port", "0", "--data", tmp_path / "store"]) as running:
+        client = fl.connect(running.url)
+        stalled = client.do_get(fl.Ticket(json.dumps({"table": "ztf", "all": True, "cutouts": ["Science", "Template"]})))
+        stalled.read_chunk()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 0
+        client.close()
+
+
+def test_a_taken_port_is_named(data: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [COMMAND, "serve", "--port", str(port), "--data", data], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port} is taken" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_come_from_file_and_environment(tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"data: {tmp_path / 'from-file'}\nserver: {{port: 1}}\n")
+    with serving([COMMAND, "serve", "--config", config], {"ALERTFLIGHT_SERVER__PORT": "0"}) as running:
+        assert f"serving 0 alerts from {tmp_path / 'from-file'}" in running.printed
+    config.write_text("servr: {port: 1}\n")
+    done = subprocess.run([COMMAND, "serve", "--config", config], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "servr" in done.stderr
+
+
+def test_scripts_run_sets_up_everything_in_a_fresh_checkout(tmp_path: Path) -> None:
+    checkout, home = tmp_path / "checkout", tmp_path / "home"
+    home.mkdir()
+    subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
+    for name in subprocess.run(
+        ["git", "ls-files", "-mo", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():  # what is changed but not committed is tested too
+            (checkout / name).write_bytes((ROOT / name).read_bytes())
+            (checkout / name).chmod((ROOT / name).stat().st_mode)
+    environment = {"HOME": str(home), "XDG_DATA_HOME": str(home / "data")}
+    for start in ("first", "second"):
+        with serving(["./scripts/run", "--port", "0"], environment, checkout) as running:
+            assert ("installing" in running.printed) == (start == "first")
+            assert "serving 108 alerts" in running.printed
+            python = checkout / ".venv" / "bin" / "python"
+            done = subprocess.run([python, "-c", example(running.printed)], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert "i:magpsf" in done.stdout
+    assert (home / "data" / "alertflight" / "manifest.sqlite").exists()
