@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 __all__ = ["double_text", "list_text"]
 
+PLAIN_FROM, PLAIN_BELOW = 1e-3, 1e7
+
 
 def double_text(values: pa.Array) -> pa.StringArray:
     """Print float64 values; a null stays null.
@@ -20,13 +22,23 @@ def double_text(values: pa.Array) -> pa.StringArray:
     >>> double_text(pa.array([0.5, 2.0, 1.2e-4, 12345678.9, float("nan")])).to_pylist()
     ['0.5', '2.0', '1.2E-4', '1.23456789E7', 'NaN']
     """
-    text = values.cast(pa.float64()).cast(pa.string())
+    numbers = values.cast(pa.float64())
+    text = numbers.cast(pa.string())
+    text = pc.if_else(pc.match_substring(text, "."), text, pc.binary_join_element_wise(text, ".0", ""))
+    size = pc.abs(numbers)
+    plain = pc.or_(pc.equal(size, 0.0), pc.and_(pc.greater_equal(size, PLAIN_FROM), pc.less(size, PLAIN_BELOW)))
+    other = pc.invert(pc.fill_null(plain, fill_value=True))
+    return pc.replace_with_mask(text, other, _with_exponent(numbers.filter(other)))
+
+
+def _with_exponent(numbers: pa.Array) -> pa.StringArray:
+    """Print what Java prints with an exponent or a name; Arrow prints some of it plainly."""
+    text = numbers.cast(pa.string())
     text = pc.replace_substring_regex(text, r"^nan$", "NaN")
     text = pc.replace_substring_regex(text, r"^(-?)inf$", r"\1Infinity")
     text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
     text = pc.replace_substring_regex(text, r"^(-?\d+)e", r"\1.0e")
     text = pc.replace_substring_regex(text, r"e\+?", "E")
-    # what Arrow prints plainly but Java with an exponent
     for zeros in range(3, 7):
         text = pc.replace_substring_regex(text, rf"^(-?)0\.0{{{zeros}}}([1-9])(\d*)$", rf"\1\2.\3E-{zeros + 1}")
     for digits in range(7, 22):

@@ -15,8 +15,15 @@ K = TypeVar("K", np.bytes_, np.int64)
 
 
 def key_array(keys: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """Give row keys as fixed-width bytes, n of them."""
-    return np.array(keys.cast(pa.binary()).to_numpy(zero_copy_only=False).tolist(), dtype=np.bytes_)
+    """Give row keys, none of them null or empty, as bytes of one width, shape (n,).
+
+    >>> key_array(pa.array(["b_1", "a_10"]))
+    array([b'b_1', b'a_10'], dtype='|S4')
+    """
+    flat = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    width = pc.max(pc.binary_length(flat)).as_py() or 1
+    padded = pc.ascii_rpad(flat.cast(pa.string()), width=width, padding="\0")
+    return np.frombuffer(padded.buffers()[2] or b"", dtype=f"S{width}", count=len(padded), offset=padded.offset * width)
 
 
 def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, npt.NDArray[K]]:

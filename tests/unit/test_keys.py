@@ -1,0 +1,87 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flight_server.errors import BadValue
+from flight_server.storage.keys import key_expression, prefix_ranges
+
+KEY = key_expression("{i:objectId}_{i:jd}")
+
+
+@given(st.lists(st.floats(2.4e6, 2.5e6), min_size=1))
+def test_julian_dates_stand_in_keys_as_repr_writes_them(dates):
+    keys = KEY.build({"i:objectId": pa.array(["ZTF"] * len(dates)), "i:jd": pa.array(dates)})
+    assert keys.to_pylist() == [f"ZTF_{date!r}" for date in dates]
+
+
+@pytest.mark.parametrize(
+    ("expression", "cells", "keys"),
+    [
+        ("{a}", {"a": pa.array(["x", "é"])}, ["x", "é"]),
+        ("{a}_{b}", {"a": pa.array([7, -8], pa.int64()), "b": pa.array([1.0, 0.5])}, ["7_1.0", "-8_0.5"]),
+        ("{b}__{a}", {"a": pa.array(["x_y"]), "b": pa.array([1], pa.int32()), "c": pa.array([None])}, ["1__x_y"]),
+        ("{a}_{b}", {"a": pa.array([], pa.string()), "b": pa.array([], pa.float64())}, []),
+    ],
+)
+def test_keys_are_made_of_columns_and_literals(expression, cells, keys):
+    assert key_expression(expression).build(cells).to_pylist() == keys
+
+
+@pytest.mark.parametrize(
+    ("ids", "dates", "column", "row"),
+    [
+        (["a", None], [1.0, 2.0], "i:objectId", 1),
+        (["a", "b", "c"], [1.0, 2.0, None], "i:jd", 2),
+        (["", "b"], [1.0, 2.0], "i:objectId", 0),
+        (["a", "b_c"], [1.0, 2.0], "i:objectId", 1),
+        (["a", "b\0"], [1.0, 2.0], "i:objectId", 1),
+        (["a", "b" * 1025], [1.0, 2.0], "i:objectId", 1),
+        (["a", "é" * 600], [1.0, 2.0], "i:objectId", 1),
+    ],
+    ids=["null", "null time", "empty", "separator", "nul", "long", "long in bytes"],
+)
+def test_a_part_that_no_key_can_hold_is_named(ids, dates, column, row):
+    with pytest.raises(BadValue) as caught:
+        KEY.build({"i:objectId": pa.array(ids), "i:jd": pa.array(dates)})
+    assert caught.value.field == column
+    assert f"column {column}, row {row}:" in caught.value.message
+
+
+def test_a_column_that_is_not_there_is_named():
+    with pytest.raises(BadValue) as caught:
+        KEY.build({"i:objectId": pa.array(["a"])})
+    assert caught.value.field == "i:jd"
+
+
+@pytest.mark.parametrize("text", ["", "i:jd", "salt_{i:jd}"])
+def test_a_key_begins_with_a_column(text):
+    with pytest.raises(ValueError, match="not a key expression"):
+        key_expression(text)
+
+
+def test_a_prefix_is_of_the_first_column():
+    assert KEY.prefix("i:objectId", "é") == b"\xc3\xa9_"
+    assert key_expression("{r:diaObjectId}_{r:mjd}").prefix("r:diaObjectId", 17) == b"17_"
+    with pytest.raises(ValueError, match="i:jd"):
+        KEY.prefix("i:jd", 1)
+
+
+TEXTS = st.text("aZ_`~\x7fé\U0010ffff", min_size=1, max_size=4).map(str.encode)
+
+
+@given(st.lists(TEXTS, unique=True), st.lists(TEXTS, min_size=1, max_size=5))
+def test_a_range_holds_exactly_the_keys_with_its_prefix(keys, prefixes):
+    sorted_keys = np.array(sorted(keys), dtype="S16")
+    starts, stops = prefix_ranges(prefixes)
+    lows, highs = np.searchsorted(sorted_keys, starts), np.searchsorted(sorted_keys, stops)
+    for prefix, low, high in zip(prefixes, lows, highs, strict=True):
+        assert sorted_keys[low:high].tolist() == [key for key in sorted(keys) if key.startswith(prefix)]
+
+
+def test_the_keys_of_an_object_are_not_those_of_one_whose_name_it_begins():
+    ids, dates = ["ZTF2", "ZTF20", "ZTF20", "ZTF200"], [1.5, 2.5, 0.5, 1.0]
+    keys = np.array(sorted(key.encode() for key in KEY.build({"i:objectId": pa.array(ids), "i:jd": pa.array(dates)}).to_pylist()))
+    (low,), (high,) = (np.searchsorted(keys, side) for side in prefix_ranges([KEY.prefix("i:objectId", "ZTF20")]))
+    assert keys[low:high].tolist() == [b"ZTF20_0.5", b"ZTF20_2.5"]

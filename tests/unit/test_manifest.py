@@ -1,0 +1,137 @@
+import sqlite3
+from dataclasses import fields, replace
+
+import pytest
+
+from flight_server.errors import AlertflightError, BadValue, CorruptData
+from flight_server.storage.embedded.manifest import BlockRecord, ColumnRecord, IngestRecord, Manifest, SegmentRecord
+
+SEGMENT = SegmentRecord(
+    1, "ztf", "00000001", 10, 2, 30, 4096, "ab" * 32, "cd" * 32, 2459000.123456789, None, 1_600_000_000_000, b"\0\xff" * 32
+)
+BLOCK = BlockRecord("blocks/1.parquet", 10, 2**40, "ef" * 32)
+COLUMN = ColumnRecord("ztf", "d:é", 0, "float")
+INGEST = IngestRecord(1, 1_600_000_000_000, 3, 10)
+ALL = (SEGMENT, BLOCK, COLUMN, INGEST)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "manifest.sqlite"
+
+
+@pytest.fixture
+def opened(file):
+    made = []
+
+    def opens(path=file):
+        made.append(Manifest(path))
+        return made[-1]
+
+    yield opens
+    for manifest in made:
+        manifest.close()
+
+
+def held(manifest):
+    state = manifest.read()
+    return (state.segments, state.blocks, state.columns, state.ingests)
+
+
+def test_a_new_manifest_is_empty(opened):
+    assert held(opened()) == ((), (), (), ())
+
+
+def test_records_come_back_as_they_were_and_in_order(opened):
+    opened().commit([*ALL, replace(SEGMENT, id=3), replace(SEGMENT, id=2), replace(COLUMN, name="b"), replace(COLUMN, name="a")])
+    segments = (SEGMENT, replace(SEGMENT, id=3), replace(SEGMENT, id=2))
+    assert held(opened()) == (segments, (BLOCK,), (COLUMN, replace(COLUMN, name="b"), replace(COLUMN, name="a")), (INGEST,))
+
+
+def test_segments_are_added_and_removed_in_one_step(opened):
+    manifest = opened()
+    manifest.commit([SEGMENT, replace(SEGMENT, id=2)])
+    manifest.commit([replace(SEGMENT, id=3, rows=20)], remove_segments=[1, 2])
+    assert held(opened())[0] == (replace(SEGMENT, id=3, rows=20),)
+
+
+def test_a_commit_that_fails_leaves_nothing_behind(opened):
+    manifest = opened()
+    manifest.commit([SEGMENT])
+    with pytest.raises(sqlite3.IntegrityError):
+        manifest.commit([BLOCK, INGEST, replace(SEGMENT, rows=99)])
+    assert held(manifest) == held(opened()) == ((SEGMENT,), (), (), ())
+    manifest.commit([BLOCK])  # and the manifest can still be written
+    assert held(opened())[1] == (BLOCK,)
+
+
+def test_a_commit_shows_in_another_connection(opened):
+    reader, writer = opened(), opened()
+    version = reader.read().version
+    assert reader.change_counter() == version
+    writer.commit([SEGMENT])
+    assert reader.change_counter() != version
+    assert held(reader)[0] == (SEGMENT,)
+    assert reader.read().version == reader.change_counter()
+
+
+def cells():
+    tables = {"segment": SEGMENT, "block": BLOCK, "held_column": COLUMN, "ingest": INGEST}
+    return [(table, field.name) for table, record in tables.items() for field in fields(record)]
+
+
+def changed(value):
+    if isinstance(value, bytes):
+        return value[:5] + bytes([value[5] ^ 1]) + value[6:]
+    if isinstance(value, str):
+        return value[:-1] + chr(ord(value[-1]) ^ 1)
+    return 1.5 if value is None else value + type(value)(2**-20 if isinstance(value, float) else 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [*cells(), *((table, "checksum") for table in ("segment", "block", "held_column", "ingest"))]
+)
+def test_any_changed_value_of_a_row_is_corrupt_data(file, opened, table, column):
+    opened().commit(ALL)
+    connection = sqlite3.connect(file)
+    (value,) = connection.execute(f"SELECT {column} FROM {table}").fetchone()
+    with connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (changed(value),))
+    connection.close()
+    with pytest.raises(CorruptData) as caught:
+        opened().read()
+    assert caught.value.field == table
+    assert table in caught.value.message
+
+
+def test_any_flipped_bit_of_the_file_is_found_or_does_no_harm(file, opened, tmp_path):
+    opened().commit(ALL)
+    expected = held(opened())
+    content = file.read_bytes()
+    wrong = set()
+    for position in range(0, len(content), 41):
+        broken = tmp_path / f"{position}.sqlite"
+        broken.write_bytes(content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :])
+        try:
+            if held(opened(broken)) != expected:
+                wrong.add("read as something else")
+        except AlertflightError:
+            pass
+        except Exception as error:
+            wrong.add(type(error).__name__)
+    assert wrong == set()
+
+
+def test_another_format_is_refused_by_number(file, opened):
+    opened().commit(ALL)
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(BadValue) as caught:
+        opened()
+    assert (caught.value.field, caught.value.value) == ("data", "7")
+
+
+def test_a_manifest_whose_making_was_killed_is_made_again(file, opened):
+    file.touch()  # SQLite makes the file before its first transaction
+    assert held(opened()) == ((), (), (), ())

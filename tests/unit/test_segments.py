@@ -1,0 +1,170 @@
+import bisect
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flight_server.errors import AlertflightError, CorruptData
+from flight_server.storage.embedded.manifest import SegmentRecord
+from flight_server.storage.embedded.segments import Segment, SegmentCache, pieces, projected, write_segment
+
+
+def make(folder, rows, keys):
+    written = write_segment(folder / "s", rows, keys)
+    sizes = (written.key_width, written.data_bytes, written.data_sha256, written.keys_sha256)
+    return SegmentRecord(1, "ztf", "s", len(rows), 0, *sizes, None, None, 5, written.batches)
+
+
+def sample(rows):
+    table = pa.table(
+        {"i:jd": np.arange(rows) + 0.5, "d:tns": pa.array([None if n % 3 else f"é{n}" for n in range(rows)], pa.string())}
+    )
+    return table, np.array([b"%07d" % n for n in range(rows)], dtype="S9")
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(1, 1), (999, 1), (1000, 1), (1001, 2), (2000, 2), (2500, 3)])
+def test_what_was_written_is_read(tmp_path, rows, batches):
+    table, keys = sample(rows)
+    segment = Segment(tmp_path / "s", make(tmp_path, table, keys))
+    assert segment.schema == table.schema
+    assert segment.keys.tolist() == keys.tolist()
+    read = pa.Table.from_batches([segment.batch(n) for n in range(batches)])
+    assert read.equals(table)
+    assert [len(segment.batch(n)) for n in range(batches)] == [1000] * (batches - 1) + [rows - 1000 * (batches - 1)]
+    with pytest.raises(IndexError):
+        segment.batch(batches)
+    assert pa.ipc.open_file(pa.memory_map(str(tmp_path / "s.arrow"))).read_all().equals(table)
+
+
+def test_a_table_of_many_chunks_and_an_offset_is_written_whole(tmp_path):
+    table, keys = sample(1500)
+    chunked = pa.concat_tables([table.slice(0, 1), table.slice(1, 900), table.slice(901)]).slice(7)
+    segment = Segment(tmp_path / "s", make(tmp_path, chunked, keys[7:]))
+    assert pa.Table.from_batches([segment.batch(0), segment.batch(1)]).equals(chunked)
+
+
+def damaged(file, position, bit=0x10):
+    content = bytearray(file.read_bytes())
+    content[position] ^= bit
+    file.write_bytes(content)
+
+
+def test_any_flipped_byte_of_a_batch_is_corrupt_data(tmp_path):
+    table, keys = sample(3)
+    record = make(tmp_path, table, keys)
+    offset, length = np.frombuffer(record.batches, "<i8")[:2].tolist()
+    file = tmp_path / "s.arrow"
+    for position in range(offset, offset + length):
+        damaged(file, position)
+        with pytest.raises(CorruptData) as caught:
+            Segment(tmp_path / "s", record).batch(0)
+        assert caught.value.field == "ztf"
+        assert "0000000" in caught.value.message
+        assert "0000002" in caught.value.message
+        assert str(tmp_path) not in caught.value.message
+        damaged(file, position)
+    assert Segment(tmp_path / "s", record).batch(0).to_pylist() == table.to_pylist()
+
+
+def test_a_flipped_byte_spoils_its_own_batch_only(tmp_path):
+    table, keys = sample(2500)
+    record = make(tmp_path, table, keys)
+    offset = np.frombuffer(record.batches, "<i8").reshape(3, 4)[1, 0]
+    damaged(tmp_path / "s.arrow", offset + 300)
+    segment = Segment(tmp_path / "s", record)
+    assert len(segment.batch(0)) + len(segment.batch(2)) == 1500
+    for _ in range(2):  # it stays found
+        with pytest.raises(CorruptData) as caught:
+            segment.batch(1)
+    assert "0001000 to 0001999" in caught.value.message
+
+
+def test_no_flipped_byte_of_the_schema_changes_what_is_read_in_silence(tmp_path):
+    table, keys = sample(3)
+    record = make(tmp_path, table, keys)
+    file = tmp_path / "s.arrow"
+    wrong = set()
+    for position in range(8, np.frombuffer(record.batches, "<i8")[0]):
+        damaged(file, position)
+        try:
+            segment = Segment(tmp_path / "s", record)
+            if segment.schema != table.schema or not segment.batch(0).equals(table.to_batches()[0]):
+                wrong.add("read as something else")
+        except CorruptData:
+            pass
+        except Exception as error:
+            wrong.add(type(error).__name__)
+        damaged(file, position)
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("file", ["s.arrow", "s.keys"])
+@pytest.mark.parametrize("left", [0, 1, 0.5, -1], ids=["nothing", "one byte", "half", "all but one byte"])
+def test_a_truncated_file_is_corrupt_data_when_it_is_opened(tmp_path, file, left):
+    record = make(tmp_path, *sample(30))
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[: int(len(content) * left) if isinstance(left, float) else left])
+    with pytest.raises(CorruptData) as caught:
+        Segment(tmp_path / "s", record)
+    assert caught.value.field == "ztf"
+    assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize("file", ["s.arrow", "s.keys"])
+def test_a_missing_or_longer_file_is_corrupt_data(tmp_path, file):
+    record = make(tmp_path, *sample(3))
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content + b"\0")
+    with pytest.raises(AlertflightError, match="bytes"):
+        Segment(tmp_path / "s", record)
+    (tmp_path / file).unlink()
+    with pytest.raises(CorruptData):
+        Segment(tmp_path / "s", record)
+
+
+TEXTS = st.text("ab_~é", min_size=1, max_size=6).map(str.encode)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(TEXTS, min_size=1, max_size=20, unique=True),
+    st.lists(st.text("ab_~é", min_size=1, max_size=20).map(str.encode), max_size=20),
+)
+def test_search_finds_the_places_of_needles_of_any_width(tmp_path_factory, keys, needles):
+    keys = sorted(keys)
+    needles = needles + keys + [key + b"a" for key in keys]
+    record = make(tmp_path_factory.mktemp("s"), pa.table({"n": range(len(keys))}), np.array(keys, dtype=np.bytes_))
+    # the files of a segment lie in a folder that only the fixture knows
+    segment = Segment.__new__(Segment)
+    segment.record = record
+    segment.keys = np.array(keys, dtype=np.bytes_)
+    for side, place in (("left", bisect.bisect_left), ("right", bisect.bisect_right)):
+        assert segment.search(np.array(needles, dtype=np.bytes_), side).tolist() == [place(keys, needle) for needle in needles]
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000))
+def test_pieces_cut_rows_at_batches(low, high):
+    rows = [number * 1000 + first + n for number, first, count in pieces(low, high) for n in range(count)]
+    assert rows == list(range(low, high))
+    assert all(0 < count <= 1000 - first for _, first, count in pieces(low, high))
+
+
+def test_columns_that_a_segment_lacks_are_typed_nulls(tmp_path):
+    segment = Segment(tmp_path / "s", make(tmp_path, *sample(3)))
+    schema = pa.schema([("new", pa.float32()), ("i:jd", pa.float64())])
+    batch = projected(segment, 0, schema, [-1, 0])
+    assert batch.schema == schema
+    assert batch.to_pydict() == {"new": [None] * 3, "i:jd": [0.5, 1.5, 2.5]}
+
+
+def test_the_cache_keeps_what_was_used_last():
+    cache, made = SegmentCache(2), []
+
+    def get(name):
+        return cache.get((name,), lambda: made.append(name) or pa.record_batch({name: [1]}))
+
+    for name in "abacab":
+        assert get(name).schema.names == [name]
+    assert made == ["a", "b", "c", "b"]
