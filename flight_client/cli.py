@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from flight_server.tickets import CUTOUT_KINDS, parse_ticket
 __all__ = ["get"]
 
 SHOWN_MISSING = 5
+COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, which is no Julian date
 
 
 def _split(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> list[str]:
@@ -23,8 +25,10 @@ def _split(_context: click.Context, _option: click.Parameter, value: tuple[str, 
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
+    if value is None or COMPACT_DATE.fullmatch(value):
+        return value
     try:
-        return None if value is None else float(value)
+        return float(value)
     except ValueError:
         return value
 
@@ -56,12 +60,12 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     upper_limits: bool,
     output: str,
 ) -> None:
-    r"""Get rows of a table: light curves by object ID, with any columns and stamps.
+    """Get rows of a table: light curves by object ID, with any columns and stamps.
 
     \b
     alertflight get --ids ZTF20abfcszi --columns i:jd,i:fid,i:magpsf,i:sigmapsf
     alertflight get --ids ZTF20abfcszi --cutouts Science -o stamps.parquet
-    """
+    """  # noqa: D301  (click wants the backspace itself)
     import json
 
     fields = {

@@ -38,6 +38,8 @@ def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
             for batch in batches:
                 writer.write_batch(batch)
         draft.replace(path)
+    except OSError as error:
+        raise BadValue(f"{path} cannot be written: {error.strerror}", field="output", value=path) from error
     finally:
         draft.unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.errors import AlertflightError, BackendLost, CorruptData, from_info
+from flight_server.errors import AlertflightError, BackendLost, BadValue, CorruptData, from_info
 from flight_server.tickets import Query
 
 __all__ = ["Stream"]
@@ -34,9 +34,14 @@ class Stream:
 
     def __init__(self, url: str, query: Query) -> None:
         self._url = url
-        self._client = fl.connect(url)
         self._missing: list[str | int] = []
         self.record: dict[str, Any] = {}
+        try:
+            self._client = fl.connect(url)
+        except (ValueError, KeyError, pa.ArrowException):
+            raise BadValue(
+                f"{url!r:.80} is no address of a server, such as grpc://127.0.0.1:8815", field="url", value=url
+            ) from None
         try:
             self._reader = self._client.do_get(fl.Ticket(query.to_json()))
             self.schema: pa.Schema = self._reader.schema

@@ -12,8 +12,8 @@ from flight_server.storage.protocols import Rows
 
 __all__ = ["cut", "joined", "part"]
 
-SMALL_BYTES = 524_288  # less than this waits for more
-TARGET_BYTES = 1_572_864
+SMALL_BYTES = 524_288  # less than this is joined with what follows
+TARGET_BYTES = 1_048_576
 MOST_BYTES = 2_097_152
 ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequence number, cursor
 
@@ -26,7 +26,8 @@ def cut(rows: Iterator[Rows], max_message_bytes: int) -> Iterator[Rows]:
     RowTooLarge
         One row alone does not fit; names its key.
     """
-    most = min(MOST_BYTES, max_message_bytes - ENVELOPE_BYTES)
+    hard = max_message_bytes - ENVELOPE_BYTES
+    soft = min(MOST_BYTES, hard)
     waiting: list[Rows] = []
     size = 0
     first = True
@@ -34,20 +35,20 @@ def cut(rows: Iterator[Rows], max_message_bytes: int) -> Iterator[Rows]:
         if len(piece.batch) == 0:
             continue
         bytes_ = pa.ipc.get_record_batch_size(piece.batch)
-        if waiting and size + bytes_ > most:
-            yield joined(waiting)
-            waiting, size, first = [], 0, False
-        if bytes_ > most:
-            yield from _split(piece, bytes_, min(TARGET_BYTES, most), max_message_bytes - ENVELOPE_BYTES)
+        if waiting and (size + bytes_ > soft or bytes_ >= SMALL_BYTES):
+            yield from _split(joined(waiting), soft, hard)
+            waiting, size = [], 0
+        if first or bytes_ >= SMALL_BYTES:
+            yield from _split(piece, soft, hard)
             first = False
             continue
         waiting.append(piece)
         size += bytes_
-        if first or size >= min(SMALL_BYTES, most // 2):
-            yield joined(waiting)
-            waiting, size, first = [], 0, False
+        if size >= min(TARGET_BYTES, soft):
+            yield from _split(joined(waiting), soft, hard)
+            waiting, size = [], 0
     if waiting:
-        yield joined(waiting)
+        yield from _split(joined(waiting), soft, hard)
 
 
 def joined(parts: list[Rows]) -> Rows:
@@ -64,20 +65,19 @@ def part(rows: Rows, first: int, length: int) -> Rows:
     return Rows(rows.batch.slice(first, length), rows.asked[first:last], rows.keys[first:last])
 
 
-def _split(rows: Rows, size: int, target: int, most: int) -> Iterator[Rows]:
+def _split(rows: Rows, soft: int, hard: int) -> Iterator[Rows]:
+    """Halve rows until each part has at most `soft` bytes; a single row may have `hard`."""
     length = len(rows.batch)
-    if length == 1:
-        if size > most:
-            key = rows.keys[0].decode(errors="replace")
-            message = f"the row {key} takes {size} bytes, more than one message may have: raise max_message_bytes"
-            raise RowTooLarge(message, field="max_message_bytes", value=key)
+    size = pa.ipc.get_record_batch_size(rows.batch)
+    if size <= soft:
         yield rows
-        return
-    step = max(1, min(-(-length // 2), length * max(target, 1) // size))
-    for begin in range(0, length, step):
-        piece = part(rows, begin, step)
-        bytes_ = pa.ipc.get_record_batch_size(piece.batch)
-        if bytes_ > most:
-            yield from _split(piece, bytes_, target, most)
-        else:
-            yield piece
+    elif length > 1:
+        step = max(1, min(-(-length // 2), length * soft * 3 // (size * 4)))
+        for begin in range(0, length, step):
+            yield from _split(part(rows, begin, step), soft, hard)
+    elif size <= hard:
+        yield rows
+    else:
+        key = rows.keys[0].decode(errors="replace")
+        message = f"the row {key} takes {size} bytes, more than one message may have: raise max_message_bytes"
+        raise RowTooLarge(message, field="max_message_bytes", value=key)

@@ -132,10 +132,14 @@ def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> No
     if report.not_stored:
         click.echo(f"columns without a place in the tables: {', '.join(sorted(report.not_stored))}", err=True)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
-    click.echo(f"{report.alerts} alerts of {report.files} files; {written or 'nothing new'}")
+    click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
     if report.failures:
-        click.echo(f"{len(report.failures)} files were refused", err=True)
+        click.echo(f"{_files(len(report.failures))} refused", err=True)
         sys.exit(EXIT_DATA)
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
 
 
 @main.command()

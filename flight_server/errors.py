@@ -75,8 +75,9 @@ class AlertflightError(Exception):
         retry_after_ms: int | None = None,
     ) -> None:
         super().__init__(shorten(message, MESSAGE_LENGTH))
-        self.field = field
-        self.value = None if value is None else shorten(str(value), VALUE_LENGTH)
+        self.field = None if field is None else shorten(field, VALUE_LENGTH)
+        shown = json.dumps(value) if isinstance(value, bool) else str(value)
+        self.value = None if value is None else shorten(shown, VALUE_LENGTH)
         self.error_id = error_id
         self.retry_after_ms = retry_after_ms
 

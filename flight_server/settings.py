@@ -16,6 +16,8 @@ from flight_server.resources import load_resource, load_yaml
 __all__ = ["Cutouts", "Limits", "Server", "Settings", "Tickets", "load_settings"]
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
+CLIENT_VARIABLES = ("ALERTFLIGHT_URL",)  # the client's own; no settings of a server
+PORTS = range(65_536)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ def load_settings(
         message = f"store must be embedded, not {settings.store!r:.40}: it is the one store that this release has"
         raise BadValue(message, field="store", value=settings.store)
     server = replace(settings.server, host=host or settings.server.host, port=settings.server.port if port is None else port)
+    if server.port not in PORTS:
+        raise BadValue(f"server.port must be from 0 to {PORTS[-1]}, not {server.port}", field="server.port", value=server.port)
     return replace(settings, server=server, data=data or settings.data)
 
 
@@ -116,11 +120,19 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, text in environment.items():
-        if name.startswith(ENVIRONMENT_PREFIX):
-            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+    # a whole section comes before single settings of it
+    for name, text in sorted(environment.items(), key=lambda item: "__" in item[0]):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_VARIABLES:
+            continue
+        section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        try:
             value = load_yaml(text)
-            found[section] = {**found.get(section, {}), key: value} if key else value
+        except yaml.YAMLError as error:
+            raise BadValue(f"the variable {name} cannot be read: {text!r:.60}", field=name, value=text) from error
+        held = found.get(section, {})
+        if key and not isinstance(held, dict):
+            raise BadValue(f"the environment sets {section} both whole and in part", field=name, value=text)
+        found[section] = {**held, key: value} if key else value
     return found
 
 

@@ -52,4 +52,4 @@ def _unpack(stamp: pa.Buffer, most: int) -> tuple[bytes | None, str | None]:
         return None, "too_large"
     if not unpacker.eof:
         return None, "bad_gzip"
-    return content, None
+    return (content, None) if content.startswith(FITS_MAGIC) else (None, "not_fits")

@@ -40,6 +40,8 @@ def to_table_time(name: str, value: float | str, time_format: str, time_scale: s
     >>> to_table_time("start", 59092.25, "jd", "utc")
     2459092.75
     """
+    if not isinstance(value, str) and value < JD_FROM and time_format == "mjd":
+        return value
     if isinstance(value, str):
         if time_scale != "utc":
             raise NotSupported(f"{name} as text is for tables in UTC; give a number", field=name, value=value)

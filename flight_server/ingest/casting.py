@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,7 +12,7 @@ from flight_server.errors import BadValue
 
 __all__ = ["cast_exactly", "stored_type", "widest"]
 
-
+INFINITE = ("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 SMALL_INTEGERS = (pa.int8(), pa.int16(), pa.uint8(), pa.uint16())
 
 
@@ -36,49 +38,79 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     >>> cast_exactly(pa.array([1.0, None]), pa.int32(), "i:fid").to_pylist()
     [1, None]
     """
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = _simple(values)
     if values.type == kind:
         return values
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), kind)
     try:
-        cast = values.cast(kind, safe=False)
+        # only text is checked by the cast itself; numbers are below, since they may be rounded
+        if _is_text(values.type) and not pa.types.is_binary(kind):
+            values = values.cast(pa.string())
+        cast = values.cast(kind, safe=_is_text(values.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise _misfit(values, kind, column, _first_failure(values, kind)) from None
     wrong = _misfits(values, cast)
-    if wrong is not None:
-        row = pc.index(pc.fill_null(wrong, fill_value=False), value=True).as_py()
-        if row >= 0:
-            raise _misfit(values, kind, column, row)
+    if wrong.any():
+        raise _misfit(values, kind, column, int(np.argmax(wrong)))
     return cast
 
 
-def _misfits(values: pa.Array, cast: pa.Array) -> pa.Array | None:
+def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Give the same values as one array of a type that numpy has."""
+    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if pa.types.is_dictionary(flat.type):
+        flat = flat.dictionary_decode()
+    return flat.cast(pa.float64()) if pa.types.is_decimal(flat.type) or pa.types.is_float16(flat.type) else flat
+
+
+def _misfits(values: pa.Array, cast: pa.Array) -> npt.NDArray[np.bool_]:
     """Mark the values that the cast changed by more than rounding to float32."""
     source, kind = values.type, cast.type
-    if pa.types.is_floating(source) and pa.types.is_floating(kind):
-        return pc.and_(pc.is_finite(values), pc.invert(pc.is_finite(cast)))
-    if pa.types.is_integer(kind) or (pa.types.is_integer(source) and pa.types.is_floating(kind)):
-        if pa.types.is_string(source) or pa.types.is_boolean(source):
-            return None
-        return pc.fill_null(pc.not_equal(cast.cast(source, safe=False), values), fill_value=False)
-    return None
+    if pa.types.is_floating(kind) and _is_text(source):  # a number too large for it reads as infinite
+        return _infinite(cast) & ~np.isin(pc.utf8_lower(values).to_numpy(zero_copy_only=False), INFINITE)
+    if not _is_number(source) or not (_is_number(kind) or pa.types.is_boolean(kind)):
+        return np.zeros(len(values), dtype=bool)
+    numbers = values.fill_null(0).to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(kind):
+        wrong = (numbers != 0) & (numbers != 1)
+    elif pa.types.is_integer(kind):
+        bounds = np.iinfo(kind.to_pandas_dtype())
+        if pa.types.is_integer(source):
+            wrong = (numbers < bounds.min) | (numbers > bounds.max)
+        else:  # the upper bound is no float, but one more is
+            wrong = ~((numbers >= float(bounds.min)) & (numbers < -float(bounds.min)) & (np.trunc(numbers) == numbers))
+    elif pa.types.is_integer(source):
+        wrong = cast.fill_null(0).to_numpy(zero_copy_only=False).astype(np.longdouble) != numbers.astype(np.longdouble)
+    else:
+        wrong = np.isfinite(numbers) & _infinite(cast)
+    return np.asarray(wrong, dtype=bool)
+
+
+def _infinite(values: pa.Array) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.isinf(values.fill_null(0).to_numpy(zero_copy_only=False)), dtype=bool)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return any(test(kind) for test in (*tests, pa.types.is_fixed_size_binary))
 
 
 def _first_failure(values: pa.Array, kind: pa.DataType) -> int:
     for row in range(len(values)):
         try:
-            values.slice(row, 1).cast(kind, safe=False)
+            values.slice(row, 1).cast(kind, safe=_is_text(values.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return row
     return 0
 
 
 def _misfit(values: pa.Array, kind: pa.DataType, column: str, row: int) -> BadValue:
-    value = values[row].as_py()
+    value = values[row].as_py() if len(values) else values.type
     return BadValue(f"column {column}, row {row}: {str(value)[:40]!r} does not fit into {kind}", field=column, value=value)
 
 

@@ -83,15 +83,21 @@ def version_text(columns: Mapping[str, pa.Array], names: tuple[str, ...], rows: 
     """Give text that sorts as versions do: number by number, a missing one first.
 
     >>> version_text({"v": pa.array(["3.10", "3.9", None])}, ("v",), 3).to_pylist()
-    ['000003.000010', '000003.000009', '']
+    ['013.0210', '013.019', '']
     """
     parts = []
     for name in names:
         encoded = columns.get(name, pa.nulls(rows, pa.string())).dictionary_encode()
-        texts = [".".join(n.zfill(6) for n in re.findall(r"\d+", v or "")) for v in encoded.dictionary.to_pylist()]
+        texts = [".".join(map(_sortable, re.findall(r"\d+", v or ""))) for v in encoded.dictionary.to_pylist()]
         parts.append(pc.fill_null(pa.array([*texts, ""], pa.string()).take(pc.fill_null(encoded.indices, len(texts))), ""))
     # a space sorts before every digit and point, so that a missing version and a shorter one come first
     return pc.binary_join_element_wise(*parts, " ")
+
+
+def _sortable(number: str) -> str:
+    """Give digits that sort as numbers do: in front how many there are."""
+    digits = number.lstrip("0")
+    return f"{len(digits):02d}{digits}"
 
 
 def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[tuple[str, str | None, pa.Field]]:

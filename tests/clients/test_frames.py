@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.flight as fl
-from conftest import ask
+from archives import ask
 
 
 def test_ids_are_exact_in_pandas(client: fl.FlightClient) -> None:

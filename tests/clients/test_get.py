@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
+from archives import ask
 from click.testing import CliRunner, Result
-from conftest import ask
 from processes import COMMAND
 
 from flight_server.cli import main

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from alert_data import ROOT
-from conftest import ask
+from archives import ask
 from foreign_hash import column_hash
 
 from flight_server.flight import FlightServer

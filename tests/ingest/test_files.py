@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alert_data import MANY_AVRO, NEWEST, NIGHT, SAMPLES, TDE
-from conftest import Opened
+from archives import Opened
 
 from flight_server.callers import Caller
 from flight_server.errors import BadValue

@@ -12,7 +12,7 @@ import oracle
 import pyarrow as pa
 import pytest
 from alert_data import GOLDEN, SWEPT, alert_files
-from conftest import Opened
+from archives import Opened
 
 from flight_server.callers import Caller
 from flight_server.catalogue import load_catalogue

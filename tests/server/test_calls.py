@@ -12,7 +12,7 @@ import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
 from alert_data import TDE
-from conftest import Opened, ask, digest, read
+from archives import Opened, ask, digest, read
 
 from flight_server.digests import Digest
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alert_data import NIGHT, SAMPLES, TDE
-from conftest import Opened, digest
+from archives import Opened, digest
 
 from flight_server.callers import Caller
 from flight_server.catalogue import load_catalogue

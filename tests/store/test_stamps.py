@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alert_data import NEWEST, NIGHT, SAMPLES, TDE, alert_files
+from archives import Opened
 from astropy.io import fits
-from conftest import Opened
 
 from flight_server.callers import Caller
 from flight_server.errors import CorruptData, TooLarge

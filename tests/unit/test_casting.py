@@ -29,7 +29,11 @@ def values_of(kind):
     if kind in INTEGERS:
         low, high = span(kind)
         edges = [
-            n + d for n in (0, 2**24, 2**31, 2**32, 2**53, 2**63, 2**64 - 2**31, 2**64) for s in (1, -1) for d in (-1, 0, 1) for n in (s * n,)
+            n + d
+            for n in (0, 2**24, 2**31, 2**32, 2**53, 2**63, 2**64 - 2**31, 2**64)
+            for s in (1, -1)
+            for d in (-1, 0, 1)
+            for n in (s * n,)
         ]
         return st.integers(low, high) | st.sampled_from([n for n in edges if low <= n <= high])
     width = 32 if kind == pa.float32() else 64

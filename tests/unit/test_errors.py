@@ -92,3 +92,8 @@ def test_what_is_not_ours_is_no_error_of_ours(info):
 )
 def test_whatever_arrives_is_read_or_is_none(info):
     assert from_info(info) is None or isinstance(from_info(info), AlertflightError)
+
+
+def test_a_long_message_is_cut_to_299_characters():
+    assert AlertflightError("é" * 299).message == "é" * 299
+    assert AlertflightError("é" * 300).message == "é" * 298 + "…"

@@ -7,7 +7,21 @@ from flight_server.errors import AlertflightError, BadValue, CorruptData
 from flight_server.storage.embedded.manifest import BlockRecord, ColumnRecord, IngestRecord, Manifest, SegmentRecord
 
 SEGMENT = SegmentRecord(
-    1, "ztf", "00000001", 10, 2, 30, 4096, "ab" * 32, "cd" * 32, 2459000.123456789, None, 1_600_000_000_000, b"\0\xff" * 32
+    1,
+    "ztf",
+    "00000001",
+    10,
+    2,
+    30,
+    4096,
+    "ab" * 32,
+    "cd" * 32,
+    2459000.123456789,
+    None,
+    1_600_000_000_000,
+    7,
+    b"\0\xff" * 32,
+    b"key0key1",
 )
 BLOCK = BlockRecord("blocks/1.parquet", 10, 2**40, "ef" * 32)
 COLUMN = ColumnRecord("ztf", "d:é", 0, "float")
@@ -82,7 +96,7 @@ def cells():
 
 def changed(value):
     if isinstance(value, bytes):
-        return value[:5] + bytes([value[5] ^ 1]) + value[6:]
+        return value[:-1] + bytes([value[-1] ^ 1])
     if isinstance(value, str):
         return value[:-1] + chr(ord(value[-1]) ^ 1)
     return 1.5 if value is None else value + type(value)(2**-20 if isinstance(value, float) else 1)

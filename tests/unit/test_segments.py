@@ -1,4 +1,5 @@
 import bisect
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from flight_server.storage.embedded.segments import Segment, SegmentCache, piece
 def make(folder, rows, keys):
     written = write_segment(folder / "s", rows, keys)
     sizes = (written.key_width, written.data_bytes, written.data_sha256, written.keys_sha256)
-    return SegmentRecord(1, "ztf", "s", len(rows), 0, *sizes, None, None, 5, written.batches)
+    return SegmentRecord(1, "ztf", "s", len(rows), 0, *sizes, None, None, 5, written.head_crc, written.batches, written.fences)
 
 
 def sample(rows):
@@ -29,7 +30,7 @@ def test_what_was_written_is_read(tmp_path, rows, batches):
     table, keys = sample(rows)
     segment = Segment(tmp_path / "s", make(tmp_path, table, keys))
     assert segment.schema == table.schema
-    assert segment.keys.tolist() == keys.tolist()
+    assert segment.keys(0, rows).tolist() == keys.tolist()
     read = pa.Table.from_batches([segment.batch(n) for n in range(batches)])
     assert read.equals(table)
     assert [len(segment.batch(n)) for n in range(batches)] == [1000] * (batches - 1) + [rows - 1000 * (batches - 1)]
@@ -45,6 +46,17 @@ def test_a_table_of_many_chunks_and_an_offset_is_written_whole(tmp_path):
     assert pa.Table.from_batches([segment.batch(0), segment.batch(1)]).equals(chunked)
 
 
+def spans(file):
+    """Give where the schema and each batch begin and end in a file."""
+    reader = pa.BufferReader(file.read_bytes())
+    reader.seek(8)
+    found = [8]
+    for _ in range(1 + pa.ipc.open_file(file).num_record_batches):
+        pa.ipc.read_message(reader)
+        found.append(reader.tell())
+    return list(pairwise(found))
+
+
 def damaged(file, position, bit=0x10):
     content = bytearray(file.read_bytes())
     content[position] ^= bit
@@ -54,15 +66,13 @@ def damaged(file, position, bit=0x10):
 def test_any_flipped_byte_of_a_batch_is_corrupt_data(tmp_path):
     table, keys = sample(3)
     record = make(tmp_path, table, keys)
-    offset, length = np.frombuffer(record.batches, "<i8")[:2].tolist()
     file = tmp_path / "s.arrow"
-    for position in range(offset, offset + length):
+    for position in range(*spans(file)[1]):
         damaged(file, position)
         with pytest.raises(CorruptData) as caught:
             Segment(tmp_path / "s", record).batch(0)
         assert caught.value.field == "ztf"
-        assert "0000000" in caught.value.message
-        assert "0000002" in caught.value.message
+        assert "from 0000000 on" in caught.value.message
         assert str(tmp_path) not in caught.value.message
         damaged(file, position)
     assert Segment(tmp_path / "s", record).batch(0).to_pylist() == table.to_pylist()
@@ -71,14 +81,13 @@ def test_any_flipped_byte_of_a_batch_is_corrupt_data(tmp_path):
 def test_a_flipped_byte_spoils_its_own_batch_only(tmp_path):
     table, keys = sample(2500)
     record = make(tmp_path, table, keys)
-    offset = np.frombuffer(record.batches, "<i8").reshape(3, 4)[1, 0]
-    damaged(tmp_path / "s.arrow", offset + 300)
+    damaged(tmp_path / "s.arrow", spans(tmp_path / "s.arrow")[2][0] + 300)
     segment = Segment(tmp_path / "s", record)
     assert len(segment.batch(0)) + len(segment.batch(2)) == 1500
     for _ in range(2):  # it stays found
         with pytest.raises(CorruptData) as caught:
             segment.batch(1)
-    assert "0001000 to 0001999" in caught.value.message
+    assert "from 0001000 up to 0002000" in caught.value.message
 
 
 def test_no_flipped_byte_of_the_schema_changes_what_is_read_in_silence(tmp_path):
@@ -86,7 +95,7 @@ def test_no_flipped_byte_of_the_schema_changes_what_is_read_in_silence(tmp_path)
     record = make(tmp_path, table, keys)
     file = tmp_path / "s.arrow"
     wrong = set()
-    for position in range(8, np.frombuffer(record.batches, "<i8")[0]):
+    for position in range(*spans(file)[0]):
         damaged(file, position)
         try:
             segment = Segment(tmp_path / "s", record)
@@ -135,13 +144,30 @@ TEXTS = st.text("ab_~é", min_size=1, max_size=6).map(str.encode)
 def test_search_finds_the_places_of_needles_of_any_width(tmp_path_factory, keys, needles):
     keys = sorted(keys)
     needles = needles + keys + [key + b"a" for key in keys]
-    record = make(tmp_path_factory.mktemp("s"), pa.table({"n": range(len(keys))}), np.array(keys, dtype=np.bytes_))
-    # the files of a segment lie in a folder that only the fixture knows
-    segment = Segment.__new__(Segment)
-    segment.record = record
-    segment.keys = np.array(keys, dtype=np.bytes_)
+    folder = tmp_path_factory.mktemp("s")
+    segment = Segment(folder / "s", make(folder, pa.table({"n": range(len(keys))}), np.array(keys, dtype=np.bytes_)))
     for side, place in (("left", bisect.bisect_left), ("right", bisect.bisect_right)):
         assert segment.search(np.array(needles, dtype=np.bytes_), side).tolist() == [place(keys, needle) for needle in needles]
+
+
+def test_search_over_many_batches(tmp_path):
+    table, keys = sample(3500)
+    segment = Segment(tmp_path / "s", make(tmp_path, table, keys))
+    needles = [*keys.tolist(), *(key + b"x" for key in keys.tolist()), b"", b"~"]
+    for side, place in (("left", bisect.bisect_left), ("right", bisect.bisect_right)):
+        found = segment.search(np.array(needles, dtype=np.bytes_), side)
+        assert found.tolist() == [place(keys.tolist(), needle) for needle in needles]
+
+
+def test_a_flipped_key_is_corrupt_data_for_those_who_touch_its_batch(tmp_path):
+    table, keys = sample(2500)
+    record = make(tmp_path, table, keys)
+    damaged(tmp_path / "s.keys", 1500 * keys.dtype.itemsize + 6)
+    segment = Segment(tmp_path / "s", record)
+    assert segment.search(np.array([b"0000999", b"0002001"])).tolist() == [999, 2001]
+    for touch in (lambda: segment.search(np.array([b"0001001"])), lambda: segment.keys(999, 1001)):
+        with pytest.raises(CorruptData, match="from 0001000 up to 0002000"):
+            touch()
 
 
 @given(st.integers(0, 5000), st.integers(0, 5000))

@@ -27,9 +27,10 @@ BUSY_SECONDS = 60.0
 class SegmentRecord:
     """One segment: some rows of one table, sorted by key, in a data file and a key file.
 
-    `batches` lists offset, length, rows and CRC-32 of each record batch of the data file, as little-endian
-    int64. `replaced` counts the rows whose key an earlier segment holds too. Times are those of the
-    table's time column; `written` is ms since 1970.
+    `head_crc` is the CRC-32 of the data file up to its first record batch. `batches` lists offset, length, rows,
+    CRC-32 and the CRC-32 of the keys of each record batch, as little-endian int64; `fences` the first key of
+    each. `replaced` counts the rows whose key an earlier segment holds too. Times are those of the table's time
+    column; `written` is ms since 1970.
     """
 
     id: int
@@ -44,7 +45,9 @@ class SegmentRecord:
     first_time: float | None
     last_time: float | None
     written: int
+    head_crc: int
     batches: bytes
+    fences: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,13 @@ class Manifest:
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
-        new = not file.exists()
         self._connection = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA synchronous = FULL")
-        if new:
-            self._create()
-        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        with _naming_damage():
+            self._connection.execute("PRAGMA synchronous = FULL")
+            # a file that holds no tables yet is new, or was left so by an end at its making
+            if not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                self._create()
+            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found != FORMAT:
             self._connection.close()
             raise BadValue(f"the store is of format {found}, this release reads format {FORMAT}", field="data", value=found)
@@ -127,7 +131,7 @@ class Manifest:
         CorruptData
             A row is not what was written; names it.
         """
-        with self._lock, _transaction(self._connection, "DEFERRED"):
+        with self._lock, _naming_damage(), _transaction(self._connection, "DEFERRED"):
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
             return ManifestState(
                 version,
@@ -159,6 +163,17 @@ class Manifest:
                 names = ", ".join(field.name for field in fields(cls))
                 self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({names}, checksum, PRIMARY KEY ({_KEYS[table]}))")
             self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        # OperationalError is about the way to the file (locked, read-only, disk full), not about what is in it
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise CorruptData(f"the manifest is damaged: {error}", field="manifest") from error
 
 
 @contextmanager

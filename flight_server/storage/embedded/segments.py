@@ -2,6 +2,8 @@
 
 The data file holds record batches of `BATCH_ROWS` rows, the last one fewer, so that a row's batch follows from
 its number. The key file holds every row key at one width, so that a lookup is a binary search on a memory map.
+Batches and their keys are checked when they are first touched; a lookup finds the batch through its first keys,
+which the manifest holds, and so never passes through keys that were not checked.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ __all__ = ["BATCH_ROWS", "WRITTEN", "Segment", "SegmentCache", "WrittenSegment",
 
 BATCH_ROWS = 1000
 WRITTEN = "_written"  # the store's own column: when the row was written, ms since 1970
-_DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8")])
+_DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8"), ("key_crc", "<i8")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,9 @@ class WrittenSegment:
     data_bytes: int
     data_sha256: str
     keys_sha256: str
+    head_crc: int
     batches: bytes
+    fences: bytes
 
 
 def write_segment(stem: Path, rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> WrittenSegment:
@@ -58,7 +62,9 @@ def write_segment(stem: Path, rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> W
             batch = rows.slice(first, BATCH_ROWS).combine_chunks().to_batches()[0]
             offset = sink.tell()
             writer.write_batch(batch)
-            directory.append((offset, sink.tell() - offset, len(batch), 0))
+            directory.append(
+                (offset, sink.tell() - offset, len(batch), 0, zlib.crc32(keys[first : first + BATCH_ROWS].tobytes()))
+            )
     write(key_file(stem), keys.tobytes())
     entries = np.array(directory, dtype=_DIRECTORY)
     data = pa.memory_map(str(data_file(stem))).read_buffer()
@@ -70,7 +76,8 @@ def write_segment(stem: Path, rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> W
         entry["crc"] = zlib.crc32(data.slice(entry["offset"], entry["length"]))
     sync(data_file(stem))
     digests = hashlib.sha256(data).hexdigest(), hashlib.sha256(keys.tobytes()).hexdigest()
-    return WrittenSegment(keys.dtype.itemsize, data.size, *digests, entries.tobytes())
+    head_crc = zlib.crc32(data.slice(0, head))
+    return WrittenSegment(keys.dtype.itemsize, data.size, *digests, head_crc, entries.tobytes(), keys[::BATCH_ROWS].tobytes())
 
 
 class Segment:
@@ -79,14 +86,17 @@ class Segment:
     def __init__(self, stem: Path, record: SegmentRecord) -> None:
         self.record = record
         self._label = f"segment {record.name} of {record.table_name}"
-        data = self._map(data_file(stem), record.data_bytes)
+        self._data = self._map(data_file(stem), record.data_bytes)
         keys = self._map(key_file(stem), record.rows * record.key_width)
-        self.keys: npt.NDArray[np.bytes_] = np.frombuffer(keys, dtype=f"S{record.key_width}")
+        self._keys: npt.NDArray[np.bytes_] = np.frombuffer(keys, dtype=f"S{record.key_width}")
+        self.fences: npt.NDArray[np.bytes_] = np.frombuffer(record.fences, dtype=f"S{record.key_width}")
         self._directory = np.frombuffer(record.batches, dtype=_DIRECTORY)
         self._checked = np.zeros(len(self._directory), dtype=bool)
-        self._data = data
+        self._keys_checked = np.zeros(len(self._directory), dtype=bool)
+        if zlib.crc32(self._data.slice(0, int(self._directory[0]["offset"]))) != record.head_crc:
+            raise CorruptData(f"the schema of {self._label} is not what was written", field=record.table_name)
         # the file begins with its magic, padded to 8 bytes, and the schema message
-        self.schema: pa.Schema = pa.ipc.read_schema(pa.ipc.read_message(data.slice(8)))
+        self.schema: pa.Schema = pa.ipc.read_schema(pa.ipc.read_message(self._data.slice(8)))
 
     def batch(self, number: int) -> pa.RecordBatch:
         """Read record batch `number`, zero-copy from the map.
@@ -100,22 +110,48 @@ class Segment:
         message = self._data.slice(int(entry["offset"]), int(entry["length"]))
         if not self._checked[number]:
             if zlib.crc32(message) != entry["crc"]:
-                first = number * BATCH_ROWS
-                last = min(first + BATCH_ROWS, self.record.rows) - 1
-                span = f"{self.keys[first].decode(errors='replace')} to {self.keys[last].decode(errors='replace')}"
-                raise CorruptData(f"{self._label} does not hold what was written, keys {span}", field=self.record.table_name)
+                raise self._damaged(number)
             self._checked[number] = True
         return pa.ipc.read_record_batch(pa.ipc.read_message(message), self.schema)
 
+    def keys(self, low: int, high: int) -> npt.NDArray[np.bytes_]:
+        """Give the keys of rows [low, high), checked."""
+        if low < high:
+            self._check_keys(np.arange(low // BATCH_ROWS, (high - 1) // BATCH_ROWS + 1))
+        return self._keys[low:high]
+
     def search(self, keys: npt.NDArray[np.bytes_], side: str = "left") -> npt.NDArray[np.int64]:
         """Find where each key stands or would stand, as `numpy.searchsorted` does."""
-        width = self.keys.dtype.itemsize
-        if keys.dtype.itemsize <= width:
-            return np.searchsorted(self.keys, keys, side=side)  # type: ignore[call-overload,no-any-return]
-        # numpy would copy all keys to the wider type: cut the long ones, which come after what they are cut to
-        cut = keys.astype(f"S{width}")
-        after = np.searchsorted(self.keys, cut, side="right")
-        return np.where(np.char.str_len(keys) > width, after, np.searchsorted(self.keys, cut, side=side))  # type: ignore[call-overload]
+        width = self.record.key_width
+        # a longer key comes after what it is cut to; at its full width numpy would copy all keys to that
+        cut = keys if keys.dtype.itemsize <= width else keys.astype(f"S{width}")
+        after = np.char.str_len(keys) > width if cut is not keys else np.zeros(len(keys), dtype=bool)
+        after |= side == "right"
+        numbers = np.maximum(np.searchsorted(self.fences, cut, side="right") - 1, 0)
+        self._check_keys(np.unique(numbers))
+        low = numbers * BATCH_ROWS
+        high = np.minimum(low + BATCH_ROWS, self.record.rows)
+        for _ in range(BATCH_ROWS.bit_length()):
+            open_ = low < high
+            middle = np.where(open_, (low + high) >> 1, 0)
+            found = self._keys[middle]
+            below = open_ & ((found < cut) | (after & (found == cut)))
+            low = np.where(below, middle + 1, low)
+            high = np.where(open_ & ~below, middle, high)
+        return low
+
+    def _check_keys(self, numbers: npt.NDArray[np.int64]) -> None:
+        for number in numbers[~self._keys_checked[numbers]].tolist():
+            first = number * BATCH_ROWS
+            if zlib.crc32(self._keys[first : first + BATCH_ROWS].tobytes()) != self._directory[number]["key_crc"]:
+                raise self._damaged(number)
+            self._keys_checked[number] = True
+
+    def _damaged(self, number: int) -> CorruptData:
+        """Name what is damaged by the first key of the batch and of the one after it, which the manifest has."""
+        fences = [key.decode(errors="replace") for key in self.fences[number : number + 2].tolist()]
+        span = f"from {fences[0]} up to {fences[1]}" if len(fences) > 1 else f"from {fences[0]} on"
+        return CorruptData(f"{self._label} does not hold what was written, keys {span}", field=self.record.table_name)
 
     def _map(self, file: Path, size: int) -> pa.Buffer:
         try:

@@ -18,7 +18,7 @@ from flight_server.batches import joined
 from flight_server.catalogue import TYPES
 from flight_server.declarations import Table
 from flight_server.storage.embedded.manifest import ManifestState
-from flight_server.storage.embedded.segments import Segment, SegmentCache, pieces, projected
+from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentCache, pieces, projected
 from flight_server.storage.keys import key_expression, prefix_ranges
 from flight_server.storage.protocols import Rows, Scan, TableState
 
@@ -27,7 +27,6 @@ __all__ = ["Snapshot"]
 GROUP_BYTES = 1_310_720
 FIRST_GROUP_BYTES = 131_072  # the first rows leave at once
 ALONE_BYTES = 524_288  # a slice of this size is not worth copying to join it with others
-SAMPLE_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +110,10 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
         starts, stops = prefix_ranges([expression.prefix(scan.table.id, value) for value in scan.ids])
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
     else:
-        cuts = np.unique(np.concatenate([segment.keys[::SAMPLE_ROWS] for segment in segments]))
+        cuts = np.unique(np.concatenate([segment.fences for segment in segments]))
         asked = np.zeros(len(cuts), dtype=np.int64)
-        lows = [segment.search(cuts) for segment in segments]
+        alone = len(segments) == 1
+        lows = [np.arange(len(cuts)) * BATCH_ROWS if alone else segment.search(cuts) for segment in segments]
         bounds = [(low, np.append(low[1:], segment.record.rows)) for low, segment in zip(lows, segments, strict=True)]
     return _Hits(asked, np.stack([low for low, _ in bounds]), np.stack([high for _, high in bounds]))
 
@@ -157,9 +157,9 @@ class _Reader:
             for number, first, rows in pieces(low, high):
                 slice_ = self._batch(segment, number).slice(first, rows)
                 begin = start - low
-                piece = Rows(slice_, asked[begin : begin + rows], self._segments[segment].keys[start : start + rows])
+                piece = Rows(slice_, asked[begin : begin + rows], self._segments[segment].keys(start, start + rows))
                 start += rows
-                if rows > SAMPLE_ROWS // 4 and pa.ipc.get_record_batch_size(slice_) >= ALONE_BYTES:
+                if rows > BATCH_ROWS // 4 and pa.ipc.get_record_batch_size(slice_) >= ALONE_BYTES:
                     yield from _flush(pending)
                     pending = []
                     yield piece
@@ -175,7 +175,7 @@ class _Reader:
                 if low < high:
                     batches += [self._batch(segment, n).slice(first, rows) for n, first, rows in pieces(low, high)]
                     asked.append(np.full(high - low, hits.asked[range_]))
-                    keys.append(self._segments[segment].keys[low:high])
+                    keys.append(self._segments[segment].keys(low, high))
                     age.append(np.full(high - low, segment))
         all_asked, all_keys = np.concatenate(asked), np.concatenate(keys)
         order = np.lexsort((np.concatenate(age), all_keys, all_asked))

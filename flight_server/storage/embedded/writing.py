@@ -151,7 +151,9 @@ class Transaction:
                     first_time=span["min"].as_py(),
                     last_time=span["max"].as_py(),
                     written=self._written,
+                    head_crc=written.head_crc,
                     batches=written.batches,
+                    fences=written.fences,
                 )
             )
             self._number += 1

@@ -1,0 +1,66 @@
+"""Archives and answers as tests hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from flight_server.archive import Archive
+from flight_server.catalogue import load_catalogue
+from flight_server.digests import Digest
+from flight_server.ingest import IngestReport, ingest
+from flight_server.settings import Settings
+from flight_server.storage.embedded import EmbeddedStore
+
+
+@dataclass
+class Opened:
+    """A store, the archive over it, and the ingest that filled it."""
+
+    store: EmbeddedStore
+    archive: Archive
+    settings: Settings
+    reports: list[IngestReport] = field(default_factory=list)
+
+    def ingest(self, *paths: Path) -> IngestReport:
+        self.reports.append(ingest(self.store, load_catalogue(), paths))
+        return self.reports[-1]
+
+
+@dataclass
+class Answered:
+    """What a do_get gave: the rows, each message's metadata, and the record at the end."""
+
+    table: pa.Table
+    messages: list[tuple[int, dict[str, Any]]]
+    record: dict[str, Any]
+
+
+def ask(client: fl.FlightClient, **fields: Any) -> Answered:
+    """Send a ticket and read the answer to its end."""
+    reader = client.do_get(fl.Ticket(json.dumps(fields).encode()))
+    return read(reader)
+
+
+def read(reader: Iterable[Any]) -> Answered:
+    messages = []
+    batches = []
+    for chunk in reader:
+        metadata = json.loads(chunk.app_metadata.to_pybytes()) if chunk.app_metadata else {}
+        messages.append((len(chunk.data), metadata))
+        batches.append(chunk.data)
+    return Answered(pa.Table.from_batches(batches), messages, messages[-1][1])
+
+
+def digest(table: pa.Table) -> str:
+    """Give the digest of a table; unlike `equals` it finds NaN equal to NaN."""
+    found = Digest(table.schema)
+    for batch in table.to_batches():
+        found.update(batch)
+    return found.hexdigest()
