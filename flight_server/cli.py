@@ -163,3 +163,102 @@ def tables(data: str | None, config: Path | None) -> None:
     for row in [head, *rows]:
         cells = zip(head, row, widths, strict=True)
         click.echo("  ".join(text.rjust(width) if name in numbers else text.ljust(width) for name, text, width in cells).rstrip())
+
+
+@main.command()
+@click.option("--full", is_flag=True, help="Merge all segments of a table, not only neighbours of like size.")
+@_store_options
+def compact(full: bool, data: str | None, config: Path | None) -> None:
+    """Merge the segments that many ingests leave, and give back space; a running server goes on meanwhile."""
+    from flight_server.serving import open_archive
+    from flight_server.settings import load_settings
+
+    archive, store = open_archive(load_settings(config, data=data))
+    total = sum(state.rows for state in archive.states().values())
+    with click.progressbar(length=max(total, 1), label="compact", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        report = store.compact(full=full, progress=lambda _, rows: bar.update(rows))
+    store.close()
+    for name, (before, after) in report.segments.items():
+        click.echo(f"{name}: {before} segments, " + (f"now {after}" if before != after else "left as they are"))
+    if report.blocks_removed:
+        click.echo(f"{report.blocks_removed} unused blocks of stamps removed")
+    click.echo(f"{report.bytes_before / 1e6:.1f} MB, now {report.bytes_after / 1e6:.1f} MB")
+
+
+@main.command()
+@_store_options
+def verify(data: str | None, config: Path | None) -> None:
+    """Read every byte of the store and name each file that is not as it was written; exits with 1 if any is."""
+    from flight_server.settings import load_settings
+    from flight_server.storage.embedded import verify_folder
+
+    folder = load_settings(config, data=data).folder
+    terminal = sys.stderr.isatty()
+    total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if terminal else 0
+    found = 0
+    with click.progressbar(length=max(total, 1), label="verify", file=sys.stderr, hidden=not terminal) as bar:
+        for line in verify_folder(folder, bar.update):
+            found += 1
+            click.echo(line)
+    if found:
+        click.echo(f"{found} wrong", err=True)
+        sys.exit(EXIT_DATA)
+    click.echo("all is as it was written")
+
+
+def _named(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> dict[str, int]:
+    named = {}
+    for text in value:
+        name, _, count = text.rpartition(":")
+        if not name or not count.isdigit() or int(count) < 1:
+            raise click.BadParameter(f"{text!r} is not NAME:ALERTS, such as ZTF21abfmbix:33")
+        named[name] = int(count)
+    return named
+
+
+@main.command()
+@click.option("--survey", type=click.Choice(["ztf"]), default="ztf", show_default=True, help="Whose alerts.")
+@click.option("--objects", type=click.IntRange(0), required=True, help="Objects with names of their own.")
+@click.option("--alerts", type=click.IntRange(1), default=25, show_default=True, help="Alerts of each of them.")
+@click.option("--nights", type=click.IntRange(1), default=30, show_default=True, help="Nights to spread them over.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same files.")
+@click.option("--name", "named", multiple=True, callback=_named, metavar="NAME:ALERTS", help="A further object.")
+@click.option("--stamps", is_flag=True, help="With image stamps, turned and mirrored real ones.")
+@click.option(
+    "--format", "format_", type=click.Choice(["parquet", "avro"]), default="parquet", show_default=True, help="Of files."
+)
+@click.option(
+    "--like", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Parquet file of real alerts to replicate."
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
+def simulate(  # noqa: PLR0917  (click passes its options by name)
+    survey: str,
+    objects: int,
+    alerts: int,
+    nights: int,
+    seed: int,
+    named: dict[str, int],
+    stamps: bool,
+    format_: str,
+    like: Path | None,
+    out: Path,
+) -> None:
+    """Write simulated alert files: real alerts under new names, places, times and brightnesses."""
+    from flight_server.simulate import simulate as run
+
+    del survey  # one so far
+    total = objects * alerts + sum(named.values())
+    with click.progressbar(length=max(total, 1), label="simulate", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        written = run(
+            out,
+            objects=objects,
+            nights=nights,
+            seed=seed,
+            alerts_each=alerts,
+            named=named,
+            stamps=stamps,
+            avro=format_ == "avro",
+            like=like,
+            progress=bar.update,
+        )
+    click.echo(f"{written} alerts of {objects + len(named)} objects in {out}")

@@ -10,6 +10,7 @@ SEGMENT = SegmentRecord(
     1,
     "ztf",
     "00000001",
+    1,
     10,
     2,
     30,
@@ -57,9 +58,22 @@ def test_a_new_manifest_is_empty(opened):
 
 
 def test_records_come_back_as_they_were_and_in_order(opened):
-    opened().commit([*ALL, replace(SEGMENT, id=3), replace(SEGMENT, id=2), replace(COLUMN, name="b"), replace(COLUMN, name="a")])
-    segments = (SEGMENT, replace(SEGMENT, id=3), replace(SEGMENT, id=2))
-    assert held(opened()) == (segments, (BLOCK,), (COLUMN, replace(COLUMN, name="b"), replace(COLUMN, name="a")), (INGEST,))
+    opened().commit(
+        [
+            *ALL,
+            replace(SEGMENT, id=3, age=1),
+            replace(SEGMENT, id=2, age=2),
+            replace(COLUMN, name="b", position=1),
+            replace(COLUMN, name="a", position=2),
+        ]
+    )
+    segments = (SEGMENT, replace(SEGMENT, id=3, age=1), replace(SEGMENT, id=2, age=2))
+    assert held(opened()) == (
+        segments,
+        (BLOCK,),
+        (COLUMN, replace(COLUMN, name="b", position=1), replace(COLUMN, name="a", position=2)),
+        (INGEST,),
+    )
 
 
 def test_segments_are_added_and_removed_in_one_step(opened):

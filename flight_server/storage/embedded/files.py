@@ -5,15 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["publish", "sync", "write"]
-
-
-def write(file: Path, content: bytes) -> None:
-    """Write a file and force it to disk."""
-    with file.open("wb") as sink:
-        sink.write(content)
-        sink.flush()
-        os.fsync(sink.fileno())
+__all__ = ["publish", "sync"]
 
 
 def sync(path: Path) -> None:

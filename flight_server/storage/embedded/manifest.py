@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flight_server.errors import BadValue, CorruptData
+from flight_server.injection import injection_point
 
 __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
 
@@ -29,13 +30,14 @@ class SegmentRecord:
 
     `head_crc` is the CRC-32 of the data file up to its first record batch. `batches` lists offset, length, rows,
     CRC-32 and the CRC-32 of the keys of each record batch, as little-endian int64; `fences` the first key of
-    each. `replaced` counts the rows whose key an earlier segment holds too. Times are those of the table's time
-    column; `written` is ms since 1970.
+    each. Rows of a segment of higher `age` hide those of lower. `replaced` counts the rows whose key an earlier
+    segment holds too. Times are those of the table's time column; `written` is ms since 1970.
     """
 
     id: int
     table_name: str
     name: str
+    age: int
     rows: int
     replaced: int
     key_width: int
@@ -94,6 +96,7 @@ class ManifestState:
 Record = SegmentRecord | BlockRecord | ColumnRecord | IngestRecord
 R = TypeVar("R", SegmentRecord, BlockRecord, ColumnRecord, IngestRecord)
 _TABLES: dict[type, str] = {SegmentRecord: "segment", BlockRecord: "block", ColumnRecord: "held_column", IngestRecord: "ingest"}
+_ORDERS = {"segment": "age, id", "block": "name", "held_column": "table_name, position", "ingest": "id"}
 _KEYS = {"segment": "id", "block": "name", "held_column": "table_name, name", "ingest": "id"}
 
 
@@ -103,6 +106,8 @@ class Manifest:
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        # damaged text must reach its checksum
+        self._connection.text_factory = lambda text: text.decode(errors="surrogateescape")
         with _naming_damage():
             self._connection.execute("PRAGMA synchronous = FULL")
             # a file that holds no tables yet is new, or was left so by an end at its making
@@ -141,18 +146,28 @@ class Manifest:
                 tuple(self._rows(IngestRecord)),
             )
 
-    def commit(self, add: Iterable[Record], remove_segments: Iterable[int] = ()) -> None:
-        """Make records part of the store, and take segments out of it, in one transaction."""
+    def damage(self) -> list[str]:
+        """Give what SQLite itself finds wrong with the file."""
+        with self._lock, _naming_damage():
+            found = [str(line) for (line,) in self._connection.execute("PRAGMA integrity_check")]
+        return [line for line in found if line != "ok"]
+
+    def commit(self, add: Iterable[Record], remove_segments: Iterable[int] = (), remove_blocks: Iterable[str] = ()) -> None:
+        """Make records part of the store, and take segments and blocks out of it, in one transaction."""
+        injection_point("commit.before")
         with self._lock, _transaction(self._connection, "IMMEDIATE"):
             self._connection.executemany("DELETE FROM segment WHERE id = ?", [(number,) for number in remove_segments])
+            self._connection.executemany("DELETE FROM block WHERE name = ?", [(name,) for name in remove_blocks])
             for record in add:
                 values = astuple(record)
                 marks = ", ".join("?" * (len(values) + 1))
                 self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
+            injection_point("commit.inside")
+        injection_point("commit.after")
 
     def _rows(self, cls: type[R]) -> Iterator[R]:
         table = _TABLES[cls]
-        for *values, checksum in self._connection.execute(f"SELECT * FROM {table} ORDER BY rowid"):
+        for *values, checksum in self._connection.execute(f"SELECT * FROM {table} ORDER BY {_ORDERS[table]}"):
             if _checksum(tuple(values)) != checksum:
                 raise CorruptData(f"the manifest's {table} {values[0]} is not what was written", field=table, value=values[0])
             yield cls(*values)
@@ -174,6 +189,8 @@ def _naming_damage() -> Iterator[None]:
         if isinstance(error, sqlite3.OperationalError):
             raise
         raise CorruptData(f"the manifest is damaged: {error}", field="manifest") from error
+    except UnicodeDecodeError as error:  # SQLite's own message about the damage holds some of it
+        raise CorruptData("the manifest is damaged: it holds text that is none", field="manifest") from error
 
 
 @contextmanager

@@ -8,12 +8,10 @@ which the manifest holds, and so never passes through keys that were not checked
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,63 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.errors import CorruptData
-from flight_server.storage.embedded.files import sync, write
 from flight_server.storage.embedded.manifest import SegmentRecord
 
-__all__ = ["BATCH_ROWS", "WRITTEN", "Segment", "SegmentCache", "WrittenSegment", "write_segment"]
+__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "Segment", "SegmentCache"]
 
 BATCH_ROWS = 1000
 WRITTEN = "_written"  # the store's own column: when the row was written, ms since 1970
-_DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8"), ("key_crc", "<i8")])
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenSegment:
-    """What `write_segment` made; it is not part of the store yet."""
-
-    key_width: int
-    data_bytes: int
-    data_sha256: str
-    keys_sha256: str
-    head_crc: int
-    batches: bytes
-    fences: bytes
-
-
-def write_segment(stem: Path, rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> WrittenSegment:
-    """Write a segment's two files and force them to disk.
-
-    Parameters
-    ----------
-    stem
-        Path without an ending; `.arrow` and `.keys` are added.
-    rows
-        The cells with `WRITTEN`, n rows in key order.
-    keys
-        The row keys in byte order, each once, shape (n,).
-    """
-    directory = []
-    with pa.OSFile(str(data_file(stem)), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-        for first in range(0, len(rows), BATCH_ROWS):
-            batch = rows.slice(first, BATCH_ROWS).combine_chunks().to_batches()[0]
-            offset = sink.tell()
-            writer.write_batch(batch)
-            directory.append(
-                (offset, sink.tell() - offset, len(batch), 0, zlib.crc32(keys[first : first + BATCH_ROWS].tobytes()))
-            )
-    write(key_file(stem), keys.tobytes())
-    entries = np.array(directory, dtype=_DIRECTORY)
-    data = pa.memory_map(str(data_file(stem))).read_buffer()
-    # the writer puts magic (8 bytes) and schema before the first batch when that is written: leave them out of it
-    head = 16 + int.from_bytes(memoryview(data)[12:16], "little")
-    entries[0]["length"] -= head
-    entries[0]["offset"] = head
-    for entry in entries:
-        entry["crc"] = zlib.crc32(data.slice(entry["offset"], entry["length"]))
-    sync(data_file(stem))
-    digests = hashlib.sha256(data).hexdigest(), hashlib.sha256(keys.tobytes()).hexdigest()
-    head_crc = zlib.crc32(data.slice(0, head))
-    return WrittenSegment(keys.dtype.itemsize, data.size, *digests, head_crc, entries.tobytes(), keys[::BATCH_ROWS].tobytes())
+DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8"), ("key_crc", "<i8")])
 
 
 class Segment:
@@ -90,7 +38,7 @@ class Segment:
         keys = self._map(key_file(stem), record.rows * record.key_width)
         self._keys: npt.NDArray[np.bytes_] = np.frombuffer(keys, dtype=f"S{record.key_width}")
         self.fences: npt.NDArray[np.bytes_] = np.frombuffer(record.fences, dtype=f"S{record.key_width}")
-        self._directory = np.frombuffer(record.batches, dtype=_DIRECTORY)
+        self._directory = np.frombuffer(record.batches, dtype=DIRECTORY)
         self._checked = np.zeros(len(self._directory), dtype=bool)
         self._keys_checked = np.zeros(len(self._directory), dtype=bool)
         if zlib.crc32(self._data.slice(0, int(self._directory[0]["offset"]))) != record.head_crc:
@@ -171,6 +119,12 @@ class SegmentCache:
         self._held: OrderedDict[tuple[object, ...], pa.RecordBatch] = OrderedDict()
         self._most = batches
         self._lock = threading.Lock()
+
+    def keep(self, segments: Collection[int]) -> None:
+        """Let go of the batches of all other segments, and so of their files."""
+        with self._lock:
+            for key in [key for key in self._held if key[0] not in segments]:
+                del self._held[key]
 
     def get(self, key: tuple[object, ...], make: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
         """Give the batch held under `key`, made and kept if there is none."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from flight_server.catalogue import Column
 from flight_server.declarations import AlertLayout, Table
+from flight_server.injection import injection_point
 from flight_server.storage.embedded.files import publish
 from flight_server.storage.embedded.manifest import BlockRecord
 from flight_server.storage.embedded.merging import merge_over
@@ -79,9 +80,9 @@ class StampBlocks:
         some = np.logical_or.reduce([stamps[name].is_valid().to_numpy() for name in names])
         todo = np.flatnonzero(fresh & some)
         for first in range(0, len(todo), BLOCK_ROWS):
-            chosen = pa.array(todo[first : first + BLOCK_ROWS])
-            ids = rows.select([table.id, layout.alert_id]).take(chosen)
-            paths[chosen] = self._write(ids, stamps.take(chosen), list(layout.stamp_columns))
+            chosen = todo[first : first + BLOCK_ROWS]
+            ids = rows.select([table.id, layout.alert_id]).take(pa.array(chosen))
+            paths[chosen] = self._write(ids, stamps.take(pa.array(chosen)), list(layout.stamp_columns))
         return rows.drop_columns(names).append_column(PATH, pa.array(paths.tolist(), pa.string()))
 
     def _write(self, ids: pa.Table, stamps: pa.Table, kinds: list[str]) -> str:
@@ -93,11 +94,13 @@ class StampBlocks:
         folder.mkdir(exist_ok=True)
         draft = folder / f"draft-{os.getpid()}.parquet"
         write_block(draft, pa.Table.from_arrays(cells, schema=schema))
+        injection_point("block.drafted")
         content = draft.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         # named by its content, so that the same alerts give the same table whatever came before
         name = f"{BLOCK_FOLDER}/{digest[:16]}.parquet"
         publish(draft, self._folder / name)
+        injection_point("block.published")
         if name not in self._held:
             self._held.add(name)
             self.records.append(BlockRecord(name, len(ids), len(content), digest))

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from flight_server.catalogue import Catalogue, load_catalogue
-from flight_server.errors import BadValue
+from flight_server.errors import AlertflightError, BackendLost, BadValue, CorruptData
+from flight_server.storage.embedded.compaction import CompactionReport, compact
 from flight_server.storage.embedded.manifest import Manifest, ManifestState
 from flight_server.storage.embedded.segments import Segment, SegmentCache
 from flight_server.storage.embedded.snapshot import Snapshot
+from flight_server.storage.embedded.verifying import verify
 from flight_server.storage.embedded.writing import Transaction, exclusive
 from flight_server.storage.parquet_blocks import ParquetCutouts
 
-__all__ = ["EmbeddedStore"]
+__all__ = ["EmbeddedStore", "verify_folder"]
 
+MANIFEST = "manifest.sqlite"
+REOPENED = 5  # tries to open a state of which a compaction takes files away
 FRESH_SECONDS = 0.2  # how old a view may be before the manifest is asked again
 
 
@@ -43,14 +49,16 @@ class EmbeddedStore:
         self._lock = threading.Lock()
         self._cache = SegmentCache()
         self._open: dict[int, Segment] = {}
+        self._state: ManifestState
+        self._view: Snapshot
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._manifest = Manifest(folder / "manifest.sqlite")
-        except OSError as error:
-            raise BadValue(f"the data folder {folder} cannot be used: {error.strerror}", field="data", value=folder) from error
+            self._manifest = Manifest(folder / MANIFEST)
+        except (OSError, sqlite3.OperationalError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BadValue(f"the data folder {folder} cannot be used: {reason}", field="data", value=folder) from error
         self._checked = time.monotonic()
-        self._state = self._manifest.read()
-        self._view = self._snapshot(self._state)
+        self._refresh()
         self.cutouts = ParquetCutouts(folder)
 
     def view(self) -> Snapshot:
@@ -66,20 +74,37 @@ class EmbeddedStore:
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """Begin an ingest; waits for one that another process has begun."""
-        with exclusive(self._folder):
+        with _naming_disk(), exclusive(self._folder):
             with self._lock:
                 self._refresh()
             yield Transaction(self._folder, self._manifest, self._view, self._catalogue)
             with self._lock:
                 self._refresh()
 
+    def compact(self, *, full: bool = False, progress: Callable[[str, int], None] = lambda *_: None) -> CompactionReport:
+        """Merge segments; see `compaction.compact`. Readers go on meanwhile, writers wait."""
+        with _naming_disk(), exclusive(self._folder):
+            report = compact(self._folder, self._manifest, self._catalogue, full=full, progress=progress)
+            with self._lock:
+                self._refresh()
+        return report
+
     def close(self) -> None:
         """Let go of the manifest; mapped files go with the last view."""
         self._manifest.close()
 
     def _refresh(self) -> None:
-        self._state = self._manifest.read()
-        self._view = self._snapshot(self._state)
+        for attempt in range(REOPENED):
+            self._state = self._manifest.read()
+            try:
+                self._view = self._snapshot(self._state)
+            except CorruptData:
+                # a compaction may have taken a file away since the manifest was read
+                if attempt == REOPENED - 1 or self._manifest.change_counter() == self._state.version:
+                    raise
+            else:
+                break
+        self._cache.keep({record.id for record in self._state.segments})
 
     def _snapshot(self, state: ManifestState) -> Snapshot:
         tables: dict[str, list[Segment]] = {}
@@ -92,3 +117,31 @@ class EmbeddedStore:
             tables.setdefault(record.table_name, []).append(segment)
         self._open = opened
         return Snapshot(state, tables, self._cache)
+
+
+def verify_folder(folder: Path, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
+    """Check every byte of a store, also of one that does not open; gives a line for each thing that is wrong.
+
+    No ingest or compaction runs meanwhile.
+    """
+    if not (folder / MANIFEST).exists():
+        raise BadValue(f"there is no store in {folder}", field="data", value=folder)
+    with exclusive(folder) if os.access(folder, os.W_OK) else nullcontext():
+        try:
+            manifest = Manifest(folder / MANIFEST)
+        except AlertflightError as error:
+            yield f"{MANIFEST}: {error.message}"
+            return
+        yield from verify(folder, manifest, progress)
+        manifest.close()
+
+
+@contextmanager
+def _naming_disk() -> Iterator[None]:
+    """Turn what the disk says (full, read-only, broken) into an error that says what became of the data."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = getattr(error, "strerror", None) or error
+        message = f"the store could not be written: {reason}; it is as it was before, try again once that is mended"
+        raise BackendLost(message, field="data") from error

@@ -1,12 +1,13 @@
 """One ingest into the embedded store: rows are gathered, merged with what is held, written, then made visible.
 
 Nothing of it is part of the store before the manifest commits. A file that a killed ingest leaves behind is
-in no manifest; the next ingest takes it away.
+in no manifest; the next one to write takes it away.
 """
 
 from __future__ import annotations
 
 import fcntl
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,23 +16,30 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flight_server.catalogue import TYPES, Catalogue, Column
 from flight_server.declarations import Table
-from flight_server.storage.embedded.files import sync
-from flight_server.storage.embedded.manifest import BlockRecord, ColumnRecord, IngestRecord, Manifest, SegmentRecord
+from flight_server.storage.embedded.manifest import (
+    BlockRecord,
+    ColumnRecord,
+    IngestRecord,
+    Manifest,
+    ManifestState,
+    SegmentRecord,
+)
 from flight_server.storage.embedded.merging import key_array, merge_equal_keys, merge_over
-from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file, write_segment
+from flight_server.storage.embedded.runs import Runs
+from flight_server.storage.embedded.segment_output import SegmentOutput
+from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
-from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
+from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, BLOCK_ROWS, PATH, StampBlocks
 from flight_server.storage.keys import key_expression
 from flight_server.storage.protocols import VERSION, Scan
 
-__all__ = ["Transaction", "exclusive"]
+__all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]
 
-SEGMENT_BYTES = 1 << 30
 STAMPS = "b:"  # the family of stamps, which stand in blocks
+RUN_FOLDER = "runs"
 
 
 @contextmanager
@@ -40,6 +48,23 @@ def exclusive(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def next_number(state: ManifestState) -> int:
+    """Give the ID of the next segment."""
+    return 1 + max((record.id for record in state.segments), default=0)
+
+
+def remove_leftovers(folder: Path, state: ManifestState) -> None:
+    """Take away the files that no manifest names: what killed processes left, and what compaction replaced."""
+    held = {folder / record.name for record in state.blocks}
+    for record in state.segments:
+        stem = folder / "segments" / record.table_name / record.name
+        held |= {data_file(stem), key_file(stem)}
+    for file in [*(folder / BLOCK_FOLDER).glob("*"), *(folder / "segments").glob("*/*")]:
+        if file not in held:
+            file.unlink()
+    shutil.rmtree(folder / RUN_FOLDER, ignore_errors=True)
 
 
 class Transaction:
@@ -51,52 +76,57 @@ class Transaction:
         self._view = view
         self._catalogue = catalogue.with_stored(view.columns)
         self._state = manifest.read()
-        self._gathered: dict[str, list[tuple[pa.Table, npt.NDArray[np.bytes_]]]] = {}
+        self._runs: dict[str, Runs] = {}
         self._records: list[SegmentRecord | BlockRecord | ColumnRecord | IngestRecord] = []
-        self._number = 1 + max((record.id for record in self._state.segments), default=0)
+        self._number = next_number(self._state)
         last = max((record.written for record in self._state.ingests), default=0)
         self._written = max(time.time_ns() // 1_000_000, last + 1)
         self._blocks = StampBlocks(folder, view, {record.name for record in self._state.blocks})
-        self._remove_leftovers()
+        remove_leftovers(folder, self._state)
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]]) -> None:
         """Take in the rows that one file brings; see `RowWriter.write`."""
         keyed = [(table.name, rows, key_array(key_expression(table.key).build(_cells(rows)))) for table, rows in parts]
         for name, rows, keys in keyed:
-            self._gathered.setdefault(name, []).append((rows, keys))
+            self._runs.setdefault(name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
 
     def commit(self, files: int, alerts: int) -> dict[str, int]:
         """Write all that was gathered and make it visible at once; gives the rows written to each table."""
         counts = {}
-        for name in sorted(self._gathered):
-            counts[name] = self._write_table(self._catalogue.table(name), self._gathered.pop(name))
+        for name in sorted(self._runs):
+            counts[name] = self._write_table(self._catalogue.table(name), self._runs.pop(name))
         self._records += self._blocks.records
         if self._records:
             number = 1 + max((record.id for record in self._state.ingests), default=0)
             self._manifest.commit([*self._records, IngestRecord(number, self._written, files, alerts)])
+        shutil.rmtree(self._folder / RUN_FOLDER, ignore_errors=True)
         return counts
 
-    def _write_table(self, table: Table, parts: list[tuple[pa.Table, npt.NDArray[np.bytes_]]]) -> int:
-        columns = self._columns(table, [rows for rows, _ in parts])
-        # the type of a column is settled by now, so that the parts differ in their columns only
-        gathered = pa.concat_tables([rows for rows, _ in parts], promote_options="default").combine_chunks()
-        rows, keys = _in_version_order(gathered, np.concatenate([keys for _, keys in parts]))
-        rows, keys = merge_equal_keys(rows.drop_columns([VERSION]), keys)
-        if table.rows == "stamps":
-            layout = self._catalogue.surveys[table.survey].alerts
-            rows = self._blocks.store(table, layout, self._catalogue.known[table.survey], rows, keys)
-        rows = _as_columns(rows, columns)
-        rows, keys, replaced = self._merge_with_held(table, columns, rows, keys)
-        if len(keys):
-            self._write_segments(table, rows, keys, replaced)
-        return len(keys)
+    def _write_table(self, table: Table, runs: Runs) -> int:
+        columns = self._columns(table, runs)
+        # a column without a value takes no room in a segment; a row that is merged may have all that is held
+        held = set(self._catalogue.stored.get(table.name, {}))
+        filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == PATH]
+        schema = pa.schema([*(pa.field(column.name, column.type) for column in filled), pa.field(WRITTEN, pa.int64())])
+        output = SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number)
+        written = 0
+        for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
+            rows, keys = merge_equal_keys(part.drop_columns([VERSION]), part_keys)
+            if table.rows == "stamps":
+                layout = self._catalogue.surveys[table.survey].alerts
+                rows = self._blocks.store(table, layout, self._catalogue.known[table.survey], rows, keys)
+            rows, keys, replaced = self._merge_with_held(table, filled, _as_columns(rows, filled), keys)
+            stamp = pa.array(np.full(len(keys), self._written))
+            output.append(rows.append_column(pa.field(WRITTEN, pa.int64()), stamp), keys, int(replaced.sum()))
+            written += len(keys)
+        self._records += output.finish()
+        self._number += len(output.records)
+        return written
 
-    def _columns(self, table: Table, parts: list[pa.Table]) -> list[Column]:
+    def _columns(self, table: Table, runs: Runs) -> list[Column]:
         """Give all columns that the table has from now on, and note those that are new to it."""
         held = self._catalogue.stored.get(table.name, {})
-        brought: dict[str, pa.DataType] = {}
-        for part in parts:
-            brought |= {field.name: field.type for field in part.schema if not _is_internal(field.name)}
+        brought = {name: kind for name, kind in runs.types.items() if name != VERSION and not name.startswith(STAMPS)}
         known = list(self._catalogue.known[table.survey])
         new = sorted(set(brought) - set(held), key=lambda n: (known.index(n) if n in known else len(known), n))
         names = {kind: name for name, kind in TYPES.items()}
@@ -120,84 +150,11 @@ class Transaction:
         merged, changed = merge_over(held, where, rows)
         return merged.filter(pa.array(changed)), keys[changed], replaced[changed]
 
-    def _write_segments(
-        self, table: Table, rows: pa.Table, keys: npt.NDArray[np.bytes_], replaced: npt.NDArray[np.bool_]
-    ) -> None:
-        rows = rows.select([name for name in rows.column_names if rows[name].null_count < len(rows)])
-        rows = rows.append_column(WRITTEN, pa.array(np.full(len(rows), self._written)))
-        step = max(1, int(len(rows) * SEGMENT_BYTES / max(SEGMENT_BYTES, rows.nbytes)))
-        folder = self._folder / "segments" / table.name
-        folder.mkdir(parents=True, exist_ok=True)
-        for first in range(0, len(rows), step):
-            part, part_keys = rows.slice(first, step), keys[first : first + step]
-            name = f"{self._number:08d}"
-            written = write_segment(folder / name, part, part_keys)
-            span = (
-                pc.min_max(part[table.time])
-                if table.time in part.column_names
-                else {"min": pa.scalar(None), "max": pa.scalar(None)}
-            )
-            self._records.append(
-                SegmentRecord(
-                    id=self._number,
-                    table_name=table.name,
-                    name=name,
-                    rows=len(part),
-                    replaced=int(replaced[first : first + step].sum()),
-                    key_width=written.key_width,
-                    data_bytes=written.data_bytes,
-                    data_sha256=written.data_sha256,
-                    keys_sha256=written.keys_sha256,
-                    first_time=span["min"].as_py(),
-                    last_time=span["max"].as_py(),
-                    written=self._written,
-                    head_crc=written.head_crc,
-                    batches=written.batches,
-                    fences=written.fences,
-                )
-            )
-            self._number += 1
-        sync(folder)
-
-    def _remove_leftovers(self) -> None:
-        held = {self._folder / record.name for record in self._state.blocks}
-        for record in self._state.segments:
-            stem = self._folder / "segments" / record.table_name / record.name
-            held |= {data_file(stem), key_file(stem)}
-        found = [*(self._folder / BLOCK_FOLDER).glob("*.parquet"), *(self._folder / "segments").glob("*/*")]
-        for file in found:
-            if file not in held:
-                file.unlink()
-
 
 def _cells(rows: pa.Table) -> dict[str, pa.Array]:
-    return {name: _chunk(rows[name]) for name in rows.column_names}
-
-
-def _is_internal(name: str) -> bool:
-    return name == VERSION or name.startswith(STAMPS)
-
-
-def _in_version_order(rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> tuple[pa.Table, npt.NDArray[np.bytes_]]:
-    """Sort by key, then version, then content, so that the order of arrival plays no part."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    same = np.concatenate(([False], ordered[1:] == ordered[:-1]))
-    repeated = same | np.append(same[1:], False)
-    if repeated.any():
-        again = rows.take(pa.array(order[repeated]))
-        ranks = np.unique(ordered[repeated], return_inverse=True)[1]
-        by = [("_key", "ascending"), (VERSION, "ascending")]
-        by += [(name, "ascending") for name in sorted(rows.column_names) if name != VERSION]
-        sorted_again = pc.sort_indices(again.append_column("_key", pa.array(ranks)), sort_keys=by).to_numpy()
-        order[repeated] = order[repeated][sorted_again]
-    return rows.take(pa.array(order)), keys[order]
+    return {name: rows[name].combine_chunks() for name in rows.column_names}
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:
     arrays = [rows[column.name] if column.name in rows.column_names else pa.nulls(len(rows), column.type) for column in columns]
     return pa.table(arrays, schema=pa.schema([pa.field(column.name, column.type) for column in columns]))
-
-
-def _chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()

@@ -1,0 +1,155 @@
+"""Compaction: neighbouring segments of like size become one, superseded rows and unused blocks go.
+
+Segments are merged only with their neighbours in age, so that the newest row of a key stays the newest. Readers
+go on with the files that they have mapped; the files are taken away once the manifest has let go of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_server.catalogue import Catalogue, Column
+from flight_server.declarations import Table
+from flight_server.injection import injection_point
+from flight_server.storage.embedded.manifest import Manifest, ManifestState, SegmentRecord
+from flight_server.storage.embedded.segment_output import SEGMENT_BYTES, SegmentOutput
+from flight_server.storage.embedded.segments import Segment, SegmentCache
+from flight_server.storage.embedded.snapshot import Snapshot
+from flight_server.storage.embedded.stamp_blocks import PATH
+from flight_server.storage.embedded.writing import next_number, remove_leftovers
+from flight_server.storage.protocols import Scan
+
+__all__ = ["CompactionReport", "choose", "compact"]
+
+ALIKE = 3  # an older segment is merged if it is at most this many times as large as all newer ones together
+FEWEST = 4  # fewer segments than this are left alone
+
+
+@dataclass(slots=True)
+class CompactionReport:
+    """What a compaction did: segments before and after by table, and bytes given back."""
+
+    segments: dict[str, tuple[int, int]] = field(default_factory=dict)
+    blocks_removed: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+
+def choose(sizes: Sequence[int], *, full: bool) -> slice | None:
+    """Choose neighbours to merge.
+
+    Parameters
+    ----------
+    sizes
+        Bytes of the segments, oldest first.
+    full
+        Whether all are to be merged, whatever their sizes.
+
+    Examples
+    --------
+    >>> choose([1000, 10, 12, 9, 11], full=False)
+    slice(1, 5, None)
+    >>> choose([1000, 10, 12], full=False) is None
+    True
+    """
+    small = [size < SEGMENT_BYTES // 2 for size in sizes]
+    last = len(sizes)
+    first, total = last, 0
+    while first > 0 and small[first - 1] and (full or sizes[first - 1] <= ALIKE * max(total, sizes[-1])):
+        first -= 1
+        total += sizes[first]
+    return slice(first, last) if last - first >= (2 if full else FEWEST) else None
+
+
+def compact(
+    folder: Path,
+    manifest: Manifest,
+    catalogue: Catalogue,
+    *,
+    full: bool,
+    progress: Callable[[str, int], None] = lambda *_: None,
+) -> CompactionReport:
+    """Compact every table; the caller holds the store's lock.
+
+    Parameters
+    ----------
+    folder, manifest, catalogue
+        The store.
+    full
+        Whether to merge all segments below half the largest size, not only those of like size.
+    progress
+        Called with a table's name and the number of rows merged since the last call.
+    """
+    report = CompactionReport()
+    remove_leftovers(folder, manifest.read())
+    report.bytes_before = _bytes(manifest.read())
+    for name, table in catalogue.tables.items():
+        records = [record for record in manifest.read().segments if record.table_name == name]
+        chosen = choose([record.data_bytes for record in records], full=full)
+        if chosen is not None:
+            injection_point("compact.before")
+            _merge(folder, manifest, table, records[chosen], progress)
+        after = sum(record.table_name == name for record in manifest.read().segments)
+        report.segments[name] = (len(records), after)
+    injection_point("compact.committed")
+    report.blocks_removed = _drop_unused_blocks(folder, manifest, catalogue)
+    injection_point("compact.removing")
+    remove_leftovers(folder, manifest.read())
+    report.bytes_after = _bytes(manifest.read())
+    return report
+
+
+def _merge(
+    folder: Path, manifest: Manifest, table: Table, records: Sequence[SegmentRecord], progress: Callable[[str, int], None]
+) -> None:
+    """Merge some segments into one, or into several if they are large."""
+    state = manifest.read()
+    segments = [_open(folder, record) for record in records]
+    view = Snapshot(state, {table.name: segments}, SegmentCache(batches=2 * len(segments)))
+    types = {column.name: column.type for segment in segments for column in segment.schema}
+    columns = tuple(Column(name=name, type=kind) for name, kind in types.items())
+    schema = pa.schema([pa.field(column.name, column.type) for column in columns])
+    width = max(record.key_width for record in records)
+    output = SegmentOutput(
+        folder, table, schema, key_width=width, number=next_number(state), age=max(record.age for record in records)
+    )
+    rows = 0
+    for some in view.scan(Scan(table=table, columns=columns)):
+        batch = pa.RecordBatch.from_arrays(some.batch.columns, schema=schema)
+        output.append(batch, some.keys)
+        rows += len(batch)
+        progress(table.name, len(batch))
+    # a row that hid another one of these segments hides none now, unless an older segment has its key too
+    output.add_replaced(sum(record.replaced for record in records) - (sum(record.rows for record in records) - rows))
+    manifest.commit(output.finish(), remove_segments=[record.id for record in records])
+
+
+def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) -> int:
+    """Take blocks out of the manifest that no row names."""
+    state = manifest.read()
+    used: set[str] = set()
+    for name, table in catalogue.tables.items():
+        if table.rows == "stamps":
+            segments = [_open(folder, record) for record in state.segments if record.table_name == name]
+            view = Snapshot(state, {name: segments}, SegmentCache(batches=8))
+            path = catalogue.known[table.survey][PATH]
+            for some in view.scan(Scan(table=table, columns=(path,))):
+                used.update(pc.unique(some.batch[0]).to_pylist())
+    unused = [record.name for record in state.blocks if record.name not in used]
+    if unused:
+        manifest.commit([], remove_blocks=unused)
+    return len(unused)
+
+
+def _open(folder: Path, record: SegmentRecord) -> Segment:
+    return Segment(folder / "segments" / record.table_name / record.name, record)
+
+
+def _bytes(state: ManifestState) -> int:
+    rows = sum(record.data_bytes + record.rows * record.key_width for record in state.segments)
+    return rows + sum(record.bytes for record in state.blocks)
