@@ -16,7 +16,7 @@ from alert_data import MANY_AVRO, NEWEST, NIGHT, SAMPLES, TDE
 from archives import Opened
 
 from flight_server.callers import Caller
-from flight_server.errors import BadValue
+from flight_server.errors import BackendLost, BadValue
 from flight_server.tickets import Query
 
 Store = Callable[..., Opened]
@@ -207,7 +207,7 @@ def test_nothing_is_visible_when_an_ingest_fails_midway(open_store: Store, monke
     def fail(*_: object) -> None:
         raise OSError("no space left")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="no space"):
+    with monkeypatch.context() as patched, pytest.raises(BackendLost, match="no space left.*as it was before"):
         patched.setattr(Manifest, "commit", fail)
         opened.ingest(NIGHT)
     assert rows(opened).equals(before)
