@@ -65,13 +65,13 @@ class Tally:
     def notes(self) -> Iterator[dict[str, Any]]:
         """Give what goes out in front of the record: the missing IDs, where they are too many for it."""
         missing = self._missing()
-        if len(json.dumps(missing)) > MISSING_IDS_BYTES:
+        if missing and len(json.dumps(missing)) > MISSING_IDS_BYTES:
             yield from ({"missing_ids": part} for part in _parts(missing))
 
     def record(self) -> dict[str, Any]:
         """Give the completeness record."""
         missing = self._missing()
-        short = len(json.dumps(missing)) <= MISSING_IDS_BYTES
+        short = not missing or len(json.dumps(missing)) <= MISSING_IDS_BYTES
         return {
             "complete": self.complete,
             "rows": self.rows,

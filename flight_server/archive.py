@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from flight_server.answers import Tally, cursor
 from flight_server.batches import cut, part
 from flight_server.callers import Caller
-from flight_server.catalogue import Catalogue, Column
+from flight_server.catalogue import Catalogue, Column, empty_batch
 from flight_server.declarations import Table
 from flight_server.digests import Digest
 from flight_server.errors import DeadlinePassed, TooLarge
@@ -120,7 +120,7 @@ class Archive:
                 digest.update(piece.batch)
             yield Message(piece.batch, {"seq": seq, "cursor": place})
         tally.cursor = None if tally.complete else place
-        empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+        empty = empty_batch(schema)
         for note in tally.notes():
             yield Message(empty, note)
         yield Message(empty, tally.record() | ({"digest": digest.hexdigest()} if digest else {}))

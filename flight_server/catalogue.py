@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 
 import pyarrow as pa
 
@@ -17,7 +17,9 @@ from flight_server.declarations import Survey, Table, load_surveys
 from flight_server.errors import UnknownColumn, UnknownTable
 from flight_server.resources import load_folder
 
-__all__ = ["TYPES", "Catalogue", "Column", "load_catalogue"]
+__all__ = ["TYPES", "Catalogue", "Column", "empty_batch", "load_catalogue", "schema_of"]
+
+KEPT_SELECTIONS = 256
 
 # The type names of the broker's schema rows (Spark's), which config/columns uses too.
 TYPES: dict[str, pa.DataType] = {
@@ -52,6 +54,35 @@ class Column:
         return pa.field(self.name, self.type, metadata=metadata)
 
 
+def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
+    """Give the Arrow schema of some columns; the same object for the same tuple."""
+    held = _schemas.get(id(columns))
+    if held is not None and held[0] is columns:
+        return held[1]
+    made = pa.schema([column.field() for column in columns])
+    if len(_schemas) >= KEPT_SELECTIONS:
+        _schemas.clear()
+    # the tuple is kept beside its schema, so that its identity stays its own
+    _schemas[id(columns)] = (columns, made)
+    return made
+
+
+def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
+    """Give a batch of zero rows; the same object for the same schema."""
+    held = _empties.get(id(schema))
+    if held is not None and held[0] is schema:
+        return held[1]
+    made = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+    if len(_empties) >= KEPT_SELECTIONS:
+        _empties.clear()
+    _empties[id(schema)] = (schema, made)
+    return made
+
+
+_schemas: dict[int, tuple[tuple[Column, ...], pa.Schema]] = {}
+_empties: dict[int, tuple[pa.Schema, pa.RecordBatch]] = {}
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """All tables and columns that one archive has; immutable.
@@ -69,8 +100,13 @@ class Catalogue:
     surveys: Mapping[str, Survey]
     known: Mapping[str, Mapping[str, Column]]
     stored: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
+    # worked out once a table and once a list of names, since a request should not pay for it
+    _stored_columns: dict[str, dict[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _selections: dict[tuple[str, tuple[str, ...] | None], tuple[Column, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    @property
+    @cached_property
     def tables(self) -> dict[str, Table]:
         """All tables by name."""
         return {name: table for survey in self.surveys.values() for name, table in survey.tables.items()}
@@ -95,6 +131,11 @@ class Catalogue:
 
     def stored_columns(self, table: Table) -> dict[str, Column]:
         """Give the columns that a ticket without `columns` gets, by name, in order."""
+        if table.name not in self._stored_columns:
+            self._stored_columns[table.name] = self._find_stored_columns(table)
+        return self._stored_columns[table.name]
+
+    def _find_stored_columns(self, table: Table) -> dict[str, Column]:
         known = self.known[table.survey]
         if table.columns is not None:
             return {name: known[name] for name in table.columns}
@@ -124,9 +165,13 @@ class Catalogue:
 
     def columns(self, table: Table, names: Iterable[str] | None) -> tuple[Column, ...]:
         """Find the columns of a ticket: those named, or all stored ones."""
-        if names is None:
-            return tuple(self.stored_columns(table).values())
-        return tuple(self.column(table, name) for name in names)
+        key = (table.name, None if names is None else tuple(names))
+        if key not in self._selections:
+            if len(self._selections) >= KEPT_SELECTIONS:
+                self._selections.clear()
+            stored = self.stored_columns(table)
+            self._selections[key] = tuple(stored.values() if key[1] is None else (self.column(table, name) for name in key[1]))
+        return self._selections[key]
 
     def type_of(self, table: Table, name: str) -> pa.DataType | None:
         """Give the type that cells of this column must have, or None where nothing is known of it yet."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from flight_server.catalogue import Catalogue, Column
+from flight_server.catalogue import Catalogue, Column, schema_of
 from flight_server.declarations import Table
 from flight_server.errors import BadValue, NotSupported
 from flight_server.tickets import Query
@@ -53,7 +53,7 @@ class Plan:
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of every batch of the answer."""
-        return pa.schema([column.field() for column in self.columns + self.cutouts])
+        return schema_of(self.columns + self.cutouts if self.cutouts else self.columns)
 
 
 def make_plan(query: Query, catalogue: Catalogue) -> Plan:

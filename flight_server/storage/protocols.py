@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalogue import Column
+from flight_server.catalogue import Column, schema_of
 from flight_server.declarations import Table
 
 __all__ = ["VERSION", "CutoutStore", "RowStore", "RowView", "RowWriter", "Rows", "Scan", "Stamps", "TableState"]
@@ -43,7 +43,7 @@ class Scan:
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the batches that come."""
-        return pa.schema([column.field() for column in self.columns])
+        return schema_of(self.columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flight_server.catalogue import load_catalogue
 from flight_server.errors import AlertflightError, CorruptData
 from flight_server.storage.embedded.segment_output import SegmentOutput
-from flight_server.storage.embedded.segments import WRITTEN, Segment, SegmentCache, pieces, projected
+from flight_server.storage.embedded.segments import WRITTEN, Projection, Segment, SegmentCache, pieces
 
 TABLE = load_catalogue().table("ztf")
 
@@ -204,7 +204,7 @@ def test_pieces_cut_rows_at_batches(low, high):
 def test_columns_that_a_segment_lacks_are_typed_nulls(tmp_path):
     segment = Segment(tmp_path / "s", make(tmp_path, *sample(3)))
     schema = pa.schema([("new", pa.float32()), ("i:jd", pa.float64())])
-    batch = projected(segment, 0, schema, [-1, 0])
+    batch = Projection(segment, schema).batch(0)
     assert batch.schema == schema
     assert batch.to_pydict() == {"new": [None] * 3, "i:jd": [0.5, 1.5, 2.5]}
 

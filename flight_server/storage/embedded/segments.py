@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ import pyarrow as pa
 from flight_server.errors import CorruptData
 from flight_server.storage.embedded.manifest import SegmentRecord
 
-__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "Segment", "SegmentCache"]
+__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "Projection", "Segment", "SegmentCache"]
 
 BATCH_ROWS = 1000
+FEW_BATCHES = 16
 WRITTEN = "_written"  # the store's own column: when the row was written, ms since 1970
 DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8"), ("key_crc", "<i8")])
 
@@ -46,8 +47,8 @@ class Segment:
         # the file begins with its magic, padded to 8 bytes, and the schema message
         self.schema: pa.Schema = pa.ipc.read_schema(pa.ipc.read_message(self._data.slice(8)))
 
-    def batch(self, number: int) -> pa.RecordBatch:
-        """Read record batch `number`, zero-copy from the map.
+    def batch(self, number: int, schema: pa.Schema | None = None) -> pa.RecordBatch:
+        """Read record batch `number`, zero-copy from the map; `schema` may describe its columns otherwise.
 
         Raises
         ------
@@ -60,7 +61,7 @@ class Segment:
             if zlib.crc32(message) != entry["crc"]:
                 raise self._damaged(number)
             self._checked[number] = True
-        return pa.ipc.read_record_batch(pa.ipc.read_message(message), self.schema)
+        return pa.ipc.read_record_batch(pa.ipc.read_message(message), self.schema if schema is None else schema)
 
     def keys(self, low: int, high: int) -> npt.NDArray[np.bytes_]:
         """Give the keys of rows [low, high), checked."""
@@ -76,14 +77,28 @@ class Segment:
         after = np.char.str_len(keys) > width if cut is not keys else np.zeros(len(keys), dtype=bool)
         after |= side == "right"
         numbers = np.maximum(np.searchsorted(self.fences, cut, side="right") - 1, 0)
-        self._check_keys(np.unique(numbers))
-        low = numbers * BATCH_ROWS
+        touched = np.unique(numbers)
+        self._check_keys(touched)
+        if len(touched) <= FEW_BATCHES:
+            places = np.empty(len(keys), dtype=np.int64)
+            for number in touched.tolist():
+                here = numbers == number
+                batch_keys = self._keys[number * BATCH_ROWS : (number + 1) * BATCH_ROWS]
+                left, right = (np.searchsorted(batch_keys, cut[here], side=at) for at in ("left", "right"))
+                places[here] = number * BATCH_ROWS + np.where(after[here], right, left)
+            return places
+        return self._bisect(cut, after, numbers * BATCH_ROWS)
+
+    def _bisect(
+        self, keys: npt.NDArray[np.bytes_], after: npt.NDArray[np.bool_], low: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Find each key's place in the batch that begins at `low`, all keys at once."""
         high = np.minimum(low + BATCH_ROWS, self.record.rows)
         for _ in range(BATCH_ROWS.bit_length()):
             open_ = low < high
             middle = np.where(open_, (low + high) >> 1, 0)
             found = self._keys[middle]
-            below = open_ & ((found < cut) | (after & (found == cut)))
+            below = open_ & ((found < keys) | (after & (found == keys)))
             low = np.where(below, middle + 1, low)
             high = np.where(open_ & ~below, middle, high)
         return low
@@ -112,11 +127,39 @@ class Segment:
         return found
 
 
+class Projection:
+    """Reads a segment's batches as another schema has them: its columns, in its order, with its metadata.
+
+    Columns that the segment lacks are typed nulls.
+    """
+
+    def __init__(self, segment: Segment, schema: pa.Schema) -> None:
+        self._segment = segment
+        self.schema = schema
+        self._places = [segment.schema.get_field_index(name) for name in schema.names]
+        self._whole = -1 not in self._places
+        fields = {field.name: field for field in schema}
+        # the same layout of bytes, described as the answer describes it
+        self._read_as = pa.schema([fields.get(field.name, field) for field in segment.schema])
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        """Read a batch; see `Segment.batch`."""
+        batch = self._segment.batch(number, self._read_as)
+        if self._whole:
+            return batch.select(self._places)
+        arrays = [
+            batch.column(place) if place >= 0 else pa.nulls(len(batch), field.type)
+            for place, field in zip(self._places, self.schema, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
 class SegmentCache:
     """The batches opened last, by segment, number and projection; bounded by their number."""
 
     def __init__(self, batches: int = 512) -> None:
         self._held: OrderedDict[tuple[object, ...], pa.RecordBatch] = OrderedDict()
+        self._projections: dict[tuple[int, int], Projection] = {}
         self._most = batches
         self._lock = threading.Lock()
 
@@ -125,6 +168,19 @@ class SegmentCache:
         with self._lock:
             for key in [key for key in self._held if key[0] not in segments]:
                 del self._held[key]
+            self._projections.clear()
+
+    def projection(self, segment: Segment, schema: pa.Schema) -> Projection:
+        """Give the projection of a segment to a schema, made and kept if there is none."""
+        key = (segment.record.id, id(schema))
+        found = self._projections.get(key)
+        if found is None or found.schema is not schema:
+            found = Projection(segment, schema)
+            with self._lock:
+                if len(self._projections) >= self._most:
+                    self._projections.clear()
+                self._projections[key] = found
+        return found
 
     def get(self, key: tuple[object, ...], make: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
         """Give the batch held under `key`, made and kept if there is none."""
@@ -161,10 +217,3 @@ def pieces(low: int, high: int) -> Iterator[tuple[int, int, int]]:
         rows = min(BATCH_ROWS - first, high - low)
         yield number, first, rows
         low += rows
-
-
-def projected(segment: Segment, number: int, schema: pa.Schema, indices: Sequence[int]) -> pa.RecordBatch:
-    """Read a batch as `schema` has it; columns that the segment lacks (index -1) are typed nulls."""
-    batch = segment.batch(number)
-    arrays = [batch.column(i) if i >= 0 else pa.nulls(len(batch), field.type) for i, field in zip(indices, schema, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -18,7 +18,7 @@ from flight_server.batches import joined
 from flight_server.catalogue import TYPES
 from flight_server.declarations import Table
 from flight_server.storage.embedded.manifest import ManifestState
-from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentCache, pieces, projected
+from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentCache, pieces
 from flight_server.storage.keys import key_expression, prefix_ranges
 from flight_server.storage.protocols import Rows, Scan, TableState
 
@@ -138,7 +138,6 @@ class _Reader:
         self._schema = schema
         self._cache = cache
         self._names = tuple(schema.names)
-        self._indices = [[segment.schema.get_field_index(name) for name in schema.names] for segment in segments]
 
     def row_bytes(self, counts: npt.NDArray[np.int64]) -> float:
         """Estimate the bytes of a row from one batch that the scan will read."""
@@ -206,7 +205,7 @@ class _Reader:
     def _batch(self, segment: int, number: int) -> pa.RecordBatch:
         opened = self._segments[segment]
         key = (opened.record.id, number, self._names)
-        return self._cache.get(key, lambda: projected(opened, number, self._schema, self._indices[segment]))
+        return self._cache.get(key, lambda: self._cache.projection(opened, self._schema).batch(number))
 
 
 def _flush(parts: list[Rows]) -> Iterator[Rows]:
