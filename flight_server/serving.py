@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from flight_server.archive import Archive
+from flight_server.background import BackgroundCompaction
 from flight_server.catalogue import load_catalogue
 from flight_server.errors import BadValue
 from flight_server.flight import FlightServer
@@ -45,9 +46,12 @@ def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) ->
     _check_port(settings)
     archive, store = open_archive(settings)
     server = FlightServer(archive, settings)
+    compaction = BackgroundCompaction(settings.folder, settings.compaction.seconds) if settings.compaction.background else None
     ready(server, archive)
     stop.wait()
     server.drain()
+    if compaction is not None:
+        compaction.stop()
     closing = threading.Thread(target=server.shutdown, daemon=True)
     closing.start()
     closing.join(GRACE_SECONDS)

@@ -13,7 +13,7 @@ import yaml
 from flight_server.errors import BadValue
 from flight_server.resources import load_resource, load_yaml
 
-__all__ = ["Cutouts", "Limits", "Server", "Settings", "Tickets", "load_settings"]
+__all__ = ["Compaction", "Cutouts", "Limits", "Server", "Settings", "Tickets", "load_settings"]
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
 CLIENT_VARIABLES = ("ALERTFLIGHT_URL",)  # the client's own; no settings of a server
@@ -52,6 +52,14 @@ class Cutouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """Whether a server merges segments in the background, and the pause between two runs, seconds."""
+
+    background: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of one process."""
 
@@ -60,6 +68,7 @@ class Settings:
     server: Server
     tickets: Tickets
     limits: Limits
+    compaction: Compaction
     cutouts: Cutouts
 
     @property
@@ -155,10 +164,10 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
         name, wanted, value = f"{path}{field.name}", hints[field.name], values[field.name]
         if is_dataclass(wanted) and isinstance(wanted, type):
             built[field.name] = _build(wanted, value, f"{name}.")
-        elif isinstance(value, bool) or not isinstance(value, int | float if wanted is float else wanted):
+        elif isinstance(value, bool) != (wanted is bool) or not isinstance(value, int | float if wanted is float else wanted):
             raise BadValue(f"the setting {name} has the wrong type: {value!r:.60}", field=name, value=value)
-        elif isinstance(value, int | float) and value < 0:
-            raise BadValue(f"the setting {name} must not be negative: {value}", field=name, value=value)
+        elif isinstance(value, int | float) and not value >= 0:
+            raise BadValue(f"the setting {name} must be zero or more, not {value}", field=name, value=value)
         else:
             built[field.name] = value
     return cls(**built)

@@ -21,6 +21,7 @@ from flight_server.errors import BadValue
 __all__ = ["KeyExpression", "key_expression", "prefix_ranges"]
 
 MAX_KEY_BYTES = 1024
+NO_NUMBERS = pa.array(["nan.0", "inf.0", "-inf.0"])  # a key holds finite numbers only
 _PART = re.compile(r"\{([^}]+)\}")
 
 
@@ -95,6 +96,7 @@ def _text(values: pa.Array) -> pa.StringArray:
 
 def _check(name: str, text: pa.StringArray, separator: str) -> None:
     for wrong, why in (
+        (pc.is_in(text, NO_NUMBERS), "is no number"),
         (pc.is_null(text), "is null"),
         (pc.equal(text, ""), "is empty"),
         (pc.greater(pc.binary_length(text), MAX_KEY_BYTES), f"is longer than {MAX_KEY_BYTES} bytes"),

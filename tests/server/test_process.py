@@ -103,3 +103,27 @@ def test_scripts_run_sets_up_everything_in_a_fresh_checkout(tmp_path: Path) -> N
             assert done.returncode == 0, done.stderr
             assert "i:magpsf" in done.stdout
     assert (home / "data" / "alertflight" / "manifest.sqlite").exists()
+
+
+def test_a_server_compacts_in_the_background_when_told_to(tmp_path: Path) -> None:
+    table = pq.ParquetFile(TDE).read()
+    for number in range(5):
+        pq.write_table(table.slice(number * 4, 4), tmp_path / f"{number}.parquet")
+        subprocess.run(
+            [COMMAND, "ingest", tmp_path / f"{number}.parquet", "--data", tmp_path / "store"], check=True, capture_output=True
+        )
+    segments = tmp_path / "store" / "segments" / "ztf"
+    assert len(list(segments.glob("*.arrow"))) == 5
+    environment = {"ALERTFLIGHT_COMPACTION": "{background: true, seconds: 0.2}"}
+    with serving([COMMAND, "serve", "--port", "0", "--data", tmp_path / "store"], environment) as running:
+        ticket = fl.Ticket(json.dumps({"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:jd"]}))
+        client = fl.connect(running.url)
+        rows = set()
+        for _ in range(100_000):  # a bound, not a time: about a minute of asking
+            rows.add(client.do_get(ticket).read_all().num_rows)
+            if len(list(segments.glob("*.arrow"))) == 1:
+                break
+        assert rows == {20}
+        assert len(list(segments.glob("*.arrow"))) == 1
+        assert client.do_get(ticket).read_all().num_rows == 20
+        client.close()
