@@ -25,24 +25,42 @@ def double_text(values: pa.Array) -> pa.StringArray:
     numbers = values.cast(pa.float64())
     text = numbers.cast(pa.string())
     text = pc.if_else(pc.match_substring(text, "."), text, pc.binary_join_element_wise(text, ".0", ""))
+    text = pc.if_else(pc.is_nan(numbers), pa.scalar("NaN"), text)
     size = pc.abs(numbers)
-    plain = pc.or_(pc.equal(size, 0.0), pc.and_(pc.greater_equal(size, PLAIN_FROM), pc.less(size, PLAIN_BELOW)))
-    other = pc.invert(pc.fill_null(plain, fill_value=True))
-    return pc.replace_with_mask(text, other, _with_exponent(numbers.filter(other)))
+    for which, spelled in (
+        (pc.is_inf(numbers), _infinite),
+        (pc.and_(pc.greater(size, 0.0), pc.less(size, PLAIN_FROM)), _small),
+        (pc.and_(pc.greater_equal(size, PLAIN_BELOW), pc.is_finite(numbers)), _large),
+    ):
+        chosen = pc.fill_null(which, fill_value=False)
+        if chosen.true_count:
+            text = pc.replace_with_mask(text, chosen, spelled(numbers.filter(chosen).cast(pa.string())))
+    return text
 
 
-def _with_exponent(numbers: pa.Array) -> pa.StringArray:
-    """Print what Java prints with an exponent or a name; Arrow prints some of it plainly."""
-    text = numbers.cast(pa.string())
-    text = pc.replace_substring_regex(text, r"^nan$", "NaN")
-    text = pc.replace_substring_regex(text, r"^(-?)inf$", r"\1Infinity")
-    text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
-    text = pc.replace_substring_regex(text, r"^(-?\d+)e", r"\1.0e")
-    text = pc.replace_substring_regex(text, r"e\+?", "E")
+def _infinite(text: pa.StringArray) -> pa.StringArray:
+    return pc.replace_substring(text, "inf", "Infinity")
+
+
+def _small(text: pa.StringArray) -> pa.StringArray:
+    """Turn what Arrow prints of numbers below 1e-3, plainly or with an exponent, into Java's form."""
     for zeros in range(3, 7):
         text = pc.replace_substring_regex(text, rf"^(-?)0\.0{{{zeros}}}([1-9])(\d*)$", rf"\1\2.\3E-{zeros + 1}")
+    return _mantissa(text)
+
+
+def _large(text: pa.StringArray) -> pa.StringArray:
+    """Turn what Arrow prints of numbers from 1e7 on into Java's form."""
+    text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
     for digits in range(7, 22):
         text = pc.replace_substring_regex(text, rf"^(-?)([1-9])(\d{{{digits}}})\.(\d+)$", rf"\1\2.\3\4E{digits}")
+    return _mantissa(text)
+
+
+def _mantissa(text: pa.StringArray) -> pa.StringArray:
+    """Give a mantissa one digit after the point at least, and no zeros too many."""
+    text = pc.replace_substring_regex(text, r"^(-?\d+)e", r"\1.0e")
+    text = pc.replace_substring_regex(text, r"e\+?", "E")
     text = pc.replace_substring_regex(text, r"\.(\d*?)0+E", r".\1E")
     return pc.replace_substring_regex(text, r"\.E", ".0E")
 
