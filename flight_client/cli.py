@@ -80,7 +80,8 @@ def get(  # noqa: PLR0917  (click passes its options by name)
         "limit": limit,
         "upper_limits": upper_limits,
     }
-    query = parse_ticket(json.dumps({name: value for name, value in fields.items() if value}).encode())
+    given = {name: value for name, value in fields.items() if value is not None and value is not False and value != []}
+    query = parse_ticket(json.dumps(given).encode())
     stream = Stream(url, query)
     batches = _counted(stream)
     if output != "-":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,14 +41,20 @@ def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
     except OSError as error:
         raise BadValue(f"{path} cannot be written: {error.strerror}", field="output", value=path) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     """Write batches to standard output as CSV."""
-    with _writer(".csv", sys.stdout.buffer, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+    try:
+        with _writer(".csv", sys.stdout.buffer, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadValue(f"standard output cannot be written: {error.strerror}", field="output") from error
 
 
 def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from flight_server.storage.protocols import Rows
 
 __all__ = ["Tally", "cursor"]
 
 MISSING_IDS_BYTES = 262_144
+RECORD_BYTES = 2048
 
 
 def cursor(fingerprint: str, rows: Rows) -> str:
@@ -52,26 +55,33 @@ class Tally:
     def __post_init__(self) -> None:
         self._seen = np.zeros(len(self.ids or ()), dtype=bool)
 
-    def count(self, rows: Rows, ids: Sequence[object] | None) -> None:
+    def count(self, rows: Rows, ids: pa.Array | None) -> None:
         """Count some rows; `ids` are their objects' IDs where a whole table is read."""
         self.rows += len(rows.batch)
         if self.ids is not None:
             self._seen[rows.asked] = True
-        elif ids:
-            values = np.array(ids, dtype=object)
-            self._objects += int((values[1:] != values[:-1]).sum()) + (values[0] != self._last)
-            self._last = values[-1]
+        elif ids is not None and len(ids):
+            changes = pc.sum(pc.not_equal(ids[1:], ids[:-1])).as_py() or 0
+            self._objects += changes + (ids[0].as_py() != self._last)
+            self._last = ids[-1].as_py()
 
-    def notes(self) -> Iterator[dict[str, Any]]:
-        """Give what goes out in front of the record: the missing IDs, where they are too many for it."""
-        missing = self._missing()
-        if missing and len(json.dumps(missing)) > MISSING_IDS_BYTES:
-            yield from ({"missing_ids": part} for part in _parts(missing))
+    def notes(self, room: int = MISSING_IDS_BYTES + RECORD_BYTES) -> Iterator[dict[str, Any]]:
+        """Give what goes out in front of the record: the missing IDs, where they are too many for it.
 
-    def record(self) -> dict[str, Any]:
-        """Give the completeness record."""
+        Parameters
+        ----------
+        room
+            The bytes that a message has for it.
+        """
         missing = self._missing()
-        short = not missing or len(json.dumps(missing)) <= MISSING_IDS_BYTES
+        most = _most(room)
+        if missing and len(json.dumps(missing)) > most:
+            yield from ({"missing_ids": part} for part in _parts(missing, most))
+
+    def record(self, room: int = MISSING_IDS_BYTES + RECORD_BYTES) -> dict[str, Any]:
+        """Give the completeness record; the missing IDs are in it unless `notes` gave them."""
+        missing = self._missing()
+        short = not missing or len(json.dumps(missing)) <= _most(room)
         return {
             "complete": self.complete,
             "rows": self.rows,
@@ -92,12 +102,17 @@ class Tally:
         return [self.ids[row] for row in np.flatnonzero(~self._seen).tolist()]
 
 
-def _parts(ids: list[str | int]) -> Iterator[list[str | int]]:
+def _most(room: int) -> int:
+    """Give the bytes that a list of missing IDs may have; the rest of the record needs some too."""
+    return min(MISSING_IDS_BYTES, max(room - RECORD_BYTES, 1))
+
+
+def _parts(ids: list[str | int], most: int) -> Iterator[list[str | int]]:
     part: list[str | int] = []
     size = 0
     for value in ids:
         size += len(json.dumps(value)) + 2
-        if part and size > MISSING_IDS_BYTES - 64:
+        if part and size > most - 64:
             yield part
             part, size = [], len(json.dumps(value)) + 2
         part.append(value)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.answers import Tally, cursor
-from flight_server.batches import cut, part
+from flight_server.batches import cut
 from flight_server.callers import Caller
 from flight_server.catalogue import Catalogue, Column, empty_batch
 from flight_server.declarations import Table
@@ -22,7 +22,7 @@ from flight_server.light_curves import with_upper_limits
 from flight_server.plan import Plan, make_plan
 from flight_server.settings import Settings
 from flight_server.stamps import unpacked
-from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Scan, TableState
+from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Scan, TableState, part
 from flight_server.tickets import Query
 
 __all__ = ["Answer", "Archive", "Message"]
@@ -76,6 +76,12 @@ class Archive:
         view = self._rows.view()
         return {name: view.state(table) for name, table in self._catalogue.tables.items()}
 
+    def faults(self) -> dict[str, str]:
+        """Say which tables cannot be read, and why, by the code of the error."""
+        view = self._rows.view()
+        found = {name: view.fault(table) for name, table in self._catalogue.tables.items()}
+        return {name: fault.code for name, fault in found.items() if fault is not None}
+
     def plan(self, query: Query, caller: Caller) -> Plan:
         """Check a query; see `make_plan`."""
         del caller  # rights come later
@@ -97,21 +103,22 @@ class Archive:
         return Answer(plan, schema, self._messages(plan, schema, view))
 
     def _merge(self, view: RowView) -> Catalogue:
-        held = view.columns
-        if self._merged[0] is not held:
-            self._merged = (held, self._catalogue.with_stored(held))
-        return self._merged[1]
+        held, merged = self._merged
+        if held is not view.columns:
+            merged = self._catalogue.with_stored(view.columns)
+            self._merged = (view.columns, merged)
+        return merged
 
     def _messages(self, plan: Plan, schema: pa.Schema, view: RowView) -> Iterator[Message]:
         deadline = time.monotonic() + self._settings.limits.seconds
-        tally = Tally(plan.ids, as_of=time.time_ns() // 1_000_000)
+        tally = Tally(plan.ids, as_of=view.as_of)
         digest = Digest(schema) if plan.query.digest else None
         fingerprint = plan.query.fingerprint()
         place: str | None = None
         rows = _limited(self._selected(plan, view), plan.query.limit, tally)
         rows = self._counted(plan, rows, tally)
         rows = self._stamped(plan, schema, view, rows, tally) if plan.cutouts else _shaped(rows, schema)
-        for seq, piece in enumerate(cut(rows, plan.query.max_message_bytes)):
+        for seq, piece in enumerate(cut(rows, plan.query.max_message_bytes, compressed=plan.query.compression != "none")):
             if time.monotonic() > deadline:
                 message = f"the answer took longer than {self._settings.limits.seconds:g} s: ask for less at once"
                 raise DeadlinePassed(message)
@@ -121,9 +128,14 @@ class Archive:
             yield Message(piece.batch, {"seq": seq, "cursor": place})
         tally.cursor = None if tally.complete else place
         empty = empty_batch(schema)
-        for note in tally.notes():
+        room = plan.query.max_message_bytes - pa.ipc.get_record_batch_size(empty)
+        for note in tally.notes(room):
             yield Message(empty, note)
-        yield Message(empty, tally.record() | ({"digest": digest.hexdigest()} if digest else {}))
+        yield Message(
+            empty,
+            tally.record(plan.query.max_message_bytes - pa.ipc.get_record_batch_size(empty))
+            | ({"digest": digest.hexdigest()} if digest else {}),
+        )
 
     def _selected(self, plan: Plan, view: RowView) -> Iterator[Rows]:
         """Read the rows of all tables that the plan names, within its bounds."""
@@ -147,7 +159,7 @@ class Archive:
 
     def _counted(self, plan: Plan, rows: Iterator[Rows], tally: Tally) -> Iterator[Rows]:
         for some in rows:
-            tally.count(some, some.batch[plan.table.id].to_pylist() if plan.ids is None else None)
+            tally.count(some, some.batch[plan.table.id] if plan.ids is None else None)
             yield some
 
     def _stamped(self, plan: Plan, schema: pa.Schema, view: RowView, rows: Iterator[Rows], tally: Tally) -> Iterator[Rows]:
@@ -170,7 +182,7 @@ class Archive:
     def _stamps(self, plan: Plan, table: Table, view: RowView, rows: Rows, tally: Tally) -> list[pa.Array]:
         known = self._catalogue.known[table.survey]
         layout = self._catalogue.surveys[table.survey].alerts
-        columns = tuple(known[name] for name in ("d:hdfs_path", table.id, layout.alert_id))
+        columns = tuple(known[name] for name in (str(table.path), table.id, layout.alert_id))
         own = _own_rows(plan, rows)
         found = list(view.scan(Scan(table=table, columns=columns, keys=rows.keys)))
         position = np.full(len(rows.batch), -1)

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
-import numpy as np
 import pyarrow as pa
 
 from flight_server.errors import RowTooLarge
-from flight_server.storage.protocols import Rows
+from flight_server.storage.protocols import Rows, joined, part
 
-__all__ = ["cut", "joined", "part"]
+__all__ = ["cut"]
 
 SMALL_BYTES = 524_288  # less than this is joined with what follows
 TARGET_BYTES = 1_048_576
 MOST_BYTES = 2_097_152
+FRAME_BYTES = 48
 ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequence number, cursor
 
 
-def cut(rows: Iterator[Rows], max_message_bytes: int) -> Iterator[Rows]:
+def cut(rows: Iterator[Rows], max_message_bytes: int, *, compressed: bool = False) -> Iterator[Rows]:
     """Cut and join rows into what fits a message each; the first leave at once.
+
+    Parameters
+    ----------
+    rows
+        Rows as they are read.
+    max_message_bytes
+        The most that one message may have.
+    compressed
+        Whether the messages will be compressed, which makes small buffers larger.
 
     Raises
     ------
     RowTooLarge
         One row alone does not fit; names its key.
     """
-    hard = max_message_bytes - ENVELOPE_BYTES
+    rows, columns = _peek(rows)
+    # a frame of LZ4 or Zstandard is at most so much larger than what it holds; a column has up to three
+    growth = columns * 3 * FRAME_BYTES + max_message_bytes // 200 if compressed else 0
+    hard = max_message_bytes - ENVELOPE_BYTES - growth
     soft = min(MOST_BYTES, hard)
     waiting: list[Rows] = []
     size = 0
@@ -51,18 +64,10 @@ def cut(rows: Iterator[Rows], max_message_bytes: int) -> Iterator[Rows]:
         yield from _split(joined(waiting), soft, hard)
 
 
-def joined(parts: list[Rows]) -> Rows:
-    """Join rows into one batch; a single part stays as it is."""
-    if len(parts) == 1:
-        return parts[0]
-    batch = pa.concat_batches([part.batch for part in parts])
-    return Rows(batch, np.concatenate([p.asked for p in parts]), np.concatenate([p.keys for p in parts]))
-
-
-def part(rows: Rows, first: int, length: int) -> Rows:
-    """Give some of the rows, without copying."""
-    last = first + length
-    return Rows(rows.batch.slice(first, length), rows.asked[first:last], rows.keys[first:last])
+def _peek(rows: Iterator[Rows]) -> tuple[Iterator[Rows], int]:
+    """Tell the number of columns, which all rows share."""
+    first = next(rows, None)
+    return (rows, 0) if first is None else (chain((first,), rows), first.batch.num_columns)
 
 
 def _split(rows: Rows, soft: int, hard: int) -> Iterator[Rows]:

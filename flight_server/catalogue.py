@@ -157,7 +157,7 @@ class Catalogue:
         if name in stored:
             return stored[name]
         known = self.known[table.survey]
-        if name in known and table.columns is None and self._storable(table, known[name]):
+        if name in known and table.columns is None and self.storable(table, name):
             return known[name]
         near = difflib.get_close_matches(name, stored, n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else f"; the schema of {table.name} lists them"
@@ -178,15 +178,16 @@ class Catalogue:
         known = self.known[table.survey].get(name)
         return known.type if known else self.stored.get(table.name, {}).get(name)
 
-    @staticmethod
-    def _storable(table: Table, column: Column) -> bool:
-        family = column.name.partition(":")[0]
-        return family in table.families and column.origin != "derived" and column.name not in table.without
+    def storable(self, table: Table, name: str) -> bool:
+        """Say whether a table takes cells of this name."""
+        column = self.known[table.survey].get(name)
+        derived = column is not None and column.origin == "derived"
+        return name.partition(":")[0] in table.families and name not in table.without and not derived
 
     def _always(self, table: Table, column: Column) -> bool:
         layout = self.surveys[table.survey].alerts.families
         family = layout.get(column.name.partition(":")[0])
-        return self._storable(table, column) and family is not None and not family.rest
+        return self.storable(table, column.name) and family is not None and not family.rest
 
 
 @cache

@@ -66,6 +66,7 @@ def _store_options(command: click.decorators.FC) -> click.decorators.FC:
 @_store_options
 def serve(host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
     """Serve the archive until interrupted."""
+    from flight_server.flight.server import address
     from flight_server.serving import serve as run
     from flight_server.settings import load_settings
 
@@ -73,7 +74,7 @@ def serve(host: str | None, port: int | None, data: str | None, config: Path | N
     settings = load_settings(config, data=data, host=host, port=port)
 
     def ready(server: Any, archive: Any) -> None:
-        url = f"grpc://{settings.server.host}:{server.port}"
+        url = address(settings.server.host, server.port)
         rows = archive.states()["ztf"].rows
         click.echo(f"serving {rows} alerts from {settings.folder}\nready {url}\n{_snippet(url, archive)}")
 

@@ -15,7 +15,7 @@ from flight_server.resources import load_folder
 
 __all__ = ["AlertLayout", "Condition", "Family", "Nested", "Survey", "Table", "UpperLimits", "load_surveys"]
 
-Rows = str  # alerts | stamps | history
+RowSource = str  # alerts | stamps | history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Table:
     name: str
     survey: str
     description: str
-    rows: Rows
+    rows: RowSource
     key: str
     families: tuple[str, ...]
     columns: tuple[str, ...] | None
@@ -108,6 +108,7 @@ class Table:
     if_last: bool = False
     without: tuple[str, ...] = ()
     cutouts: str | None = None
+    path: str | None = None
     upper_limits: UpperLimits | None = None
 
 
@@ -118,6 +119,11 @@ class Survey:
     name: str
     alerts: AlertLayout
     tables: Mapping[str, Table] = field(default_factory=dict)
+
+    @property
+    def alert_table(self) -> Table:
+        """The table that has a row for each alert."""
+        return next(table for table in self.tables.values() if table.rows == "alerts")
 
 
 @cache

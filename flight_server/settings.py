@@ -17,6 +17,7 @@ __all__ = ["Compaction", "Cutouts", "Limits", "Server", "Settings", "Tickets", "
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
 CLIENT_VARIABLES = ("ALERTFLIGHT_URL",)  # the client's own; no settings of a server
+TEXTS = ("store", "data", "host")  # never numbers, whatever they look like
 PORTS = range(65_536)
 
 
@@ -75,7 +76,7 @@ class Settings:
     def folder(self) -> Path:
         """The store's folder: `data`, or the user's data folder."""
         if self.data:
-            return Path(self.data)
+            return Path(self.data).expanduser()
         home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
         return Path(home) / "alertflight"
 
@@ -135,7 +136,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         try:
-            value = load_yaml(text)
+            value = text if (key or section) in TEXTS and text != "null" else load_yaml(text)
         except yaml.YAMLError as error:
             raise BadValue(f"the variable {name} cannot be read: {text!r:.60}", field=name, value=text) from error
         held = found.get(section, {})

@@ -29,7 +29,7 @@ def server_info(archive: Archive) -> dict[str, Any]:
 
 def health(archive: Archive) -> dict[str, Any]:
     """Say whether the server serves, and the state of each table."""
-    return {"status": "serving", "tables": dict.fromkeys(archive.states(), "ok")}
+    return {"status": "serving", "tables": dict.fromkeys(archive.states(), "ok") | archive.faults()}
 
 
 def tables(archive: Archive) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from flight_server.plan import Plan, endpoint_queries
 from flight_server.settings import Settings
 from flight_server.tickets import Query, parse_ticket
 
-__all__ = ["FlightServer"]
+__all__ = ["FlightServer", "address"]
 
 RETRY_AFTER_MS = 1000
 
@@ -36,7 +36,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
     """
 
     def __init__(self, archive: Archive, settings: Settings) -> None:
-        super().__init__(f"grpc://{settings.server.host}:{settings.server.port}")
+        super().__init__(address(settings.server.host, settings.server.port))
         self._archive = archive
         self._settings = settings
         self._streams = threading.BoundedSemaphore(settings.limits.streams)
@@ -141,6 +141,15 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
                 yield message.batch, json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode()
         finally:
             self._streams.release()
+
+
+def address(host: str, port: int) -> str:
+    """Give the URL of a server.
+
+    >>> address("::1", 8815)
+    'grpc://[::1]:8815'
+    """
+    return f"grpc://[{host}]:{port}" if ":" in host else f"grpc://{host}:{port}"
 
 
 def _table_name(descriptor: fl.FlightDescriptor) -> str:

@@ -40,7 +40,7 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     """
     values = _simple(values)
     if values.type == kind:
-        return values
+        return _checked(values, column)
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), kind)
     try:
@@ -54,6 +54,16 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     if wrong.any():
         raise _misfit(values, kind, column, int(np.argmax(wrong)))
     return cast
+
+
+def _checked(values: pa.Array, column: str) -> pa.Array:
+    """See to it that text is UTF-8, which files do not promise."""
+    if pa.types.is_string(values.type):
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise BadValue(f"column {column} holds text that is not UTF-8: {error}"[:200], field=column) from None
+    return values
 
 
 def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -28,21 +28,31 @@ class Cells:
 
 
 def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.DataType], list[str]]:
-    """Say which cells the alerts of a file will have, with the file's types, and what of it is not stored."""
+    """Say which cells the alerts of a file will have, with the file's types, and what of it is not stored.
+
+    Raises
+    ------
+    BadValue
+        A column stands twice, or is of a shape that its cells cannot be taken from.
+    """
+    _check_shapes(schema, layout)
     types: dict[str, pa.DataType] = {}
     left_out = []
-    for name, family, field in _sources(schema, layout):
-        if family is None:
-            left_out.append(name)
-        elif field.name in layout.nested:
-            nested = layout.nested[field.name]
-            types |= {f"{family}:{field.name}_{cell}": _part_type(field.type, cell) for cell in nested.cells}
-            types |= {f"{family}:{field.name}": pa.string()} if nested.text else {}
-            left_out += [f"{field.name}.{part}" for part in _parts(field.type) if part not in nested.cells + nested.text]
-        elif stored_type(field.type) or pa.types.is_null(field.type):
-            types[f"{family}:{name}"] = field.type
+    for source in _sources(schema, layout):
+        kind = source.field.type
+        if source.family is None:
+            left_out.append(source.field.name)
+        elif source.field.name in layout.nested:
+            nested = layout.nested[source.field.name]
+            types |= {f"{source.name}_{cell}": _part_type(kind, cell) for cell in nested.cells}
+            types |= {source.name: pa.string()} if nested.text else {}
+            left_out += [f"{source.field.name}.{part}" for part in _parts(kind) if part not in nested.cells + nested.text]
+        elif stored_type(kind) or pa.types.is_null(kind):
+            if source.name in types:
+                raise BadValue(f"the column {source.name} stands twice in the file", field=source.name)
+            types[source.name] = kind
         else:
-            left_out.append(name)
+            left_out.append(source.field.name)
     return types, left_out
 
 
@@ -65,14 +75,17 @@ def flatten(alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataTy
     """
     alerts = alerts.combine_chunks()
     columns: dict[str, pa.Array] = {}
-    for name, family, field in _sources(alerts.schema, layout):
-        if family is None:
+    for source in _sources(alerts.schema, layout):
+        if source.family is None:
             continue
-        values = _values(alerts, name, layout, family)
-        if field.name in layout.nested:
-            found = dict(_nested(values, f"{family}:{name}", layout.nested[field.name]))
+        if source.struct is None:
+            values = _array(alerts[source.field.name])
         else:
-            found = {f"{family}:{name}": values}
+            values = pc.struct_field(_array(alerts[source.struct]), source.field.name)
+        if source.field.name in layout.nested:
+            found = dict(_nested(values, source.name, layout.nested[source.field.name]))
+        else:
+            found = {source.name: values}
         columns |= {cell: cast_exactly(part, types[cell], cell) for cell, part in found.items() if cell in types}
     stamps = {kind: _stamp(alerts, path) for kind, path in layout.stamps.items() if path.partition(".")[0] in alerts.column_names}
     history = _array(alerts[layout.history]) if layout.history in alerts.column_names else None
@@ -100,34 +113,62 @@ def _sortable(number: str) -> str:
     return f"{len(digits):02d}{digits}"
 
 
-def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[tuple[str, str | None, pa.Field]]:
-    """Give each value of an alert: its name, its family (None: not stored) and its field."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One value of an alert: the cell's name, its family (None: not stored), the struct it stands in, its field."""
+
+    name: str
+    family: str | None
+    struct: str | None
+    field: pa.Field
+
+
+def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[_Source]:
     structs = {family.struct: name for name, family in layout.families.items() if family.struct}
     roots = {root: name for name, family in layout.families.items() for root in family.root}
     rest = next((name for name, family in layout.families.items() if family.rest), None)
     stamps = {path.partition(".")[0] for path in layout.stamps.values()}
     for field in schema:
         if field.name in structs:
-            if not pa.types.is_struct(field.type):
-                raise BadValue(f"the column {field.name} is not a struct", field=field.name)
-            for sub in field.type:
-                yield sub.name, structs[field.name], sub
+            family = structs[field.name]
+            yield from (_Source(f"{family}:{sub.name}", family, field.name, sub) for sub in field.type)
         elif field.name in roots:
-            yield field.name, roots[field.name], field
+            yield _Source(f"{roots[field.name]}:{field.name}", roots[field.name], None, field)
         elif field.name in layout.not_stored:
-            yield field.name, None, field
+            yield _Source(field.name, None, None, field)
         elif field.name != layout.history and field.name not in stamps and field.name not in layout.recognised_by:
-            yield field.name, rest, field
+            yield _Source(f"{rest}:{field.name}", rest, None, field)
 
 
-def _values(alerts: pa.Table, name: str, layout: AlertLayout, family: str) -> pa.Array:
-    struct = layout.families[family].struct
-    if struct and struct in alerts.column_names and name not in layout.families[family].root:
-        return pc.struct_field(_array(alerts[struct]), name)
-    return _array(alerts[name])
+def _check_shapes(schema: pa.Schema, layout: AlertLayout) -> None:
+    """See to it that what is taken apart later has parts: nothing may be lost for its shape."""
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise BadValue(f"the column {twice} stands twice in the file", field=twice)
+    structs = [family.struct for family in layout.families.values() if family.struct]
+    for field in schema:
+        kind, wanted = field.type, ""
+        if field.name in structs and not pa.types.is_struct(kind):
+            wanted = "a struct"
+        elif field.name == layout.history and not (_is_list(kind) and pa.types.is_struct(kind.value_type)):
+            wanted = "a list of structs"
+        elif field.name in layout.nested and not (pa.types.is_struct(kind) or pa.types.is_map(kind)):
+            wanted = "a struct or a map"
+        for path in layout.stamps.values():
+            top, _, part = path.partition(".")
+            if field.name == top and part and not (pa.types.is_struct(kind) and kind.get_field_index(part) >= 0):
+                wanted = f"a struct with {part}"
+        if wanted and not pa.types.is_null(kind):
+            raise BadValue(f"the column {field.name} must be {wanted}, not {kind}"[:200], field=field.name)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _nested(values: pa.Array, name: str, nested: Nested) -> Iterator[tuple[str, pa.Array]]:
+    if pa.types.is_null(values.type):
+        return
     for cell in nested.cells:
         part = _part(values, cell)
         # a map does not say which keys it may have: one that no alert has is no column
@@ -162,6 +203,8 @@ def _part_type(kind: pa.DataType, cell: str) -> pa.DataType:
 def _stamp(alerts: pa.Table, path: str) -> pa.Array:
     top, _, rest = path.partition(".")
     values = _array(alerts[top])
+    if pa.types.is_null(values.type):
+        return pa.nulls(len(values), pa.binary())
     return cast_exactly(pc.struct_field(values, rest) if rest else values, pa.binary(), path)
 
 

@@ -37,7 +37,7 @@ def _wanted(leaf: str, layout: AlertLayout, history: frozenset[str]) -> bool:
     top, _, rest = leaf.partition(".")
     if top == layout.history:
         return rest.rpartition(".")[2] in history
-    return top not in layout.not_stored and (top not in _stamp_columns(layout) or leaf in layout.stamps.values())
+    return top not in layout.not_stored and (top not in _stamp_columns(layout) or leaf in layout.stamps.values() or leaf == top)
 
 
 def _stamp_columns(layout: AlertLayout) -> set[str]:

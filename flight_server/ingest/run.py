@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from flight_server.ingest.casting import stored_type, widest
 from flight_server.ingest.cells import cell_types, flatten
 from flight_server.ingest.files import Found, find_files, open_alerts
 from flight_server.ingest.tables import history_fields, table_rows
-from flight_server.storage.protocols import RowStore
+from flight_server.storage.protocols import RowStore, RowWriter
 
 __all__ = ["IngestReport", "ingest"]
 
@@ -64,36 +65,63 @@ def ingest(store: RowStore, catalogue: Catalogue, paths: Iterable[Path], progres
     report
         A file in `failures` left nothing behind; all others are in.
     """
-    report = IngestReport()
-    with store.writing() as writer:
-        catalogue = catalogue.with_stored(store.view().columns)
-        opened = list(_open_all(paths, catalogue, report, progress))
-        settled = _settle_types(opened, catalogue)
-        for one in opened:
-            try:
+    paths = list(paths)
+    refused: dict[Path, str] = {}
+    while True:
+        with store.writing() as writer:
+            report = _attempt(writer, catalogue.with_stored(store.view().columns), paths, refused, progress)
+            if report is not None:
+                report.rows = writer.commit(report.files, report.alerts)
+                return report
+
+
+def _attempt(
+    writer: RowWriter, catalogue: Catalogue, paths: list[Path], refused: dict[Path, str], progress: Progress
+) -> IngestReport | None:
+    """Read all files but those refused before; None if another one was refused that had a say in the types."""
+    report = IngestReport(failures=dict(refused))
+    opened = list(_open_all(paths, catalogue, report, progress))
+    settled = _settle_types(opened, catalogue, report)
+    for one in opened:
+        try:
+            with _naming_faults():
                 alerts = open_alerts(one.found.path).read(one.survey.alerts, history_fields(one.survey))
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
                 writer.write(list(table_rows(one.survey, catalogue, cells)))
-            except AlertflightError as error:
-                report.failures[one.found.path] = error.message
-                progress(one.found, f"refused: {error.message}")
-                continue
-            report.files += 1
-            report.alerts += len(alerts)
-            progress(one.found, f"{len(alerts)} alerts")
-        report.rows = writer.commit(report.files, report.alerts)
+        except AlertflightError as error:
+            refused[one.found.path] = report.failures[one.found.path] = error.message
+            progress(one.found, f"refused: {error.message}")
+            alert_table = one.survey.alert_table
+            if any(catalogue.type_of(alert_table, name) is None for name in one.types):
+                return None
+            continue
+        report.files += 1
+        report.alerts += len(alerts)
+        progress(one.found, f"{len(alerts)} alerts")
     return report
+
+
+@contextmanager
+def _naming_faults() -> Iterator[None]:
+    """Turn what a malformed file makes the readers say into an error about that file."""
+    try:
+        yield
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BadValue(f"the file cannot be read: {type(error).__name__} {error}"[:200], field="path") from error
 
 
 def _open_all(paths: Iterable[Path], catalogue: Catalogue, report: IngestReport, progress: Progress) -> Iterable[_Opened]:
     for found in find_files(paths):
+        if found.path in report.failures:
+            continue
         if not found.alerts:
             report.skipped.append(found.path)
             continue
         try:
-            file = open_alerts(found.path)
-            survey = _recognise(file.schema, catalogue)
-            types, left_out = cell_types(file.schema, survey.alerts)
+            with _naming_faults():
+                file = open_alerts(found.path)
+                survey = _recognise(file.schema, catalogue)
+                types, left_out = cell_types(file.schema, survey.alerts)
         except AlertflightError as error:
             report.failures[found.path] = error.message
             progress(found, f"refused: {error.message}")
@@ -110,16 +138,21 @@ def _recognise(schema: pa.Schema, catalogue: Catalogue) -> Survey:
     raise BadValue(f"these are no alerts of a known survey: {known}", field="path")
 
 
-def _settle_types(opened: Iterable[_Opened], catalogue: Catalogue) -> dict[str, dict[str, pa.DataType]]:
-    """Give the type of every cell: the catalogue's, else the stored one, else the widest that these files have."""
+def _settle_types(opened: Iterable[_Opened], catalogue: Catalogue, report: IngestReport) -> dict[str, dict[str, pa.DataType]]:
+    """Give the type of every cell: the catalogue's, else the stored one, else the widest that these files have.
+
+    What the table of alerts has no place for is left out and reported.
+    """
     settled: dict[str, dict[str, pa.DataType]] = {}
     for one in opened:
         types = settled.setdefault(one.survey.name, {})
-        table = next(table for table in one.survey.tables.values() if table.rows == "alerts")
+        table = one.survey.alert_table
         for name, kind in one.types.items():
             known = catalogue.type_of(table, name)
             found = stored_type(kind)
-            if known is not None:
+            if not catalogue.storable(table, name):
+                report.not_stored.add(name.partition(":")[2])
+            elif known is not None:
                 types[name] = known
             elif found is not None:
                 types[name] = widest(types[name], found) if name in types else found

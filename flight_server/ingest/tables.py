@@ -55,8 +55,9 @@ def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Tabl
 def _history_rows(table: Table, catalogue: Catalogue, cells: Cells) -> pa.Table:
     """Unfold the histories and keep the points that the table is for."""
     names = list(dict.fromkeys([*(table.columns or ()), *(table.where.columns() if table.where else ())]))
-    history = cells.history if cells.history is not None else pa.nulls(len(cells.version), pa.list_(pa.struct([])))
-    lists = history.cast(pa.list_(history.type.value_type)) if not pa.types.is_list(history.type) else history
+    lists = cells.history
+    if lists is None or pa.types.is_null(lists.type):
+        lists = pa.nulls(len(cells.version), pa.list_(pa.struct([])))
     points, parents = pc.list_flatten(lists), pc.list_parent_indices(lists)
     columns = {}
     for name in names:

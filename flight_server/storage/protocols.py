@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from flight_server.catalogue import Column, schema_of
 from flight_server.declarations import Table
+from flight_server.errors import AlertflightError
 
-__all__ = ["VERSION", "CutoutStore", "RowStore", "RowView", "RowWriter", "Rows", "Scan", "Stamps", "TableState"]
+__all__ = ["VERSION", "CutoutStore", "RowStore", "RowView", "RowWriter", "Rows", "Scan", "Stamps", "TableState", "joined", "part"]
 
 VERSION = "_version"  # text that sorts as the versions of an alert do; travels with rows into a `RowWriter`
 
@@ -65,6 +66,20 @@ class Rows:
     keys: npt.NDArray[np.bytes_]
 
 
+def joined(parts: list[Rows]) -> Rows:
+    """Join rows into one batch; a single part stays as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    batch = pa.concat_batches([part.batch for part in parts])
+    return Rows(batch, np.concatenate([p.asked for p in parts]), np.concatenate([p.keys for p in parts]))
+
+
+def part(rows: Rows, first: int, length: int) -> Rows:
+    """Give some of the rows, without copying."""
+    last = first + length
+    return Rows(rows.batch.slice(first, length), rows.asked[first:last], rows.keys[first:last])
+
+
 @dataclass(frozen=True, slots=True)
 class TableState:
     """What a store holds of one table: rows, bytes on disk, the span of its time column, when it was last written (ms)."""
@@ -83,6 +98,10 @@ class RowView(Protocol):
     def columns(self) -> Mapping[str, Mapping[str, pa.DataType]]:
         """The columns that each table has held, with their types."""
 
+    @property
+    def as_of(self) -> int:
+        """The newest write that is in this view, ms since 1970: all rows written until then are in it, none after."""
+
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows; every selected row comes exactly once, or the iterator raises."""
 
@@ -91,6 +110,9 @@ class RowView(Protocol):
 
     def state(self, table: Table) -> TableState:
         """Say what the table holds."""
+
+    def fault(self, table: Table) -> AlertflightError | None:
+        """Say why the table cannot be read, or None where it can."""
 
 
 class RowWriter(Protocol):

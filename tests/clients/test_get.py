@@ -130,3 +130,13 @@ def test_exit_codes(url: str, tmp_path: Path) -> None:
     assert "is the server running?" in get("grpc://127.0.0.1:1", "--ids", "a").output
     assert CliRunner().invoke(main, ["--version"]).output.startswith("alertflight, version")
     assert "get" in CliRunner().invoke(main, ["--help"]).output
+
+
+def test_bounds_are_never_dropped_in_silence(url: str, tmp_path: Path) -> None:
+    assert get(url, "--ids", "ZTF20abfcszi", "--start", "").exit_code == 2
+    assert "no rows for 1" in get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "--stop", "0").stderr
+    assert len(get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "--start", "20200825").stdout.splitlines()) == 6
+    for target in (tmp_path / "absent" / "x.csv", Path(__file__) / "x.csv"):
+        done = get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "-o", str(target))
+        assert done.exit_code == 2
+        assert "cannot be written" in done.output

@@ -186,13 +186,20 @@ def test_the_digest_is_that_of_the_rows_however_they_were_cut(client: fl.FlightC
     assert wide.record["digest"] == narrow.record["digest"] == running.hexdigest()
 
 
-def test_messages_are_no_larger_than_asked(client: fl.FlightClient) -> None:
-    for most in (40_000, 300_000, 3_670_016):
-        reader = client.do_get(
-            fl.Ticket(json.dumps({"table": "ztf", "all": True, "cutouts": ["Science"], "max_message_bytes": most}))
-        )
-        sizes = [pa.ipc.get_record_batch_size(chunk.data) + len(chunk.app_metadata or b"") for chunk in reader]
-        assert max(sizes) <= most
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+@pytest.mark.parametrize("most", [20_000, 60_000, 300_000, 3_670_016])
+def test_messages_are_no_larger_than_asked(client: fl.FlightClient, compression: str, most: int) -> None:
+    options = pa.ipc.IpcWriteOptions(compression=None if compression == "none" else compression)
+    ids = [f"none{number:08d}" for number in range(2000)]
+    for fields in ({"all": True, "columns": ["i:objectId", "i:jd", "i:candid"]}, {"ids": [*ids, "ZTF20abfcszi"]}, {"all": True}):
+        ticket = {"table": "ztf", "compression": compression, "max_message_bytes": most, **fields}
+        for chunk in client.do_get(fl.Ticket(json.dumps(ticket))):
+            packed = pa.BufferOutputStream()
+            with pa.ipc.new_stream(packed, chunk.data.schema, options=options) as writer:
+                head = packed.tell()
+                writer.write_batch(chunk.data)
+                size = packed.tell() - head
+            assert size + len(chunk.app_metadata) <= most
 
 
 def test_actions(client: fl.FlightClient) -> None:

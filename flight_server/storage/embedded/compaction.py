@@ -20,7 +20,6 @@ from flight_server.storage.embedded.manifest import Manifest, ManifestState, Seg
 from flight_server.storage.embedded.segment_output import SEGMENT_BYTES, SegmentOutput
 from flight_server.storage.embedded.segments import Segment, SegmentCache
 from flight_server.storage.embedded.snapshot import Snapshot
-from flight_server.storage.embedded.stamp_blocks import PATH
 from flight_server.storage.embedded.writing import next_number, remove_leftovers
 from flight_server.storage.protocols import Scan
 
@@ -137,7 +136,7 @@ def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) 
         if table.rows == "stamps":
             segments = [_open(folder, record) for record in state.segments if record.table_name == name]
             view = Snapshot(state, {name: segments}, SegmentCache(batches=8))
-            path = catalogue.known[table.survey][PATH]
+            path = catalogue.known[table.survey][str(table.path)]
             for some in view.scan(Scan(table=table, columns=(path,))):
                 used.update(pc.unique(some.batch[0]).to_pylist())
     unused = [record.name for record in state.blocks if record.name not in used]

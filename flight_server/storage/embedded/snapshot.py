@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.batches import joined
 from flight_server.catalogue import TYPES
 from flight_server.declarations import Table
+from flight_server.errors import AlertflightError
 from flight_server.storage.embedded.manifest import ManifestState
 from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentCache, pieces
-from flight_server.storage.keys import key_expression, prefix_ranges
-from flight_server.storage.protocols import Rows, Scan, TableState
+from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
+from flight_server.storage.protocols import Rows, Scan, TableState, joined
 
 __all__ = ["Snapshot"]
 
@@ -49,12 +49,22 @@ class Snapshot:
         The open segments of each table, oldest first.
     cache
         Batches opened by this and other snapshots.
+    faults
+        Why tables cannot be read, by table, where one of their files is damaged.
     """
 
-    def __init__(self, state: ManifestState, segments: Mapping[str, Sequence[Segment]], cache: SegmentCache) -> None:
+    def __init__(
+        self,
+        state: ManifestState,
+        segments: Mapping[str, Sequence[Segment]],
+        cache: SegmentCache,
+        faults: Mapping[str, AlertflightError] | None = None,
+    ) -> None:
         self._state = state
         self._segments = segments
         self._cache = cache
+        self.faults = faults or {}
+        self.as_of = max((record.written for record in state.ingests), default=0)
         columns: dict[str, dict[str, pa.DataType]] = {}
         for record in sorted(state.columns, key=lambda found: found.position):
             columns.setdefault(record.table_name, {})[record.name] = TYPES[record.type]
@@ -62,7 +72,7 @@ class Snapshot:
 
     def state(self, table: Table) -> TableState:
         """Say what the table holds."""
-        records = [segment.record for segment in self._segments.get(table.name, ())]
+        records = [record for record in self._state.segments if record.table_name == table.name]
         if not records:
             return TableState()
         return TableState(
@@ -73,25 +83,31 @@ class Snapshot:
             written=max(record.written for record in records),
         )
 
+    def fault(self, table: Table) -> AlertflightError | None:
+        """Say why the table cannot be read, or None where it can."""
+        return self.faults.get(table.name)
+
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
         """Count rows; None where overlapping segments would have to be read for it."""
         if ids is None:
             return self.state(table).rows
         segments = self._segments.get(table.name, ())
-        if len(segments) > 1:
-            return None
+        if len(segments) != 1:
+            return None if segments or self.fault(table) else 0
         hits = _find(segments, Scan(table=table, columns=(), ids=ids))
         return int((hits.high - hits.low).sum())
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows, in order of what was asked for and of row keys within."""
+        if table_fault := self.fault(scan.table):
+            raise table_fault
         segments = self._segments.get(scan.table.name, ())
         if not segments:
             return
         hits = _find(segments, scan)
         counts = hits.high - hits.low
         reader = _Reader(segments, scan.schema, self._cache)
-        for first, last in _groups(counts.sum(axis=0), reader.row_bytes(counts)):
+        for first, last in _groups(counts.sum(axis=0), reader.row_bytes(hits)):
             found = counts[:, first:last] > 0
             group = _Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last])
             if (found.sum(axis=0) > 1).any():
@@ -105,9 +121,11 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
         asked = np.arange(len(scan.keys))
         bounds = [(segment.search(scan.keys), segment.search(scan.keys, "right")) for segment in segments]
     elif scan.ids is not None:
-        asked = np.arange(len(scan.ids))
         expression = key_expression(scan.table.key)
-        starts, stops = prefix_ranges([expression.prefix(scan.table.id, value) for value in scan.ids])
+        prefixes = [expression.prefix(scan.table.id, value) for value in scan.ids]
+        # no key is as long as that, and one such prefix would widen the array of all
+        asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes])
+        starts, stops = prefix_ranges([prefixes[place] for place in asked.tolist()])
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
     else:
         cuts = np.unique(np.concatenate([segment.fences for segment in segments]))
@@ -139,13 +157,13 @@ class _Reader:
         self._cache = cache
         self._names = tuple(schema.names)
 
-    def row_bytes(self, counts: npt.NDArray[np.int64]) -> float:
-        """Estimate the bytes of a row from one batch that the scan will read."""
-        hit = np.argwhere(counts > 0)
-        if len(hit) == 0:
+    def row_bytes(self, hits: _Hits) -> float:
+        """Estimate the bytes of a row from the first batch that the scan will read."""
+        found = np.argwhere(hits.high > hits.low)
+        if len(found) == 0:
             return 1.0
-        segment = int(hit[0][0])
-        batch = self._batch(segment, 0)
+        segment, range_ = found[0]
+        batch = self._batch(int(segment), int(hits.low[segment, range_]) // BATCH_ROWS)
         return max(1.0, float(pa.ipc.get_record_batch_size(batch)) / len(batch))
 
     def sliced(self, hits: _Hits) -> Iterator[Rows]:

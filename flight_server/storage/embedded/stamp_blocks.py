@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flight_server.catalogue import Column
 from flight_server.declarations import AlertLayout, Table
@@ -21,11 +22,10 @@ from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.parquet_blocks import ParquetCutouts, block_schema, write_block
 from flight_server.storage.protocols import Scan
 
-__all__ = ["BLOCK_FOLDER", "PATH", "StampBlocks"]
+__all__ = ["BLOCK_FOLDER", "BLOCK_ROWS", "StampBlocks"]
 
 BLOCK_FOLDER = "blocks"
 BLOCK_ROWS = 2048  # about 80 MB of ZTF stamps
-PATH = "d:hdfs_path"
 
 
 class StampBlocks:
@@ -67,7 +67,7 @@ class StampBlocks:
         stamps = rows.select(names).combine_chunks()
         paths = np.full(len(keys), None, dtype=object)
         fresh = np.ones(len(keys), dtype=bool)
-        wanted = tuple(columns[name] for name in (PATH, table.id, layout.alert_id))
+        wanted = tuple(columns[name] for name in (str(table.path), table.id, layout.alert_id))
         parts = list(self._view.scan(Scan(table=table, columns=wanted, keys=keys)))
         if parts:
             held = pa.Table.from_batches([part.batch for part in parts])
@@ -76,6 +76,9 @@ class StampBlocks:
             read = ParquetCutouts(self._folder).read(held_paths, object_ids, alert_ids, list(layout.stamp_columns))
             old = pa.table(list(read.kinds.values()), names=names)
             stamps, fresh = merge_over(old, where, stamps)
+            # a block is searched by the alert's ID: under another one the stamps must be written again
+            renamed = pc.not_equal(rows[layout.alert_id].combine_chunks().take(pa.array(where)), alert_ids)
+            fresh[where] |= pc.fill_null(renamed, fill_value=True).to_numpy(zero_copy_only=False)
             paths[where] = held_paths.to_pylist()
         some = np.logical_or.reduce([stamps[name].is_valid().to_numpy() for name in names])
         todo = np.flatnonzero(fresh & some)
@@ -83,7 +86,7 @@ class StampBlocks:
             chosen = todo[first : first + BLOCK_ROWS]
             ids = rows.select([table.id, layout.alert_id]).take(pa.array(chosen))
             paths[chosen] = self._write(ids, stamps.take(pa.array(chosen)), list(layout.stamp_columns))
-        return rows.drop_columns(names).append_column(PATH, pa.array(paths.tolist(), pa.string()))
+        return rows.drop_columns(names).append_column(str(table.path), pa.array(paths.tolist(), pa.string()))
 
     def _write(self, ids: pa.Table, stamps: pa.Table, kinds: list[str]) -> str:
         schema = block_schema(kinds)

@@ -94,29 +94,31 @@ class EmbeddedStore:
         self._manifest.close()
 
     def _refresh(self) -> None:
-        for attempt in range(REOPENED):
-            self._state = self._manifest.read()
-            try:
-                self._view = self._snapshot(self._state)
-            except CorruptData:
-                # a compaction may have taken a file away since the manifest was read
-                if attempt == REOPENED - 1 or self._manifest.change_counter() == self._state.version:
-                    raise
-            else:
+        for _ in range(REOPENED):
+            state = self._manifest.read()
+            view = self._snapshot(state)
+            # a compaction may have taken a file away since the manifest was read
+            if not view.faults or self._manifest.change_counter() == state.version:
                 break
-        self._cache.keep({record.id for record in self._state.segments})
+        self._state, self._view = state, view
+        self._cache.keep({record.id for record in state.segments})
 
     def _snapshot(self, state: ManifestState) -> Snapshot:
         tables: dict[str, list[Segment]] = {}
         opened = {}
+        faults: dict[str, AlertflightError] = {}
         for record in state.segments:
             segment = self._open.get(record.id)
-            if segment is None or segment.record != record:
-                segment = Segment(self._folder / "segments" / record.table_name / record.name, record)
+            try:
+                if segment is None or segment.record != record:
+                    segment = Segment(self._folder / "segments" / record.table_name / record.name, record)
+            except CorruptData as error:
+                faults[record.table_name] = error
+                continue
             opened[record.id] = segment
             tables.setdefault(record.table_name, []).append(segment)
         self._open = opened
-        return Snapshot(state, tables, self._cache)
+        return Snapshot(state, tables, self._cache, faults)
 
 
 def verify_folder(folder: Path, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:

@@ -7,6 +7,7 @@ in no manifest; the next one to write takes it away.
 from __future__ import annotations
 
 import fcntl
+import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -32,12 +33,13 @@ from flight_server.storage.embedded.runs import Runs
 from flight_server.storage.embedded.segment_output import SegmentOutput
 from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
-from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, BLOCK_ROWS, PATH, StampBlocks
+from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, BLOCK_ROWS, StampBlocks
 from flight_server.storage.keys import key_expression
 from flight_server.storage.protocols import VERSION, Scan
 
 __all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]
 
+log = logging.getLogger(__name__)
 STAMPS = "b:"  # the family of stamps, which stand in blocks
 RUN_FOLDER = "runs"
 
@@ -46,7 +48,11 @@ RUN_FOLDER = "runs"
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold the store's lock: one process writes at a time, the others wait."""
     with (folder / "lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("another process writes to this store; waiting for it to finish")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
@@ -106,7 +112,7 @@ class Transaction:
         columns = self._columns(table, runs)
         # a column without a value takes no room in a segment; a row that is merged may have all that is held
         held = set(self._catalogue.stored.get(table.name, {}))
-        filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == PATH]
+        filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == table.path]
         schema = pa.schema([*(pa.field(column.name, column.type) for column in filled), pa.field(WRITTEN, pa.int64())])
         output = SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number)
         written = 0
