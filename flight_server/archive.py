@@ -17,17 +17,19 @@ from flight_server.callers import Caller
 from flight_server.catalogue import Catalogue, Column, empty_batch
 from flight_server.declarations import Table
 from flight_server.digests import Digest
-from flight_server.errors import DeadlinePassed, TooLarge
+from flight_server.errors import CorruptData, DeadlinePassed, TooLarge
 from flight_server.light_curves import with_upper_limits
 from flight_server.plan import Plan, make_plan
 from flight_server.settings import Settings
 from flight_server.stamps import unpacked
-from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Scan, TableState, part
+from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Scan, Stamps, TableState, part
 from flight_server.tickets import Query
 
 __all__ = ["Answer", "Archive", "Message"]
 
 STAMPED_ROWS = 64  # rows whose stamps are read together
+STAMP_TRIES = 3
+STAMP_PAUSE = 0.25  # longer than a view may be old, s
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,12 @@ class Archive:
         tally = Tally(plan.ids, as_of=view.as_of)
         digest = Digest(schema) if plan.query.digest else None
         fingerprint = plan.query.fingerprint()
+        compression = None if plan.query.compression == "none" else plan.query.compression
         place: str | None = None
         rows = _limited(self._selected(plan, view), plan.query.limit, tally)
         rows = self._counted(plan, rows, tally)
         rows = self._stamped(plan, schema, view, rows, tally) if plan.cutouts else _shaped(rows, schema)
-        for seq, piece in enumerate(cut(rows, plan.query.max_message_bytes, compressed=plan.query.compression != "none")):
+        for seq, piece in enumerate(cut(rows, plan.query.max_message_bytes, compression)):
             if time.monotonic() > deadline:
                 message = f"the answer took longer than {self._settings.limits.seconds:g} s: ask for less at once"
                 raise DeadlinePassed(message)
@@ -148,12 +151,14 @@ class Archive:
 
     def _work_columns(self, plan: Plan) -> tuple[Column, ...]:
         """Give the columns to read: those asked for, and those that the work needs."""
-        asked = {column.name for column in plan.columns}
         needed = []
         if plan.start is not None or plan.stop is not None or plan.added:
             needed.append(plan.table.time)
         if plan.ids is None:
             needed.append(plan.table.id)
+        if not needed:
+            return plan.columns
+        asked = {column.name for column in plan.columns}
         known = self._catalogue.known[plan.table.survey]
         return plan.columns + tuple(known[name] for name in needed if name not in asked)
 
@@ -180,6 +185,31 @@ class Archive:
                 yield replace(piece, batch=pa.RecordBatch.from_arrays(cells, schema=schema))
 
     def _stamps(self, plan: Plan, table: Table, view: RowView, rows: Rows, tally: Tally) -> list[pa.Array]:
+        own = _own_rows(plan, rows)
+        for left in reversed(range(STAMP_TRIES)):
+            try:
+                stamps = self._read_stamps(plan, table, view, rows, own)
+                break
+            except CorruptData:
+                # a compaction may have moved stamps to another block since the view was taken: look again
+                if left == 0:
+                    raise
+                time.sleep(STAMP_PAUSE)
+                view = self._rows.view()
+        tally.cutout_bytes_read += stamps.bytes_read
+        made = []
+        for kind in plan.query.cutouts:
+            values = stamps.kinds[kind]
+            tally.missing_cutouts += int(pc.sum(pc.and_(values.is_null(), pa.array(own))).as_py() or 0)
+            if plan.query.cutout_format == "fits":
+                values, reasons = unpacked(values, self._settings.cutouts.max_unpacked)
+                tally.cutout_errors.update(reasons)
+            made.append(values)
+        return made
+
+    def _read_stamps(
+        self, plan: Plan, table: Table, view: RowView, rows: Rows, own: np.ndarray[Any, np.dtype[np.bool_]]
+    ) -> Stamps:
         known = self._catalogue.known[table.survey]
         layout = self._catalogue.surveys[table.survey].alerts
         columns = tuple(known[name] for name in (str(table.path), table.id, layout.alert_id))
@@ -193,17 +223,7 @@ class Archive:
         places = pa.Table.from_batches([some.batch for some in found], schema=Scan(table=table, columns=columns).schema)
         places = places.take(pa.array(position, mask=position < 0)).combine_chunks()
         paths, object_ids, alert_ids = (places[column.name].combine_chunks() for column in columns)
-        stamps = self._cutouts.read(paths, object_ids, alert_ids, plan.query.cutouts)
-        tally.cutout_bytes_read += stamps.bytes_read
-        made = []
-        for kind in plan.query.cutouts:
-            values = stamps.kinds[kind]
-            tally.missing_cutouts += int(pc.sum(pc.and_(values.is_null(), pa.array(own))).as_py() or 0)
-            if plan.query.cutout_format == "fits":
-                values, reasons = unpacked(values, self._settings.cutouts.max_unpacked)
-                tally.cutout_errors.update(reasons)
-            made.append(values)
-        return made
+        return self._cutouts.read(paths, object_ids, alert_ids, plan.query.cutouts)
 
 
 def _limited(rows: Iterator[Rows], limit: int | None, tally: Tally) -> Iterator[Rows]:
@@ -237,7 +257,7 @@ def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
 def _shaped(rows: Iterator[Rows], schema: pa.Schema) -> Iterator[Rows]:
     """Bring the rows to the answer's schema."""
     for some in rows:
-        if some.batch.schema.names == schema.names:
+        if some.batch.schema is schema or some.batch.schema.names == schema.names:
             yield some
         else:
             cells = [some.batch[name] for name in schema.names]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 
 import pyarrow as pa
 
@@ -19,7 +18,7 @@ FRAME_BYTES = 48
 ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequence number, cursor
 
 
-def cut(rows: Iterator[Rows], max_message_bytes: int, *, compressed: bool = False) -> Iterator[Rows]:
+def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = None) -> Iterator[Rows]:
     """Cut and join rows into what fits a message each; the first leave at once.
 
     Parameters
@@ -28,58 +27,71 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, *, compressed: bool = Fals
         Rows as they are read.
     max_message_bytes
         The most that one message may have.
-    compressed
-        Whether the messages will be compressed, which makes small buffers larger.
+    compression
+        How the messages will be compressed, which makes small buffers larger.
 
     Raises
     ------
     RowTooLarge
         One row alone does not fit; names its key.
     """
-    rows, columns = _peek(rows)
-    # a frame of LZ4 or Zstandard is at most so much larger than what it holds; a column has up to three
-    growth = columns * 3 * FRAME_BYTES + max_message_bytes // 200 if compressed else 0
-    hard = max_message_bytes - ENVELOPE_BYTES - growth
+    hard = max_message_bytes - ENVELOPE_BYTES
     soft = min(MOST_BYTES, hard)
+    measure = _Measure(compression, soft)
     waiting: list[Rows] = []
     size = 0
     first = True
     for piece in rows:
         if len(piece.batch) == 0:
             continue
-        bytes_ = pa.ipc.get_record_batch_size(piece.batch)
+        bytes_ = measure(piece.batch)
         if waiting and (size + bytes_ > soft or bytes_ >= SMALL_BYTES):
-            yield from _split(joined(waiting), soft, hard)
+            yield from _split(joined(waiting), measure, hard)
             waiting, size = [], 0
         if first or bytes_ >= SMALL_BYTES:
-            yield from _split(piece, soft, hard)
+            yield from _split(piece, measure, hard, bytes_)
             first = False
             continue
         waiting.append(piece)
         size += bytes_
         if size >= min(TARGET_BYTES, soft):
-            yield from _split(joined(waiting), soft, hard)
+            yield from _split(joined(waiting), measure, hard)
             waiting, size = [], 0
     if waiting:
-        yield from _split(joined(waiting), soft, hard)
+        yield from _split(joined(waiting), measure, hard)
 
 
-def _peek(rows: Iterator[Rows]) -> tuple[Iterator[Rows], int]:
-    """Tell the number of columns, which all rows share."""
-    first = next(rows, None)
-    return (rows, 0) if first is None else (chain((first,), rows), first.batch.num_columns)
+class _Measure:
+    """Tells the size of a batch in a message."""
+
+    def __init__(self, compression: str | None, soft: int) -> None:
+        self._options = pa.ipc.IpcWriteOptions(compression=compression) if compression else None
+        self.soft = soft
+
+    def __call__(self, batch: pa.RecordBatch) -> int:
+        """Give the size; exactly where compression could take it over the limit."""
+        plain = int(pa.ipc.get_record_batch_size(batch))
+        # a compressed buffer is at most so much larger than what it holds; a column has up to three
+        if self._options is None or plain + batch.num_columns * 3 * FRAME_BYTES + plain // 200 <= self.soft:
+            return plain
+        sink = pa.MockOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema, options=self._options) as writer:
+            writer.write_batch(batch)
+            once = sink.size()
+            writer.write_batch(batch)
+            return int(sink.size()) - int(once)
 
 
-def _split(rows: Rows, soft: int, hard: int) -> Iterator[Rows]:
-    """Halve rows until each part has at most `soft` bytes; a single row may have `hard`."""
+def _split(rows: Rows, measure: _Measure, hard: int, size: int | None = None) -> Iterator[Rows]:
+    """Halve rows until each part has at most the size wanted; a single row may have `hard`."""
     length = len(rows.batch)
-    size = pa.ipc.get_record_batch_size(rows.batch)
-    if size <= soft:
+    size = measure(rows.batch) if size is None else size
+    if size <= measure.soft:
         yield rows
     elif length > 1:
-        step = max(1, min(-(-length // 2), length * soft * 3 // (size * 4)))
+        step = max(1, min(-(-length // 2), length * measure.soft * 3 // (size * 4)))
         for begin in range(0, length, step):
-            yield from _split(part(rows, begin, step), soft, hard)
+            yield from _split(part(rows, begin, step), measure, hard)
     elif size <= hard:
         yield rows
     else:

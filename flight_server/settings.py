@@ -16,7 +16,7 @@ from flight_server.resources import load_resource, load_yaml
 __all__ = ["Compaction", "Cutouts", "Limits", "Server", "Settings", "Tickets", "load_settings"]
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
-CLIENT_VARIABLES = ("ALERTFLIGHT_URL",)  # the client's own; no settings of a server
+OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
 TEXTS = ("store", "data", "host")  # never numbers, whatever they look like
 PORTS = range(65_536)
 
@@ -132,7 +132,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     # a whole section comes before single settings of it
     for name, text in sorted(environment.items(), key=lambda item: "__" in item[0]):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_VARIABLES:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in OTHER_VARIABLES:
             continue
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         try:

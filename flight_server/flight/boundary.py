@@ -47,6 +47,8 @@ def guarded(handler: F) -> F:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return handler(*args, **kwargs)
+        except fl.FlightError:
+            raise  # a stream's first message was refused, and says so already
         except Exception as error:  # noqa: BLE001  (nothing else may leave)
             failure = to_flight(error)
         raise failure

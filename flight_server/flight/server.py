@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -84,7 +85,10 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         query = parse_ticket(ticket.ticket, self._settings.tickets.max_bytes)
         answer = self._archive.answer(query, _caller(context))
         options = pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)
-        return fl.GeneratorStream(answer.schema, guarded_stream(self._stream(answer.messages)), options=options)
+        stream = guarded_stream(self._stream(answer.messages))
+        # the first message is read here: a call into a stream costs more than it should for a small answer
+        first = next(stream)
+        return fl.GeneratorStream(answer.schema, chain((first,), stream), options=options)
 
     @guarded
     def list_actions(self, context: fl.ServerCallContext) -> list[fl.ActionType]:

@@ -172,7 +172,7 @@ def _nested(values: pa.Array, name: str, nested: Nested) -> Iterator[tuple[str, 
     for cell in nested.cells:
         part = _part(values, cell)
         # a map does not say which keys it may have: one that no alert has is no column
-        if part is not None and not (pa.types.is_map(values.type) and part.null_count == len(part)):
+        if part is not None and part.null_count < len(part):
             yield f"{name}_{cell}", part
     if nested.text:
         if not pa.types.is_struct(values.type):

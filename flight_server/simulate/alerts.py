@@ -71,7 +71,7 @@ def make_alerts(
             columns[field.name] = _stamps(field.type, stamps.get(field.name), count, random)
         else:
             columns[field.name] = _array(template, field.name).take(rows)
-    return pa.table(columns)
+    return pa.Table.from_arrays(list(columns.values()), schema=template.schema)
 
 
 def _candidates(real: pa.StructArray, rows: pa.Array, replaced: Mapping[str, npt.NDArray[np.generic]]) -> pa.StructArray:

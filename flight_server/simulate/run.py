@@ -95,9 +95,8 @@ def _write_parquet(stem: Path, alerts: pa.Table) -> None:
 
 def _write_avro(stem: Path, alerts: pa.Table) -> None:
     with stem.with_name(stem.name + ".avro").open("wb") as sink:
-        fastavro.writer(
-            sink, fastavro.parse_schema(avro_schema(alerts.schema)), alerts.to_pylist(), codec="snappy", sync_marker=b"0" * 16
-        )
+        rows = alerts.to_pylist(maps_as_pydicts="strict")
+        fastavro.writer(sink, fastavro.parse_schema(avro_schema(alerts.schema)), rows, codec="snappy", sync_marker=b"0" * 16)
 
 
 def _held(template: pa.Table, name: str) -> list[bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["Sky", "make_sky", "object_names"]
 
@@ -61,7 +62,7 @@ def make_sky(objects: int, alerts_each: int, named: dict[str, int], nights: int,
     order = np.argsort(jd, kind="stable")
     total = len(counts)
     return Sky(
-        names=pa.concat_arrays([object_names(objects), pa.array(list(named), pa.string())]),
+        names=_names(objects, list(named)),
         ra=random.uniform(0.0, 360.0, total),
         dec=np.degrees(np.arcsin(random.uniform(-0.5, 1.0, total))),
         magnitude=random.uniform(15.0, 20.5, total).astype(np.float32),
@@ -71,6 +72,14 @@ def make_sky(objects: int, alerts_each: int, named: dict[str, int], nights: int,
         night=night[order],
         fid=random.integers(1, 4, len(owner)).astype(np.int32)[order],
     )
+
+
+def _names(count: int, named: list[str]) -> pa.StringArray:
+    """Give names of our own, none of them a wanted one, and the wanted ones after them."""
+    wanted = pa.array(named, pa.string())
+    own = object_names(count + len(named))
+    own = own.filter(pc.invert(pc.is_in(own, wanted)))[:count]
+    return pa.concat_arrays([own, wanted])
 
 
 def object_names(count: int) -> pa.StringArray:

@@ -5,9 +5,11 @@ A block has the broker's layout: `objectId`, `candid` and a struct with `stampDa
 
 from __future__ import annotations
 
+import os
 import threading
+import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +21,12 @@ import pyarrow.parquet as pq
 from flight_server.errors import CorruptData
 from flight_server.storage.protocols import Stamps
 
-__all__ = ["ParquetCutouts", "block_schema", "write_block"]
+__all__ = ["ParquetCutouts", "block_schema", "footer_crc", "write_block"]
 
 ROW_GROUP_ROWS = 32
 PAGE_BYTES = 65_536
 INDEXED_BLOCKS = 256
+TAIL = 8  # bytes behind the metadata: their length and the magic
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,19 @@ def write_block(file: Path, stamps: pa.Table) -> None:
 
 
 class ParquetCutouts:
-    """A `CutoutStore` over blocks of one folder; paths are relative to it."""
+    """A `CutoutStore` over blocks of one folder.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root
+        The folder; paths are relative to it.
+    footer_crc
+        Gives the CRC-32 of a block's footer as it was written, or None where that is not known.
+    """
+
+    def __init__(self, root: Path, footer_crc: Callable[[str], int | None] = lambda _: None) -> None:
         self._root = root
+        self._footer_crc = footer_crc
         self._indexes: OrderedDict[str, _Index] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -93,6 +105,9 @@ class ParquetCutouts:
             if path in self._indexes:
                 self._indexes.move_to_end(path)
                 return self._indexes[path]
+        wanted = self._footer_crc(path)
+        if wanted is not None and footer_crc(self._root / path) != wanted:
+            raise OSError("the footer is not what was written")
         made = _index(self._file(path, None))
         with self._lock:
             self._indexes[path] = made
@@ -105,6 +120,16 @@ class ParquetCutouts:
         return pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
 
 
+def footer_crc(file: Path) -> int:
+    """Give the CRC-32 of a Parquet file's footer: its metadata, their length and the magic at the end."""
+    with file.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(size - TAIL, 0))
+        length = int.from_bytes(handle.read(4), "little") + TAIL
+        handle.seek(max(size - length, 0))
+        return zlib.crc32(handle.read())
+
+
 class _Naming:
     """Turns what Arrow says of a broken block into an error that names the block."""
 
@@ -115,7 +140,7 @@ class _Naming:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | pa.ArrowException):
+        if isinstance(error, OSError | pa.ArrowException | KeyError | ValueError):
             name = self._path.rpartition("/")[2]
             raise CorruptData(
                 f"the block {name} cannot be read: it is missing or damaged", field="cutouts", value=name

@@ -85,7 +85,7 @@ def test_after_a_limit_nothing_is_said_to_be_missing():
 def test_objects_of_a_whole_table_are_counted_over_the_borders_of_batches(batches):
     tally = Tally(None, as_of=0)
     for batch in batches:
-        tally.count(rows([0] * len(batch)), batch)
+        tally.count(rows([0] * len(batch)), pa.array(batch))
     flat = [value for batch in batches for value in batch]
     assert tally.record()["objects"] == len(list(groupby(flat)))
     assert tally.record()["rows"] == len(flat)

@@ -24,7 +24,7 @@ SEGMENT = SegmentRecord(
     b"\0\xff" * 32,
     b"key0key1",
 )
-BLOCK = BlockRecord("blocks/1.parquet", 10, 2**40, "ef" * 32)
+BLOCK = BlockRecord("blocks/1.parquet", 10, 2**40, "ef" * 32, 9)
 COLUMN = ColumnRecord("ztf", "d:é", 0, "float")
 INGEST = IngestRecord(1, 1_600_000_000_000, 3, 10)
 ALL = (SEGMENT, BLOCK, COLUMN, INGEST)

@@ -1,5 +1,6 @@
 import bisect
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from flight_server.catalogue import load_catalogue
 from flight_server.errors import AlertflightError, CorruptData
 from flight_server.storage.embedded.segment_output import SegmentOutput
-from flight_server.storage.embedded.segments import WRITTEN, Projection, Segment, SegmentCache, pieces
+from flight_server.storage.embedded.segments import WRITTEN, Projection, Segment, SegmentCache
 
 TABLE = load_catalogue().table("ztf")
 
@@ -194,13 +195,6 @@ def test_a_flipped_key_is_corrupt_data_for_those_who_touch_its_batch(tmp_path):
             touch()
 
 
-@given(st.integers(0, 5000), st.integers(0, 5000))
-def test_pieces_cut_rows_at_batches(low, high):
-    rows = [number * 1000 + first + n for number, first, count in pieces(low, high) for n in range(count)]
-    assert rows == list(range(low, high))
-    assert all(0 < count <= 1000 - first for _, first, count in pieces(low, high))
-
-
 def test_columns_that_a_segment_lacks_are_typed_nulls(tmp_path):
     segment = Segment(tmp_path / "s", make(tmp_path, *sample(3)))
     schema = pa.schema([("new", pa.float32()), ("i:jd", pa.float64())])
@@ -213,7 +207,8 @@ def test_the_cache_keeps_what_was_used_last():
     cache, made = SegmentCache(2), []
 
     def get(name):
-        return cache.get((name,), lambda: made.append(name) or pa.record_batch({name: [1]}))
+        made_of = SimpleNamespace(batch=lambda number: made.append(name) or pa.record_batch({name: [number]}))
+        return cache.get((name,), made_of, 1).batch
 
     for name in "abacab":
         assert get(name).schema.names == [name]

@@ -56,13 +56,19 @@ def choose(sizes: Sequence[int], *, full: bool) -> slice | None:
     >>> choose([1000, 10, 12], full=False) is None
     True
     """
-    small = [size < SEGMENT_BYTES // 2 for size in sizes]
     last = len(sizes)
-    first, total = last, 0
-    while first > 0 and small[first - 1] and (full or sizes[first - 1] <= ALIKE * max(total, sizes[-1])):
-        first -= 1
-        total += sizes[first]
-    return slice(first, last) if last - first >= (2 if full else FEWEST) else None
+    while last > 0:
+        first, total = last, 0
+        while first > 0 and sizes[first - 1] < SEGMENT_BYTES // 2:
+            if not full and sizes[first - 1] > ALIKE * max(total, sizes[last - 1]):
+                break
+            first -= 1
+            total += sizes[first]
+        if last - first >= (2 if full else FEWEST):
+            return slice(first, last)
+        # what is newer stays as it is: look behind it
+        last = first if first < last else last - 1
+    return None
 
 
 def compact(
@@ -114,18 +120,19 @@ def _merge(
     columns = tuple(Column(name=name, type=kind) for name, kind in types.items())
     schema = pa.schema([pa.field(column.name, column.type) for column in columns])
     width = max(record.key_width for record in records)
-    output = SegmentOutput(
-        folder, table, schema, key_width=width, number=next_number(state), age=max(record.age for record in records)
-    )
     rows = 0
-    for some in view.scan(Scan(table=table, columns=columns)):
-        batch = pa.RecordBatch.from_arrays(some.batch.columns, schema=schema)
-        output.append(batch, some.keys)
-        rows += len(batch)
-        progress(table.name, len(batch))
-    # a row that hid another one of these segments hides none now, unless an older segment has its key too
-    output.add_replaced(sum(record.replaced for record in records) - (sum(record.rows for record in records) - rows))
-    manifest.commit(output.finish(), remove_segments=[record.id for record in records])
+    with SegmentOutput(
+        folder, table, schema, key_width=width, number=next_number(state), age=max(record.age for record in records)
+    ) as output:
+        for some in view.scan(Scan(table=table, columns=columns)):
+            batch = pa.RecordBatch.from_arrays(some.batch.columns, schema=schema)
+            output.append(batch, some.keys)
+            rows += len(batch)
+            progress(table.name, len(batch))
+        # a row that hid another one of these segments hides none now, unless an older segment has its key too
+        output.add_replaced(sum(record.replaced for record in records) - (sum(record.rows for record in records) - rows))
+        made = output.finish()
+    manifest.commit(made, remove_segments=[record.id for record in records])
 
 
 def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) -> int:

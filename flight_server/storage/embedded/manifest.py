@@ -54,12 +54,13 @@ class SegmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class BlockRecord:
-    """One Parquet block of stamps."""
+    """One Parquet block of stamps; `footer_crc` is the CRC-32 of its footer, which Parquet itself does not check."""
 
     name: str
     rows: int
     bytes: int
     sha256: str
+    footer_crc: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Manifest:
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
+        self.commits = 0  # of this object
         self._connection = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         # damaged text must reach its checksum
         self._connection.text_factory = lambda text: text.decode(errors="surrogateescape")
@@ -112,6 +114,8 @@ class Manifest:
             self._connection.execute("PRAGMA synchronous = FULL")
             # a file that holds no tables yet is new, or was left so by an end at its making
             if not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                if any(file.parent.glob("segments/*/*")) or any(file.parent.glob("blocks/*")):
+                    raise CorruptData("the manifest is empty, but the store holds files", field="manifest")
                 self._create()
             found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found != FORMAT:
@@ -138,13 +142,15 @@ class Manifest:
         """
         with self._lock, _naming_damage(), _transaction(self._connection, "DEFERRED"):
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-            return ManifestState(
+            state = ManifestState(
                 version,
                 tuple(self._rows(SegmentRecord)),
                 tuple(self._rows(BlockRecord)),
                 tuple(self._rows(ColumnRecord)),
                 tuple(self._rows(IngestRecord)),
             )
+            self._check_summary()
+            return state
 
     def damage(self) -> list[str]:
         """Give what SQLite itself finds wrong with the file."""
@@ -162,8 +168,27 @@ class Manifest:
                 values = astuple(record)
                 marks = ", ".join("?" * (len(values) + 1))
                 self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
+            self._write_summary()
             injection_point("commit.inside")
+        self.commits += 1
         injection_point("commit.after")
+
+    def _summary(self) -> int:
+        """Give a checksum over the checksums of all rows, which a row that vanished changes."""
+        found = 0
+        for table in _TABLES.values():
+            rows = self._connection.execute(f"SELECT checksum FROM {table} ORDER BY {_KEYS[table]}").fetchall()
+            found = zlib.crc32(repr((table, rows)).encode(), found)
+        return found
+
+    def _write_summary(self) -> None:
+        self._connection.execute("DELETE FROM summary")
+        self._connection.execute("INSERT INTO summary VALUES (?)", (self._summary(),))
+
+    def _check_summary(self) -> None:
+        found = self._connection.execute("SELECT checksum FROM summary").fetchall()
+        if found != [(self._summary(),)]:
+            raise CorruptData("the manifest does not hold all rows that were written", field="manifest")
 
     def _rows(self, cls: type[R]) -> Iterator[R]:
         table = _TABLES[cls]
@@ -177,6 +202,8 @@ class Manifest:
             for cls, table in _TABLES.items():
                 names = ", ".join(field.name for field in fields(cls))
                 self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({names}, checksum, PRIMARY KEY ({_KEYS[table]}))")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS summary (checksum)")
+            self._write_summary()
             self._connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
@@ -186,7 +213,8 @@ def _naming_damage() -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         # OperationalError is about the way to the file (locked, read-only, disk full), not about what is in it
-        if isinstance(error, sqlite3.OperationalError):
+        # most of what SQLite calls operational is about the way to the file (locked, read-only, disk full)
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
             raise
         raise CorruptData(f"the manifest is damaged: {error}", field="manifest") from error
     except UnicodeDecodeError as error:  # SQLite's own message about the damage holds some of it
@@ -198,10 +226,11 @@ def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
     connection.execute(f"BEGIN {kind}")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _checksum(values: tuple[Any, ...]) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -61,17 +63,13 @@ class SegmentOutput:
         """Take n rows, whose keys come after all before; `replaced` of them are held by an earlier segment."""
         if len(rows) == 0:
             return
-        if self._open is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._open = _Files(self._folder / f"{self._number:08d}", self._schema, self._width)
+        self._open = self._open or self._begin()
         self._open.replaced += replaced
         self._waiting += rows.to_batches() if isinstance(rows, pa.Table) else [rows]
         self._keys.append(keys.astype(f"S{self._width}"))
         self._rows += len(rows)
         if self._rows >= BATCH_ROWS:
             self._flush(self._rows - self._rows % BATCH_ROWS)
-        if self._open.size >= SEGMENT_BYTES and self._rows == 0:
-            self._finish_file()
 
     def add_replaced(self, count: int) -> None:
         """Note that so many of the rows are held by an earlier segment, whichever rows they are."""
@@ -85,20 +83,37 @@ class SegmentOutput:
         if self._open is not None:
             self._flush(self._rows)
             self._finish_file()
+        if self.records:
             sync(self._folder)
         return self.records
 
     def _flush(self, rows: int) -> None:
         """Write the first `rows` of those that wait, as batches of `BATCH_ROWS`."""
-        if rows == 0 or self._open is None:
+        if rows == 0:
             return
         waiting, keys = pa.Table.from_batches(self._waiting), np.concatenate(self._keys)
         for first in range(0, rows, BATCH_ROWS):
             some = min(BATCH_ROWS, rows - first)
+            self._open = self._open or self._begin()
             self._open.write(waiting.slice(first, some).combine_chunks().to_batches()[0], keys[first : first + some])
+            if self._open.size >= SEGMENT_BYTES:
+                self._finish_file()
         self._waiting = waiting.slice(rows).to_batches()
         self._keys = [keys[rows:]]
         self._rows -= rows
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of files that a fault left open; what is in them is in no manifest."""
+        if self._open is not None:
+            self._open.close()
+
+    def _begin(self) -> _Files:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return _Files(self._folder / f"{self._number:08d}", self._schema, self._width)
 
     def _finish_file(self) -> None:
         if self._open is not None:
@@ -136,6 +151,11 @@ class _Files:
         self._directory.append((offset, self.size - offset, len(batch), 0, zlib.crc32(packed)))
         self._fences.append(packed[: self._width])
         self._written = max(self._written, pc.max(batch[WRITTEN]).as_py())
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._key_sink.close()
+            self._sink.close()
 
     def finish(self, number: int, table: Table, age: int) -> SegmentRecord:
         self._writer.close()

@@ -11,8 +11,10 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,7 @@ import pyarrow as pa
 from flight_server.errors import CorruptData
 from flight_server.storage.embedded.manifest import SegmentRecord
 
-__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "Projection", "Segment", "SegmentCache"]
+__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "OpenBatch", "Projection", "Segment", "SegmentCache"]
 
 BATCH_ROWS = 1000
 FEW_BATCHES = 16
@@ -40,6 +42,7 @@ class Segment:
         self._keys: npt.NDArray[np.bytes_] = np.frombuffer(keys, dtype=f"S{record.key_width}")
         self.fences: npt.NDArray[np.bytes_] = np.frombuffer(record.fences, dtype=f"S{record.key_width}")
         self._directory = np.frombuffer(record.batches, dtype=DIRECTORY)
+        self._words: dict[int, npt.NDArray[np.unsignedinteger[Any]]] = {}
         self._checked = np.zeros(len(self._directory), dtype=bool)
         self._keys_checked = np.zeros(len(self._directory), dtype=bool)
         if zlib.crc32(self._data.slice(0, int(self._directory[0]["offset"]))) != record.head_crc:
@@ -68,6 +71,43 @@ class Segment:
         if low < high:
             self._check_keys(np.arange(low // BATCH_ROWS, (high - 1) // BATCH_ROWS + 1))
         return self._keys[low:high]
+
+    def words(self, width: int) -> npt.NDArray[np.unsignedinteger[Any]]:
+        """Give the whole file as unsigned integers of 4 or 8 bytes, which all values in it are aligned to."""
+        if width not in self._words:
+            kind = {4: np.uint32, 8: np.uint64}[width]
+            self._words[width] = np.frombuffer(self._data, dtype=kind, count=self._data.size // width)
+        return self._words[width]
+
+    def offset_of(self, column: pa.Array) -> int:
+        """Give where a column of one of the batches has its values, or -1; see `OpenBatch.offsets`."""
+        kind = column.type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)) or kind.bit_width not in (32, 64) or column.null_count:
+            return -1
+        offset = column.buffers()[1].address - self._data.address
+        return int(offset) if 0 <= offset < self._data.size else -1
+
+    def find(self, start: bytes, stop: bytes) -> tuple[int, int]:
+        """Find the rows with keys in [start, stop)."""
+        if stop <= self.fences[0] or start > self._last_key:
+            return 0, 0
+        return self._place(start), self._place(stop)
+
+    def _place(self, key: bytes) -> int:
+        number = max(int(np.searchsorted(self.fences, key, side="right")) - 1, 0)
+        if not self._keys_checked[number]:
+            self._check_keys(np.array([number]))
+        first = number * BATCH_ROWS
+        return first + int(np.searchsorted(self._keys[first : first + BATCH_ROWS], key))
+
+    @cached_property
+    def _last_key(self) -> bytes:
+        return bytes(self.keys(self.record.rows - 1, self.record.rows)[0])
+
+    def keys_at(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
+        """Give the keys of some rows, checked."""
+        self._check_keys(np.unique(rows // BATCH_ROWS))
+        return self._keys[rows]
 
     def search(self, keys: npt.NDArray[np.bytes_], side: str = "left") -> npt.NDArray[np.int64]:
         """Find where each key stands or would stand, as `numpy.searchsorted` does."""
@@ -154,11 +194,29 @@ class Projection:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
+class OpenBatch:
+    """A batch as a projection has it, and where its values stand in the mapped file."""
+
+    __slots__ = ("_offsets", "_projection", "batch", "bytes")
+
+    def __init__(self, batch: pa.RecordBatch, projection: Projection) -> None:
+        self.batch = batch
+        self._projection = projection  # held, so that its identity is not another one's while this is cached
+        self.bytes = int(pa.ipc.get_record_batch_size(batch))
+        self._offsets: npt.NDArray[np.int64] | None = None
+
+    def offsets(self, segment: Segment) -> npt.NDArray[np.int64]:
+        """Give where each column's values begin in the segment's file; -1 for those with nulls or of no fixed width."""
+        if self._offsets is None:
+            self._offsets = np.array([segment.offset_of(column) for column in self.batch.columns], dtype=np.int64)
+        return self._offsets
+
+
 class SegmentCache:
     """The batches opened last, by segment, number and projection; bounded by their number."""
 
     def __init__(self, batches: int = 512) -> None:
-        self._held: OrderedDict[tuple[object, ...], pa.RecordBatch] = OrderedDict()
+        self._held: OrderedDict[tuple[object, ...], OpenBatch] = OrderedDict()
         self._projections: dict[tuple[int, int], Projection] = {}
         self._most = batches
         self._lock = threading.Lock()
@@ -182,13 +240,13 @@ class SegmentCache:
                 self._projections[key] = found
         return found
 
-    def get(self, key: tuple[object, ...], make: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
-        """Give the batch held under `key`, made and kept if there is none."""
+    def get(self, key: tuple[object, ...], projection: Projection, number: int) -> OpenBatch:
+        """Give the batch held under `key`, read and kept if there is none."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
                 return self._held[key]
-        made = make()
+        made = OpenBatch(projection.batch(number), projection)
         with self._lock:
             self._held[key] = made
             while len(self._held) > self._most:
@@ -204,16 +262,3 @@ def data_file(stem: Path) -> Path:
 def key_file(stem: Path) -> Path:
     """Name the key file of a segment."""
     return stem.with_name(stem.name + ".keys")
-
-
-def pieces(low: int, high: int) -> Iterator[tuple[int, int, int]]:
-    """Cut rows [low, high) of a segment at its batches: batch number, first row inside it, rows.
-
-    >>> list(pieces(990, 1010))
-    [(0, 990, 10), (1, 0, 10)]
-    """
-    while low < high:
-        number, first = divmod(low, BATCH_ROWS)
-        rows = min(BATCH_ROWS - first, high - low)
-        yield number, first, rows
-        low += rows

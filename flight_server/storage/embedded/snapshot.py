@@ -1,8 +1,8 @@
 """The embedded store as it is at one moment: segments, and scans over them.
 
 A scan is planned as ranges of row keys. All ranges are looked up in all segments at once; groups of ranges
-worth about `GROUP_BYTES` are then read together. Where one segment alone has a range's rows they leave as
-slices of the mapped file; where several have, rows are sorted and the newest of each key stands.
+worth about `GROUP_BYTES` are then read together. Rows that stand together leave as slices of the mapped file,
+scattered ones are gathered; where several segments have rows of one range, the newest of each key stands.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ import pyarrow as pa
 from flight_server.catalogue import TYPES
 from flight_server.declarations import Table
 from flight_server.errors import AlertflightError
+from flight_server.storage.embedded.gathering import gather, runs_of
 from flight_server.storage.embedded.manifest import ManifestState
-from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentCache, pieces
+from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentCache
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
-from flight_server.storage.protocols import Rows, Scan, TableState, joined
+from flight_server.storage.protocols import Rows, Scan, TableState
 
 __all__ = ["Snapshot"]
 
+Places = npt.NDArray[np.int64]
+
 GROUP_BYTES = 1_310_720
 FIRST_GROUP_BYTES = 131_072  # the first rows leave at once
-ALONE_BYTES = 524_288  # a slice of this size is not worth copying to join it with others
+FEW_IDS = 4
+FEW_RUNS = 8  # runs of rows that are joined more quickly than gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +112,7 @@ class Snapshot:
         counts = hits.high - hits.low
         reader = _Reader(segments, scan.schema, self._cache)
         for first, last in _groups(counts.sum(axis=0), reader.row_bytes(hits)):
-            found = counts[:, first:last] > 0
-            group = _Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last])
-            if (found.sum(axis=0) > 1).any():
-                yield reader.merged(group)
-            else:
-                yield from reader.sliced(group)
+            yield from reader.read(_Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last]))
 
 
 def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
@@ -126,6 +125,10 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
         # no key is as long as that, and one such prefix would widen the array of all
         asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes])
         starts, stops = prefix_ranges([prefixes[place] for place in asked.tolist()])
+        if len(asked) <= FEW_IDS:
+            pairs = list(zip(starts.tolist(), stops.tolist(), strict=True))
+            found = np.array([[segment.find(*pair) for pair in pairs] for segment in segments], dtype=np.int64)
+            return _Hits(asked, found[:, :, 0], found[:, :, 1])
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
     else:
         cuts = np.unique(np.concatenate([segment.fences for segment in segments]))
@@ -155,7 +158,6 @@ class _Reader:
         self._segments = segments
         self._schema = schema
         self._cache = cache
-        self._names = tuple(schema.names)
 
     def row_bytes(self, hits: _Hits) -> float:
         """Estimate the bytes of a row from the first batch that the scan will read."""
@@ -163,69 +165,73 @@ class _Reader:
         if len(found) == 0:
             return 1.0
         segment, range_ = found[0]
-        batch = self._batch(int(segment), int(hits.low[segment, range_]) // BATCH_ROWS)
-        return max(1.0, float(pa.ipc.get_record_batch_size(batch)) / len(batch))
+        opened = self._open(int(segment), int(hits.low[segment, range_]) // BATCH_ROWS)
+        return max(1.0, opened.bytes / len(opened.batch))
 
-    def sliced(self, hits: _Hits) -> Iterator[Rows]:
-        """Read ranges whose rows stand in one segment each; large slices leave as they are, small ones joined."""
-        pending: list[Rows] = []
-        for segment, low, high, asked in self._runs(hits):
-            start = low
-            for number, first, rows in pieces(low, high):
-                slice_ = self._batch(segment, number).slice(first, rows)
-                begin = start - low
-                piece = Rows(slice_, asked[begin : begin + rows], self._segments[segment].keys(start, start + rows))
-                start += rows
-                if rows > BATCH_ROWS // 4 and pa.ipc.get_record_batch_size(slice_) >= ALONE_BYTES:
-                    yield from _flush(pending)
-                    pending = []
-                    yield piece
-                else:
-                    pending.append(piece)
-        yield from _flush(pending)
+    def read(self, hits: _Hits) -> Iterator[Rows]:
+        """Read ranges; rows that stand together leave as slices of the mapped file, scattered ones are gathered."""
+        segments, rows, asked = _expand(hits)
+        keys = self._keys(segments, rows)
+        if (np.count_nonzero(hits.high > hits.low, axis=0) > 1).any():
+            order = np.lexsort((segments, keys, asked))
+            segments, rows, asked, keys = segments[order], rows[order], asked[order], keys[order]
+            newest = np.append((keys[1:] != keys[:-1]) | (asked[1:] != asked[:-1]), True)
+            segments, rows, asked, keys = segments[newest], rows[newest], asked[newest], keys[newest]
+        begins = runs_of(segments, rows)
+        ends = np.append(begins[1:], len(rows))
+        large = (ends - begins) > BATCH_ROWS // 4
+        first = 0
+        for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
+            if first < begin:
+                yield self._gathered(segments[first:begin], rows[first:begin], asked[first:begin], keys[first:begin])
+            yield Rows(self._slice(int(segments[begin]), int(rows[begin]), end - begin), asked[begin:end], keys[begin:end])
+            first = end
+        if first < len(rows):
+            yield self._gathered(segments[first:], rows[first:], asked[first:], keys[first:])
 
-    def merged(self, hits: _Hits) -> Rows:
-        """Read ranges whose rows stand in several segments: the newest row of each key, in order."""
-        batches, asked, keys, age = [], [], [], []
-        for segment in range(len(self._segments)):
-            for range_, (low, high) in enumerate(zip(hits.low[segment].tolist(), hits.high[segment].tolist(), strict=True)):
-                if low < high:
-                    batches += [self._batch(segment, n).slice(first, rows) for n, first, rows in pieces(low, high)]
-                    asked.append(np.full(high - low, hits.asked[range_]))
-                    keys.append(self._segments[segment].keys(low, high))
-                    age.append(np.full(high - low, segment))
-        all_asked, all_keys = np.concatenate(asked), np.concatenate(keys)
-        order = np.lexsort((np.concatenate(age), all_keys, all_asked))
-        sorted_asked, sorted_keys = all_asked[order], all_keys[order]
-        newest = np.append((sorted_keys[1:] != sorted_keys[:-1]) | (sorted_asked[1:] != sorted_asked[:-1]), True)
-        batch = pa.concat_batches(batches).take(pa.array(order[newest]))
-        return Rows(batch, sorted_asked[newest], sorted_keys[newest])
+    def _gathered(self, segments: Places, rows: Places, asked: Places, keys: npt.NDArray[np.bytes_]) -> Rows:
+        begins = runs_of(segments, rows)
+        if len(begins) == 1:
+            return Rows(self._slice(int(segments[0]), int(rows[0]), len(rows)), asked, keys)
+        if len(begins) <= FEW_RUNS:
+            ends = np.append(begins[1:], len(rows))
+            places = zip(segments[begins].tolist(), rows[begins].tolist(), (ends - begins).tolist(), strict=True)
+            return Rows(pa.concat_batches([self._slice(*place) for place in places]), asked, keys)
+        used = np.unique(segments)
+        opened = []
+        for segment in used.tolist():
+            numbers = np.unique(rows[segments == segment] // BATCH_ROWS).tolist()
+            opened.append((self._segments[segment], {number: self._open(segment, number) for number in numbers}))
+        return Rows(gather(opened, np.searchsorted(used, segments), rows, self._schema), asked, keys)
 
-    def _runs(self, hits: _Hits) -> Iterator[tuple[int, int, int, npt.NDArray[np.int64]]]:
-        """Give each stretch of neighbouring rows of a segment: segment, low, high, what each row was asked by."""
-        run: tuple[int, int, int] | None = None
-        asked: list[npt.NDArray[np.int64]] = []
-        for range_ in range(len(hits.asked)):
-            segment = int(np.argmax(hits.high[:, range_] - hits.low[:, range_]))
-            low, high = int(hits.low[segment, range_]), int(hits.high[segment, range_])
-            if low == high:
-                continue
-            if run is not None and run[0] == segment and run[2] == low:
-                run = (segment, run[1], high)
-            else:
-                if run is not None:
-                    yield *run, np.concatenate(asked)
-                run, asked = (segment, low, high), []
-            asked.append(np.full(high - low, hits.asked[range_]))
-        if run is not None:
-            yield *run, np.concatenate(asked)
+    def _keys(self, segments: Places, rows: Places) -> npt.NDArray[np.bytes_]:
+        used: list[int] = np.unique(segments).tolist()
+        if len(used) == 1:
+            return self._segments[used[0]].keys_at(rows)
+        keys: npt.NDArray[np.bytes_] = np.empty(
+            len(rows), dtype=f"S{max(self._segments[segment].record.key_width for segment in used)}"
+        )
+        for segment in used:
+            here = segments == segment
+            keys[here] = self._segments[segment].keys_at(rows[here])
+        return keys
 
-    def _batch(self, segment: int, number: int) -> pa.RecordBatch:
+    def _slice(self, segment: int, row: int, length: int) -> pa.RecordBatch:
+        number, first = divmod(row, BATCH_ROWS)
+        return self._open(segment, number).batch.slice(first, length)
+
+    def _open(self, segment: int, number: int) -> OpenBatch:
         opened = self._segments[segment]
-        key = (opened.record.id, number, self._names)
-        return self._cache.get(key, lambda: self._cache.projection(opened, self._schema).batch(number))
+        projection = self._cache.projection(opened, self._schema)
+        return self._cache.get((opened.record.id, number, id(projection)), projection, number)
 
 
-def _flush(parts: list[Rows]) -> Iterator[Rows]:
-    if parts:
-        yield joined(parts)
+def _expand(hits: _Hits) -> tuple[Places, Places, Places]:
+    """Give segment, row and asked item of every row of some ranges: by range, then segment, then row."""
+    counts = (hits.high - hits.low).T.ravel()
+    some = np.flatnonzero(counts)
+    counts = counts[some]
+    ranges, segments = np.divmod(some, len(hits.low))
+    ramp = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows = np.repeat(hits.low[segments, ranges], counts) + ramp
+    return np.repeat(segments, counts), rows, np.repeat(hits.asked[ranges], counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from flight_server.storage.embedded.files import publish
 from flight_server.storage.embedded.manifest import BlockRecord
 from flight_server.storage.embedded.merging import merge_over
 from flight_server.storage.embedded.snapshot import Snapshot
-from flight_server.storage.parquet_blocks import ParquetCutouts, block_schema, write_block
+from flight_server.storage.parquet_blocks import ParquetCutouts, block_schema, footer_crc, write_block
 from flight_server.storage.protocols import Scan
 
 __all__ = ["BLOCK_FOLDER", "BLOCK_ROWS", "StampBlocks"]
@@ -38,13 +38,14 @@ class StampBlocks:
     view
         What the store holds already.
     held
-        The names of the blocks that the manifest has.
+        The blocks that the manifest has.
     """
 
-    def __init__(self, folder: Path, view: Snapshot, held: set[str]) -> None:
+    def __init__(self, folder: Path, view: Snapshot, held: Sequence[BlockRecord]) -> None:
         self._folder = folder
         self._view = view
-        self._held = set(held)
+        self._held = {record.name: record for record in held}
+        self._cutouts = ParquetCutouts(folder, lambda name: self._held[name].footer_crc if name in self._held else None)
         self.records: list[BlockRecord] = []
 
     def store(
@@ -73,7 +74,7 @@ class StampBlocks:
             held = pa.Table.from_batches([part.batch for part in parts])
             where = np.concatenate([part.asked for part in parts])
             held_paths, object_ids, alert_ids = (held[column.name].combine_chunks() for column in wanted)
-            read = ParquetCutouts(self._folder).read(held_paths, object_ids, alert_ids, list(layout.stamp_columns))
+            read = self._cutouts.read(held_paths, object_ids, alert_ids, list(layout.stamp_columns))
             old = pa.table(list(read.kinds.values()), names=names)
             stamps, fresh = merge_over(old, where, stamps)
             # a block is searched by the alert's ID: under another one the stamps must be written again
@@ -105,8 +106,8 @@ class StampBlocks:
         publish(draft, self._folder / name)
         injection_point("block.published")
         if name not in self._held:
-            self._held.add(name)
-            self.records.append(BlockRecord(name, len(ids), len(content), digest))
+            self._held[name] = BlockRecord(name, len(ids), len(content), digest, footer_crc(self._folder / name))
+            self.records.append(self._held[name])
         return name
 
 

@@ -59,7 +59,7 @@ class EmbeddedStore:
             raise BadValue(f"the data folder {folder} cannot be used: {reason}", field="data", value=folder) from error
         self._checked = time.monotonic()
         self._refresh()
-        self.cutouts = ParquetCutouts(folder)
+        self.cutouts = ParquetCutouts(folder, self._footer_crc)
 
     def view(self) -> Snapshot:
         """Give the store as it is now; a commit of another process shows within `FRESH_SECONDS`."""
@@ -74,7 +74,7 @@ class EmbeddedStore:
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """Begin an ingest; waits for one that another process has begun."""
-        with _naming_disk(), exclusive(self._folder):
+        with self._naming_disk(), exclusive(self._folder):
             with self._lock:
                 self._refresh()
             yield Transaction(self._folder, self._manifest, self._view, self._catalogue)
@@ -83,15 +83,32 @@ class EmbeddedStore:
 
     def compact(self, *, full: bool = False, progress: Callable[[str, int], None] = lambda *_: None) -> CompactionReport:
         """Merge segments; see `compaction.compact`. Readers go on meanwhile, writers wait."""
-        with _naming_disk(), exclusive(self._folder):
+        with self._naming_disk(), exclusive(self._folder):
             report = compact(self._folder, self._manifest, self._catalogue, full=full, progress=progress)
             with self._lock:
                 self._refresh()
         return report
 
+    def _footer_crc(self, name: str) -> int | None:
+        return next((record.footer_crc for record in self._state.blocks if record.name == name), None)
+
     def close(self) -> None:
         """Let go of the manifest; mapped files go with the last view."""
         self._manifest.close()
+
+    @contextmanager
+    def _naming_disk(self) -> Iterator[None]:
+        """Turn what the disk says (full, read-only, broken) into an error that says what became of the data."""
+        before = self._manifest.commits
+        try:
+            yield
+        except (OSError, sqlite3.OperationalError) as error:
+            reason = getattr(error, "strerror", None) or error
+            if self._manifest.commits == before:
+                message = f"the store could not be written: {reason}; it is as it was before, try again once that is mended"
+            else:
+                message = f"all that was wanted is in the store, but what comes after failed: {reason}"
+            raise BackendLost(message, field="data") from error
 
     def _refresh(self) -> None:
         for _ in range(REOPENED):
@@ -136,14 +153,3 @@ def verify_folder(folder: Path, progress: Callable[[int], None] = lambda _: None
             return
         yield from verify(folder, manifest, progress)
         manifest.close()
-
-
-@contextmanager
-def _naming_disk() -> Iterator[None]:
-    """Turn what the disk says (full, read-only, broken) into an error that says what became of the data."""
-    try:
-        yield
-    except (OSError, sqlite3.OperationalError) as error:
-        reason = getattr(error, "strerror", None) or error
-        message = f"the store could not be written: {reason}; it is as it was before, try again once that is mended"
-        raise BackendLost(message, field="data") from error

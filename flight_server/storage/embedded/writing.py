@@ -87,7 +87,7 @@ class Transaction:
         self._number = next_number(self._state)
         last = max((record.written for record in self._state.ingests), default=0)
         self._written = max(time.time_ns() // 1_000_000, last + 1)
-        self._blocks = StampBlocks(folder, view, {record.name for record in self._state.blocks})
+        self._blocks = StampBlocks(folder, view, self._state.blocks)
         remove_leftovers(folder, self._state)
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]]) -> None:
@@ -114,18 +114,18 @@ class Transaction:
         held = set(self._catalogue.stored.get(table.name, {}))
         filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == table.path]
         schema = pa.schema([*(pa.field(column.name, column.type) for column in filled), pa.field(WRITTEN, pa.int64())])
-        output = SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number)
         written = 0
-        for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
-            rows, keys = merge_equal_keys(part.drop_columns([VERSION]), part_keys)
-            if table.rows == "stamps":
-                layout = self._catalogue.surveys[table.survey].alerts
-                rows = self._blocks.store(table, layout, self._catalogue.known[table.survey], rows, keys)
-            rows, keys, replaced = self._merge_with_held(table, filled, _as_columns(rows, filled), keys)
-            stamp = pa.array(np.full(len(keys), self._written))
-            output.append(rows.append_column(pa.field(WRITTEN, pa.int64()), stamp), keys, int(replaced.sum()))
-            written += len(keys)
-        self._records += output.finish()
+        with SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number) as output:
+            for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
+                rows, keys = merge_equal_keys(part.drop_columns([VERSION]), part_keys)
+                if table.rows == "stamps":
+                    layout = self._catalogue.surveys[table.survey].alerts
+                    rows = self._blocks.store(table, layout, self._catalogue.known[table.survey], rows, keys)
+                rows, keys, replaced = self._merge_with_held(table, filled, _as_columns(rows, filled), keys)
+                stamp = pa.array(np.full(len(keys), self._written))
+                output.append(rows.append_column(pa.field(WRITTEN, pa.int64()), stamp), keys, int(replaced.sum()))
+                written += len(keys)
+            self._records += output.finish()
         self._number += len(output.records)
         return written
 
