@@ -17,7 +17,7 @@ from flight_server.callers import Caller
 from flight_server.catalogue import Catalogue, Column, empty_batch
 from flight_server.declarations import Table
 from flight_server.digests import Digest
-from flight_server.errors import CorruptData, DeadlinePassed, TooLarge
+from flight_server.errors import DeadlinePassed, TooLarge
 from flight_server.light_curves import with_upper_limits
 from flight_server.plan import Plan, make_plan
 from flight_server.settings import Settings
@@ -28,8 +28,6 @@ from flight_server.tickets import Query
 __all__ = ["Answer", "Archive", "Message"]
 
 STAMPED_ROWS = 64  # rows whose stamps are read together
-STAMP_TRIES = 3
-STAMP_PAUSE = 0.25  # longer than a view may be old, s
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +184,7 @@ class Archive:
 
     def _stamps(self, plan: Plan, table: Table, view: RowView, rows: Rows, tally: Tally) -> list[pa.Array]:
         own = _own_rows(plan, rows)
-        for left in reversed(range(STAMP_TRIES)):
-            try:
-                stamps = self._read_stamps(plan, table, view, rows, own)
-                break
-            except CorruptData:
-                # a compaction may have moved stamps to another block since the view was taken: look again
-                if left == 0:
-                    raise
-                time.sleep(STAMP_PAUSE)
-                view = self._rows.view()
+        stamps = self._read_stamps(plan, table, view, rows, own)
         tally.cutout_bytes_read += stamps.bytes_read
         made = []
         for kind in plan.query.cutouts:

@@ -139,6 +139,15 @@ def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> No
         sys.exit(EXIT_DATA)
 
 
+def _end_if_damaged(archive: Any) -> None:
+    """Name the tables that cannot be read and exit, if there are any."""
+    faults = archive.faults()
+    for name, code in faults.items():
+        click.echo(f"{name} cannot be read: {code}; alertflight verify names the files", err=True)
+    if faults:
+        sys.exit(EXIT_DATA)
+
+
 def _files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
@@ -157,13 +166,14 @@ def tables(data: str | None, config: Path | None) -> None:
         span = f"{state.first:.4f} .. {state.last:.4f}" if state.first is not None and state.last is not None else ""
         columns = len(catalogue.stored_columns(catalogue.table(name)))
         rows.append((name, f"{state.rows}", f"{columns}", f"{state.bytes / 1e6:.1f}", span, catalogue.table(name).description))
-    store.close()
     head = ("table", "rows", "columns", "MB", "time span", "what")
     numbers = ("rows", "columns", "MB")
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     for row in [head, *rows]:
         cells = zip(head, row, widths, strict=True)
         click.echo("  ".join(text.rjust(width) if name in numbers else text.ljust(width) for name, text, width in cells).rstrip())
+    _end_if_damaged(archive)
+    store.close()
 
 
 @main.command()
@@ -175,12 +185,15 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
     from flight_server.settings import load_settings
 
     archive, store = open_archive(load_settings(config, data=data))
+    _end_if_damaged(archive)
     total = sum(state.rows for state in archive.states().values())
     with click.progressbar(length=max(total, 1), label="compact", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         report = store.compact(full=full, progress=lambda _, rows: bar.update(rows))
     store.close()
     for name, (before, after) in report.segments.items():
         click.echo(f"{name}: {before} segments, " + (f"now {after}" if before != after else "left as they are"))
+    if report.blocks_unused:
+        click.echo(f"{report.blocks_unused} blocks of stamps are not used any more; a compaction in 15 minutes removes them")
     if report.blocks_removed:
         click.echo(f"{report.blocks_removed} unused blocks of stamps removed")
     click.echo(f"{report.bytes_before / 1e6:.1f} MB, now {report.bytes_after / 1e6:.1f} MB")

@@ -61,7 +61,7 @@ class Query:
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that bind a cursor to this query."""
-        return hashlib.sha256(self.to_json()).hexdigest()[:12]
+        return hashlib.sha256(repr(self).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:

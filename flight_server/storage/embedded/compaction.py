@@ -6,8 +6,9 @@ go on with the files that they have mapped; the files are taken away once the ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from flight_server.storage.protocols import Scan
 __all__ = ["CompactionReport", "choose", "compact"]
 
 ALIKE = 3  # an older segment is merged if it is at most this many times as large as all newer ones together
+KEPT_MS = 900_000  # how long a block that no row names stays for the answers that began before
 FEWEST = 4  # fewer segments than this are left alone
 
 
@@ -34,6 +36,7 @@ class CompactionReport:
     """What a compaction did: segments before and after by table, and bytes given back."""
 
     segments: dict[str, tuple[int, int]] = field(default_factory=dict)
+    blocks_unused: int = 0
     blocks_removed: int = 0
     bytes_before: int = 0
     bytes_after: int = 0
@@ -102,7 +105,7 @@ def compact(
         after = sum(record.table_name == name for record in manifest.read().segments)
         report.segments[name] = (len(records), after)
     injection_point("compact.committed")
-    report.blocks_removed = _drop_unused_blocks(folder, manifest, catalogue)
+    report.blocks_unused, report.blocks_removed = _drop_unused_blocks(folder, manifest, catalogue)
     injection_point("compact.removing")
     remove_leftovers(folder, manifest.read())
     report.bytes_after = _bytes(manifest.read())
@@ -135,8 +138,8 @@ def _merge(
     manifest.commit(made, remove_segments=[record.id for record in records])
 
 
-def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) -> int:
-    """Take blocks out of the manifest that no row names."""
+def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) -> tuple[int, int]:
+    """Mark the blocks that no row names, take out those marked long enough ago; gives how many of each."""
     state = manifest.read()
     used: set[str] = set()
     for name, table in catalogue.tables.items():
@@ -146,10 +149,13 @@ def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) 
             path = catalogue.known[table.survey][str(table.path)]
             for some in view.scan(Scan(table=table, columns=(path,))):
                 used.update(pc.unique(some.batch[0]).to_pylist())
-    unused = [record.name for record in state.blocks if record.name not in used]
-    if unused:
-        manifest.commit([], remove_blocks=unused)
-    return len(unused)
+    now = time.time_ns() // 1_000_000
+    gone = [record.name for record in state.blocks if record.name not in used and 0 < record.dropped <= now - KEPT_MS]
+    marked = [replace(record, dropped=now) for record in state.blocks if record.name not in used and not record.dropped]
+    again = [replace(record, dropped=0) for record in state.blocks if record.name in used and record.dropped]
+    if gone or marked or again:
+        manifest.commit(marked + again, remove_blocks=[*gone, *(record.name for record in marked + again)])
+    return len(marked), len(gone)
 
 
 def _open(folder: Path, record: SegmentRecord) -> Segment:

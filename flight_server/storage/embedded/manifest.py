@@ -54,13 +54,18 @@ class SegmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class BlockRecord:
-    """One Parquet block of stamps; `footer_crc` is the CRC-32 of its footer, which Parquet itself does not check."""
+    """One Parquet block of stamps; `footer_crc` is the CRC-32 of its footer, which Parquet itself does not check.
+
+    `dropped` is when no row named it any more, ms since 1970; 0 while one does. The file is kept for the answers
+    that began before.
+    """
 
     name: str
     rows: int
     bytes: int
     sha256: str
     footer_crc: int
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

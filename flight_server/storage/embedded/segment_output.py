@@ -80,9 +80,8 @@ class SegmentOutput:
 
     def finish(self) -> list[SegmentRecord]:
         """Write what is left, force all to disk, and give the records for the manifest."""
-        if self._open is not None:
-            self._flush(self._rows)
-            self._finish_file()
+        self._flush(self._rows)
+        self._finish_file()
         if self.records:
             sync(self._folder)
         return self.records

@@ -1,0 +1,64 @@
+"""The bare server: a pyarrow Flight server that sends from memory what the real one sent.
+
+It is what the transport alone costs: the same schema with its metadata, the same batches at the same
+boundaries, the same words beside each and the same last message. Nothing is parsed, looked up or cut.
+
+usage: bare.py URL_OF_THE_REAL_SERVER     then the action `record` with a ticket, then `do_get` of that ticket
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+Recorded = tuple[pa.Schema, list[tuple[pa.RecordBatch, bytes]]]
+
+
+class BareServer(fl.FlightServerBase):
+    """Sends recorded answers.
+
+    Parameters
+    ----------
+    upstream
+        Where the real server is.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__("grpc://127.0.0.1:0")
+        self._upstream = fl.connect(upstream)
+        self._answers: dict[bytes, Recorded] = {}
+
+    def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[fl.Result]:  # noqa: ARG002  (pyarrow's)
+        """Ask the real server once and keep its answer."""
+        ticket = action.body.to_pybytes()
+        reader = self._upstream.do_get(fl.Ticket(ticket))
+        messages = [(chunk.data, chunk.app_metadata.to_pybytes()) for chunk in reader]
+        self._answers[ticket] = reader.schema, messages
+        return []
+
+    def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.GeneratorStream:  # noqa: ARG002  (pyarrow's)
+        """Send what was recorded."""
+        schema, messages = self._answers[ticket.ticket]
+        return fl.GeneratorStream(schema, iter(messages))
+
+
+def main() -> None:
+    """Serve until a signal."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    server = BareServer(sys.argv[1])
+    print(f"ready grpc://127.0.0.1:{server.port}", flush=True)
+    stop.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Benchmarks of the project; each prints one table and takes the reference in the same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from embedded import Sizes, bench_embedded
+from measure import Line, table
+from rows import bench_rows, grown_table
+
+WORK = Path(".alertflight/bench")
+SINGLE, QUICK_SINGLE = 600, 60
+BULK_SHARE = 20  # single repetitions for one of a bulk line
+REQUESTS = 10_000
+QUICK_OBJECTS = 2000
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measure the project against the references of its design."""
+
+
+def _common(command: click.decorators.FC) -> click.decorators.FC:
+    folder = click.Path(file_okay=False, path_type=Path)
+    command = click.option("--work", type=folder, default=WORK, show_default=True, help="Where stores are kept.")(command)
+    command = click.option("--json", "json_", type=click.Path(dir_okay=False, path_type=Path), help="Write results here.")(
+        command
+    )
+    return click.option("--repeat", type=click.IntRange(10), help="Repetitions of the single-object lines.")(command)
+
+
+@main.command()
+@click.option("--objects", type=click.IntRange(100), default=20_000, show_default=True, help="Of the store, 25 alerts each.")
+@click.option("--quick", is_flag=True, help="A small store and few repetitions: shows that all works.")
+@click.option("--profile", is_flag=True, help="Also show where the time goes.")
+@_common
+def embedded(  # noqa: PLR0917  (click passes its options by name)
+    objects: int, quick: bool, profile: bool, work: Path, json_: Path | None, repeat: int | None
+) -> None:
+    """Measure the embedded store against the bare server; a goal that is missed is shown so, and the exit is 0."""
+    single = repeat or (QUICK_SINGLE if quick else SINGLE)
+    sizes = Sizes(
+        objects=min(objects, QUICK_OBJECTS) if quick else objects,
+        single=single,
+        bulk=max(5, single // BULK_SHARE),
+        requests=REQUESTS // 10 if quick else REQUESTS,
+    )
+    work = work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    lines, texts = [], []
+    for found in bench_embedded(work, sizes, profile=profile):
+        if isinstance(found, Line):
+            lines.append(found)
+            click.echo(f"  {found.name}", err=True)
+        else:
+            texts.append(found)
+    for text in texts:
+        click.echo(text + "\n")
+    click.echo(_where() + "\n" + table(lines))
+    _write(json_, {"lines": [line.as_json() for line in lines], "profile": texts})
+
+
+@main.command()
+@click.option("--rows", type=click.IntRange(1000), default=10_000_000, show_default=True, help="Of the largest store.")
+@_common
+def rows(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
+    """Simulate, ingest and look up at 0.1, 1 and 10 million rows (up to --rows)."""
+    found = list(bench_rows(work.resolve(), rows, repeat or SINGLE))
+    click.echo(_where() + "\n" + grown_table(found))
+    _write(json_, {"rows": [one.as_json() for one in found]})
+
+
+def _where() -> str:
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("alertflight", "pyarrow", "numpy", "duckdb"))
+    return f"{when}, {os.cpu_count()} cores, Python {platform.python_version()}, {libraries}"
+
+
+def _write(file: Path | None, found: dict[str, Any]) -> None:
+    if file:
+        file.write_text(json.dumps({"where": _where(), **found}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

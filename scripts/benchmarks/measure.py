@@ -1,0 +1,166 @@
+"""Interleaved timings of two sides, and the table that they make."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Line", "Times", "aligned", "compare", "fact", "line", "table", "timed"]
+
+Times = npt.NDArray[np.float64]
+T = TypeVar("T")
+TEN_MS = 10.0  # shorter times are shown to the microsecond
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table; times are in ms.
+
+    Parameters
+    ----------
+    name, reference_name
+        What was measured, and against what.
+    ours, reference
+        The median of each side, with its quartiles around it: (lower, median, upper). None where there is no such side.
+    ratio
+        Of the medians.
+    goal
+        The most that the ratio may be.
+    note
+        What there is instead of, or besides, times.
+    ok
+        Whether the goal is met; None without one.
+    """
+
+    name: str
+    reference_name: str = ""
+    ours: tuple[float, float, float] | None = None
+    reference: tuple[float, float, float] | None = None
+    ratio: float | None = None
+    goal: str = ""
+    ok: bool | None = None
+    note: str = ""
+    repeated: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what `--json` writes."""
+        return asdict(self)
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Time one call, ms."""
+    begun = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - begun) / 1e6
+
+
+def compare(
+    requests: Sequence[T], ours: Callable[[T], object], reference: Callable[[T], object], warm: Sequence[T] = ()
+) -> tuple[Times, Times]:
+    """Put each request to both sides, one after the other, whose turn is first changing each time.
+
+    Parameters
+    ----------
+    requests
+        One a repetition.
+    ours, reference
+        The two sides.
+    warm
+        Requests that both get beforehand, untimed.
+
+    Returns
+    -------
+    times
+        ms of each side, one a repetition.
+    """
+    sides = (ours, reference)
+    for request in warm:
+        for side in sides:
+            side(request)
+    found = np.empty((2, len(requests)))
+    gc.collect()
+    gc.disable()
+    try:
+        for number, request in enumerate(requests):
+            for place in (0, 1) if number % 2 else (1, 0):
+                side = sides[place]
+                begun = time.perf_counter_ns()
+                answer = side(request)
+                found[place, number] = (time.perf_counter_ns() - begun) / 1e6
+                del answer
+    finally:
+        gc.enable()
+    return found[0], found[1]
+
+
+def line(name: str, reference_name: str, times: tuple[Times, Times], most: float | None = None, note: str = "") -> Line:
+    """Make a line of two sides' times and the most that the ratio of their medians may be."""
+    ours, reference = (_quartiles(side) for side in times)
+    ratio = ours[1] / reference[1]
+    return Line(
+        name,
+        reference_name,
+        ours,
+        reference,
+        ratio,
+        goal="" if most is None else f"<= {most:g}x",
+        ok=None if most is None else bool(ratio <= most),
+        note=note,
+        repeated=len(times[0]),
+    )
+
+
+def fact(name: str, note: str, times: Times | None = None, goal: str = "", ok: bool | None = None) -> Line:
+    """Make a line without a reference."""
+    return Line(
+        name,
+        ours=None if times is None else _quartiles(times),
+        goal=goal,
+        ok=ok,
+        note=note,
+        repeated=0 if times is None else len(times),
+    )
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Lay the lines out as text."""
+    head = ("line", "n", "ours ms", "reference ms", "ratio", "goal", "", "against / what")
+    rows = [head]
+    for one in lines:
+        verdict = "" if one.ok is None else "ok" if one.ok else "MISSED"
+        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        what = "; ".join(word for word in (one.reference_name, one.note) if word)
+        count = str(one.repeated or "")
+        rows.append((one.name, count, _spread(one.ours), _spread(one.reference), ratio, one.goal, verdict, what))
+    return aligned(rows, left=(0, 5, 6, 7))
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Align cells under each other; the columns `left` to the left, the others to the right."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    text = []
+    for row in rows:
+        cells = (
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        text.append("  ".join(cells).rstrip())
+    return "\n".join(text)
+
+
+def _quartiles(times: Times) -> tuple[float, float, float]:
+    lower, median, upper = np.percentile(times, (25, 50, 75)).tolist()
+    return lower, median, upper
+
+
+def _spread(values: tuple[float, float, float] | None) -> str:
+    if values is None:
+        return ""
+    digits = 3 if values[1] < TEN_MS else 1
+    return f"{values[1]:.{digits}f} ({values[0]:.{digits}f}..{values[2]:.{digits}f})"

@@ -1,0 +1,122 @@
+"""The stores that are measured: built once from simulated alerts, through the ordinary commands."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pyarrow as pa
+
+from flight_server.archive import Archive
+from flight_server.callers import Caller
+from flight_server.serving import open_archive
+from flight_server.settings import load_settings
+from flight_server.storage.embedded import EmbeddedStore
+from flight_server.tickets import Query
+
+__all__ = ["ALERTS_EACH", "COMMAND", "Stores", "build", "build_one", "ids_of", "opened", "wide_columns"]
+
+ALERTS_EACH = 25
+NIGHTS = 30
+SEED = 4
+WIDE = 130  # the columns of a wide line: the first that are stored
+COMMAND = Path(sys.executable).with_name("alertflight")
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The same alerts twice: `compacted`, and as 30 ingests left them (`ingests`)."""
+
+    compacted: Path
+    ingests: Path
+
+
+def build(work: Path, objects: int) -> Stores:
+    """Build both stores of `objects` objects, or take those that stand."""
+    stores = Stores(work / f"compacted-{objects}", work / f"ingests-{objects}")
+    missing = [store for store in (stores.compacted, stores.ingests) if not _stands(store, objects)]
+    if missing:
+        alerts = work / f"alerts-{objects}"
+        click.echo(f"building the stores of {objects} objects in {work} (once) ...", err=True)
+        shutil.rmtree(alerts, ignore_errors=True)
+        run("simulate", "--objects", objects, "--nights", NIGHTS, "--seed", SEED, "--out", alerts)
+        nights = sorted(alerts.glob("year=*/month=*/day=*"))
+        for store in missing:
+            _built(store, [nights] if store == stores.compacted else [[night] for night in nights])
+        shutil.rmtree(alerts)
+    return stores
+
+
+def build_one(work: Path, objects: int) -> tuple[Path, float, float]:
+    """Simulate and ingest `objects` objects in one go; gives the store and the seconds that each took (0: it stood)."""
+    store, alerts = work / f"rows-{objects}", work / f"rows-alerts-{objects}"
+    if _stands(store, objects):
+        return store, 0.0, 0.0
+    shutil.rmtree(alerts, ignore_errors=True)
+    click.echo(f"building the store of {objects * ALERTS_EACH} rows in {work} (once) ...", err=True)
+    begun = time.perf_counter()
+    run("simulate", "--objects", objects, "--nights", NIGHTS, "--seed", SEED, "--out", alerts)
+    simulated = time.perf_counter()
+    unfinished = store.with_name(store.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(store, ignore_errors=True)
+    run("ingest", alerts, "--data", unfinished)
+    ended = time.perf_counter()
+    unfinished.rename(store)
+    shutil.rmtree(alerts)
+    return store, simulated - begun, ended - simulated
+
+
+def run(*words: object) -> None:
+    """Run a command of the project; what it shows of its progress is seen."""
+    terminal = sys.stderr.isatty()
+    quiet = None if terminal else subprocess.PIPE
+    done = subprocess.run([COMMAND, *(str(word) for word in words)], check=False, stdout=2 if terminal else quiet, stderr=quiet)  # noqa: S603  (our own command)
+    if done.returncode:
+        raise click.ClickException(f"alertflight {words[0]} failed: {(done.stderr or b'').decode()[-500:]}")
+
+
+def opened(folder: Path) -> tuple[Archive, EmbeddedStore]:
+    """Open a store in this process."""
+    return open_archive(load_settings(environment={}, data=str(folder)))
+
+
+def wide_columns(archive: Archive) -> list[str]:
+    """Give the first 130 stored columns."""
+    catalogue = archive.catalogue()
+    return list(catalogue.stored_columns(catalogue.table("ztf")))[:WIDE]
+
+
+def ids_of(archive: Archive) -> list[str]:
+    """Give all object IDs of a store."""
+    query = Query(table="ztf", all=True, columns=("i:objectId",))
+    batches = [message.batch for message in archive.answer(query, Caller()).messages]
+    found: list[str] = pa.Table.from_batches(batches)[0].unique().to_pylist()
+    return found
+
+
+def _stands(store: Path, objects: int) -> bool:
+    if not store.exists():
+        return False
+    archive, held = opened(store)
+    rows = archive.states()["ztf"].rows
+    held.close()
+    return rows == objects * ALERTS_EACH
+
+
+def _built(store: Path, ingests: list[list[Path]]) -> None:
+    """Build beside it and rename, so that what stands is whole."""
+    unfinished = store.with_name(store.name + ".unfinished")
+    for folder in (unfinished, store):
+        shutil.rmtree(folder, ignore_errors=True)
+    for number, paths in enumerate(ingests, start=1):
+        click.echo(f"{store.name}: ingest {number} of {len(ingests)}", err=True)
+        run("ingest", *paths, "--data", unfinished)
+    if len(ingests) == 1:
+        run("compact", "--full", "--data", unfinished)
+    unfinished.rename(store)

@@ -1,0 +1,218 @@
+"""Stores under fire: real commands that are made to fail, and what a store holds after them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from alert_data import MANY_AVRO, NEWEST, TDE
+
+from flight_server.archive import Archive
+from flight_server.callers import Caller
+from flight_server.catalogue import load_catalogue
+from flight_server.ingest import ingest
+from flight_server.settings import load_settings
+from flight_server.storage.embedded import EmbeddedStore, verify_folder
+from flight_server.tickets import CUTOUT_KINDS, Query
+
+Contents = dict[str, tuple[int, str]]
+EMBEDDED = "flight_server.storage.embedded"
+SPILLING = {f"{EMBEDDED}.runs.RUN_BYTES": 16_384, f"{EMBEDDED}.runs.PART_BYTES": 32_768}
+INGESTING = (
+    "run.spilled",
+    "segment.data",
+    "segment.keys",
+    "block.drafted",
+    "block.published",
+    "commit.before",
+    "commit.inside",
+    "commit.after",
+)
+COMPACTING = (
+    "segment.data",
+    "segment.keys",
+    "commit.before",
+    "commit.inside",
+    "commit.after",
+    "compact.before",
+    "compact.committed",
+    "compact.removing",
+)
+# the command with some constants of its modules, or the size of the files that it may write, changed
+CHILD = """
+import importlib, json, resource, sys
+import flight_server.ingest, flight_server.serving, flight_server.settings
+from flight_server.cli import main
+changes = json.loads(sys.argv.pop(1))
+if "file_bytes" in changes:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (changes.pop("file_bytes"), resource.RLIM_INFINITY))
+for name, value in changes.items():
+    module, _, constant = name.rpartition(".")
+    setattr(importlib.import_module(module), constant, value)
+print("begun", flush=True)
+main(prog_name="alertflight")
+"""
+# root writes to read-only folders too, unless it has given that right away
+UNPRIVILEGED = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for right in (1, 2) if os.geteuid() == 0 else ():  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    if libc.prctl(24, right, 0, 0, 0):  # PR_CAPBSET_DROP
+        raise OSError(ctypes.get_errno(), "the right to write anywhere cannot be given up")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command that changes a store: the store as it was, and the contents before and after it."""
+
+    command: tuple[str, ...]
+    folder: Path | None
+    before: Contents
+    after: Contents
+
+    def copy(self, folder: Path) -> Path:
+        if self.folder is not None:
+            shutil.copytree(self.folder, folder)
+        return folder
+
+
+def words(command: tuple[str | Path, ...], folder: Path, **changes: int) -> list[str]:
+    return [sys.executable, "-c", CHILD, json.dumps(changes), *map(str, command), "--data", str(folder)]
+
+
+def run(command: tuple[str | Path, ...], folder: Path, inject: str = "", **changes: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words(command, folder, **changes),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | ({"ALERTFLIGHT_INJECT": inject} if inject else {}),
+    )
+
+
+def do(scene: Scene, store: EmbeddedStore) -> None:
+    """Do in this process what the scene's command does."""
+    if scene.command[0] == "compact":
+        store.compact(full=True)
+    else:
+        report = ingest(store, load_catalogue(), [Path(word) for word in scene.command[1:]])
+        assert not report.failures
+
+
+def do_again(scene: Scene, folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    do(scene, store)
+    store.close()
+
+
+def unprivileged(command: list[str | Path]) -> list[str]:
+    return [sys.executable, "-c", UNPRIVILEGED, *map(str, command)]
+
+
+def is_clear(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a command failed with one line for a person."""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    return done.returncode in {2, 3} and len(errors) == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def everything(archive: Archive, name: str) -> tuple[int, str]:
+    """Ask for all rows, columns and stamps of a table; gives rows and digest."""
+    table = archive.catalogue().table(name)
+    cutouts = CUTOUT_KINDS if table.cutouts and table.survey == "ztf" else ()
+    answer = archive.answer(Query(table=name, all=True, digest=True, cutouts=cutouts), Caller())
+    record = list(answer.messages)[-1].metadata
+    assert record["complete"]
+    return record["rows"], record["digest"]
+
+
+def open_archive(folder: Path) -> tuple[Archive, EmbeddedStore]:
+    catalogue = load_catalogue()
+    store = EmbeddedStore(folder, catalogue)
+    settings = load_settings(environment={}, data=str(folder))
+    settings = replace(settings, limits=replace(settings.limits, cutouts=1_000_000))
+    return Archive(catalogue, store, store.cutouts, settings), store
+
+
+def contents(folder: Path) -> Contents:
+    """Give rows and digest of every table; the row count that the store tells must be that of the answer."""
+    archive, store = open_archive(folder)
+    try:
+        found = {name: everything(archive, name) for name in archive.states()}
+        assert {name: state.rows for name, state in archive.states().items()} == {name: rows for name, (rows, _) in found.items()}
+        return found
+    finally:
+        store.close()
+
+
+def damage(folder: Path) -> list[str]:
+    return list(verify_folder(folder))
+
+
+def files(folder: Path) -> dict[Path, int]:
+    found = [file for part in ("segments", "blocks", "runs") for file in (folder / part).rglob("*") if file.is_file()]
+    return {file.relative_to(folder): file.stat().st_size for file in found}
+
+
+def fill(folder: Path, *paths: Path) -> Path:
+    """Ingest each path by itself, and so make a segment of each."""
+    store = EmbeddedStore(folder)
+    for path in paths:
+        assert not ingest(store, load_catalogue(), [path]).failures
+    store.close()
+    return folder
+
+
+def write_changed(file: Path, label: str, swap: bool) -> Path:
+    """Write the alerts of one object anew, with another class and, on a swap, with their stamps exchanged."""
+    table = pq.ParquetFile(TDE).read()
+    table = table.set_column(table.column_names.index("cdsxmatch"), "cdsxmatch", pa.array([label] * len(table)))
+    if swap:
+        science, template = (table.column_names.index(name) for name in ("cutoutScience", "cutoutTemplate"))
+        names = table.column_names
+        names[science], names[template] = names[template], names[science]
+        table = table.rename_columns(names)
+    pq.write_table(table, file)
+    return file
+
+
+def make_scenes(folder: Path) -> dict[str, Scene]:
+    """Make the scenes: a first ingest, one over rows that are held, and a compaction of five ingests."""
+    folder.mkdir(exist_ok=True)
+    first, second = write_changed(folder / "1.parquet", "AGN", swap=True), write_changed(folder / "2.parquet", "QSO", swap=False)
+    empty, one = fill(folder / "empty"), fill(folder / "one", TDE)
+    many = fill(folder / "many", TDE, MANY_AVRO, NEWEST, first, second)
+    again = ("ingest", str(MANY_AVRO), str(first))
+    scenes = {}
+    beginnings: list[tuple[str, tuple[str, ...], Path | None, Path]] = [
+        ("first", ("ingest", str(MANY_AVRO)), None, empty),
+        ("again", again, one, one),
+        ("compact", ("compact", "--full"), many, many),
+    ]
+    for name, command, old, held in beginnings:
+        new = folder / f"{name}-new"
+        if old is not None:
+            shutil.copytree(old, new)
+        done = run(command, new, **SPILLING)
+        assert done.returncode == 0, done.stderr
+        scenes[name] = Scene(command, old, contents(held), contents(new))
+    assert scenes["again"].before != scenes["again"].after
+    assert scenes["compact"].before == scenes["compact"].after
+    return scenes
+
+
+def until_unharmed(attempt: Callable[[int], bool]) -> int:
+    """Fail at the first, second, ... passing of a point until an attempt goes by unharmed; gives the failures."""
+    turn = 1
+    while attempt(turn):
+        turn += 1
+    return turn - 1
