@@ -97,7 +97,7 @@ class Tally:
 
     def _missing(self) -> list[str | int]:
         # after a limit nothing is known of the objects that were not reached
-        if self.ids is None or not self.complete:
+        if self.ids is None or not self.complete or self._seen.all():
             return []
         return [self.ids[row] for row in np.flatnonzero(~self._seen).tolist()]
 

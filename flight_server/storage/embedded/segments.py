@@ -68,8 +68,9 @@ class Segment:
 
     def keys(self, low: int, high: int) -> npt.NDArray[np.bytes_]:
         """Give the keys of rows [low, high), checked."""
-        if low < high:
-            self._check_keys(np.arange(low // BATCH_ROWS, (high - 1) // BATCH_ROWS + 1))
+        first, last = low // BATCH_ROWS, (high - 1) // BATCH_ROWS
+        if low < high and not (first == last and self._keys_checked[first]):
+            self._check_keys(np.arange(first, last + 1))
         return self._keys[low:high]
 
     def words(self, width: int) -> npt.NDArray[np.unsignedinteger[Any]]:

@@ -111,6 +111,9 @@ class Snapshot:
         hits = _find(segments, scan)
         counts = hits.high - hits.low
         reader = _Reader(segments, scan.schema, self._cache)
+        if (alone := reader.one_run(hits)) is not None:
+            yield alone
+            return
         for first, last in _groups(counts.sum(axis=0), reader.row_bytes(hits)):
             yield from reader.read(_Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last]))
 
@@ -167,6 +170,18 @@ class _Reader:
         segment, range_ = found[0]
         opened = self._open(int(segment), int(hits.low[segment, range_]) // BATCH_ROWS)
         return max(1.0, opened.bytes / len(opened.batch))
+
+    def one_run(self, hits: _Hits) -> Rows | None:
+        """Read rows that are one short run in one batch, as most light curves are; None where they are not."""
+        found = np.flatnonzero(hits.high > hits.low)
+        if len(found) != 1:
+            return None
+        segment, range_ = divmod(int(found[0]), hits.low.shape[1])
+        low, high = int(hits.low[segment, range_]), int(hits.high[segment, range_])
+        if low // BATCH_ROWS != (high - 1) // BATCH_ROWS:
+            return None
+        asked = np.full(high - low, hits.asked[range_])
+        return Rows(self._slice(segment, low, high - low), asked, self._segments[segment].keys(low, high))
 
     def read(self, hits: _Hits) -> Iterator[Rows]:
         """Read ranges; rows that stand together leave as slices of the mapped file, scattered ones are gathered."""
