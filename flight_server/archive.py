@@ -118,7 +118,10 @@ class Archive:
         place: str | None = None
         rows = _limited(self._selected(plan, view), plan.query.limit, tally)
         rows = self._counted(plan, rows, tally)
-        rows = self._stamped(plan, schema, view, rows, tally) if plan.cutouts else _shaped(rows, schema)
+        if plan.cutouts:
+            rows = self._stamped(plan, schema, view, rows, tally)
+        elif self._work_columns(plan) is not plan.columns:
+            rows = _shaped(rows, schema)
         for seq, piece in enumerate(cut(rows, plan.query.max_message_bytes, compression)):
             if time.monotonic() > deadline:
                 message = f"the answer took longer than {self._settings.limits.seconds:g} s: ask for less at once"
@@ -244,13 +247,10 @@ def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
 
 
 def _shaped(rows: Iterator[Rows], schema: pa.Schema) -> Iterator[Rows]:
-    """Bring the rows to the answer's schema."""
+    """Bring rows that have more columns than asked for to the answer's schema."""
     for some in rows:
-        if some.batch.schema is schema or some.batch.schema.names == schema.names:
-            yield some
-        else:
-            cells = [some.batch[name] for name in schema.names]
-            yield replace(some, batch=pa.RecordBatch.from_arrays(cells, schema=schema))
+        cells = [some.batch[name] for name in schema.names]
+        yield replace(some, batch=pa.RecordBatch.from_arrays(cells, schema=schema))
 
 
 def _own_rows(plan: Plan, rows: Rows) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -40,6 +40,8 @@ NOT_RUN = {
     ". .venv/bin/activate",
     "pip install matplotlib astropy",
     "alertflight serve --data DIR --port 9000",
+    "./scripts/bench embedded",
+    "./scripts/bench rows --rows 10000000",
 }
 
 
