@@ -37,7 +37,7 @@ class Tally:
     ids
         The objects asked for, or None for a whole table.
     as_of
-        When the read began, ms since 1970.
+        The newest write that the answer can see, ms since 1970.
     """
 
     ids: Sequence[str | int] | None
