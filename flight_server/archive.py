@@ -137,8 +137,7 @@ class Archive:
             yield Message(empty, note)
         yield Message(
             empty,
-            tally.record(plan.query.max_message_bytes - pa.ipc.get_record_batch_size(empty))
-            | ({"digest": digest.hexdigest()} if digest else {}),
+            tally.record(room) | ({"digest": digest.hexdigest()} if digest else {}),
         )
 
     def _selected(self, plan: Plan, view: RowView) -> Iterator[Rows]:
@@ -205,7 +204,6 @@ class Archive:
         known = self._catalogue.known[table.survey]
         layout = self._catalogue.surveys[table.survey].alerts
         columns = tuple(known[name] for name in (str(table.path), table.id, layout.alert_id))
-        own = _own_rows(plan, rows)
         found = list(view.scan(Scan(table=table, columns=columns, keys=rows.keys)))
         position = np.full(len(rows.batch), -1)
         if found:

@@ -87,7 +87,9 @@ def _attempt(
             with _naming_faults():
                 alerts = open_alerts(one.found.path).read(one.survey.alerts, history_fields(one.survey))
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
-                writer.write(list(table_rows(one.survey, catalogue, cells)))
+                parts = list(table_rows(one.survey, catalogue, cells))
+            # not under the guard above: a fault of the store is not one of this file, and ends the ingest
+            writer.write(parts)
         except AlertflightError as error:
             refused[one.found.path] = report.failures[one.found.path] = error.message
             progress(one.found, f"refused: {error.message}")

@@ -77,3 +77,5 @@ def test_an_id_longer_than_any_key_is_missing_and_costs_nothing(open_store: Stor
     messages = list(answer.messages)
     assert messages[-1].metadata["rows"] == 21
     assert messages[-1].metadata["missing"] == 20_001
+    alone = list(opened.archive.answer(Query(table="ztf", ids=("x" * 5000,)), Caller()).messages)
+    assert alone[-1].metadata["missing_ids"] == ["x" * 5000]

@@ -131,6 +131,7 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
         if len(asked) <= FEW_IDS:
             pairs = list(zip(starts.tolist(), stops.tolist(), strict=True))
             found = np.array([[segment.find(*pair) for pair in pairs] for segment in segments], dtype=np.int64)
+            found = found.reshape(len(segments), len(pairs), 2)  # also where no ID is left
             return _Hits(asked, found[:, :, 0], found[:, :, 1])
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
     else:
