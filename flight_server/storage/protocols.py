@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from flight_server.callers import NO_HURRY, Patience
 from flight_server.catalogue import Column, schema_of
 from flight_server.declarations import Table
 from flight_server.errors import AlertflightError
@@ -34,12 +35,22 @@ class Scan:
         Objects in the order wanted; None with no `keys` means the whole table.
     keys
         Exact row keys in the order wanted, as an earlier scan gave them.
+    after
+        Of a whole table only the rows with keys behind this one.
+    as_of
+        Only what was written until then, ms since 1970; None: all that the view holds.
+    patience
+        How long the scan may go on. A store that has to wait for its rows asks it now and then, and meanwhile
+        gives `Rows` of zero rows, so that the client hears something.
     """
 
     table: Table
     columns: tuple[Column, ...]
     ids: Sequence[str | int] | None = None
     keys: npt.NDArray[np.bytes_] | None = None
+    after: bytes | None = None
+    as_of: int | None = None
+    patience: Patience = NO_HURRY
 
     @property
     def schema(self) -> pa.Schema:
