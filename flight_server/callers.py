@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import uuid4
 
 from flight_server.errors import DeadlinePassed, StreamCancelled
 
@@ -14,17 +15,11 @@ __all__ = ["NO_HURRY", "Caller", "Patience"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """Who asks, the number of this one request in the log, and whether the caller has gone away."""
 
-    Parameters
-    ----------
-    peer
-        The address that the call came from.
-    cancelled
-        Says whether the caller has gone away.
-    """
-
+    name: str = "anonymous"
     peer: str = ""
+    request_id: str = field(default_factory=lambda: uuid4().hex[:12])
     cancelled: Callable[[], bool] = lambda: False
 
 
