@@ -17,7 +17,7 @@ from flight_server.callers import Caller
 from flight_server.catalogue import Catalogue, Column, empty_batch
 from flight_server.declarations import Table
 from flight_server.digests import Digest
-from flight_server.errors import DeadlinePassed, TooLarge
+from flight_server.errors import AlertflightError, DeadlinePassed, TooLarge
 from flight_server.light_curves import with_upper_limits
 from flight_server.plan import Plan, make_plan
 from flight_server.settings import Settings
@@ -76,11 +76,24 @@ class Archive:
         view = self._rows.view()
         return {name: view.state(table) for name, table in self._catalogue.tables.items()}
 
-    def faults(self) -> dict[str, str]:
-        """Say which tables cannot be read, and why, by the code of the error."""
+    @property
+    def store(self) -> str:
+        """The kind of store that this archive reads."""
+        return self._settings.store
+
+    def faults(self) -> dict[str, AlertflightError]:
+        """Say which tables cannot be read, and why."""
         view = self._rows.view()
         found = {name: view.fault(table) for name, table in self._catalogue.tables.items()}
-        return {name: fault.code for name, fault in found.items() if fault is not None}
+        return {name: fault for name, fault in found.items() if fault is not None}
+
+    def left_out(self) -> dict[str, dict[str, int]]:
+        """Count, by table and column, the cells that no answer has, since their type is not known."""
+        return {table: dict(cells) for table, cells in self._rows.left_out().items()}
+
+    def refresh(self) -> None:
+        """Look again for what the tables hold."""
+        self._rows.refresh()
 
     def plan(self, query: Query, caller: Caller) -> Plan:
         """Check a query; see `make_plan`."""

@@ -76,7 +76,10 @@ def serve(host: str | None, port: int | None, data: str | None, config: Path | N
     def ready(server: Any, archive: Any) -> None:
         url = address(settings.server.host, server.port)
         rows = archive.states()["ztf"].rows
-        click.echo(f"serving {rows} alerts from {settings.folder}\nready {url}\n{_snippet(url, archive)}")
+        what = "the tables" if rows is None else f"{rows} alerts"
+        for name, fault in archive.faults().items():
+            click.echo(f"{name} is not served: {fault.message}")
+        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive)}")
 
     run(settings, ready)
 
@@ -100,7 +103,7 @@ print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @_store_options
 def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> None:
-    """Put alert files (Parquet, Avro) and folders of them into the embedded store.
+    """Put alert files (Parquet, Avro) and folders of them into the store.
 
     All files go in together or, on an interruption, not at all. A file that cannot be taken is named with the
     reason; the others go in, and the command exits with 1.
@@ -109,11 +112,11 @@ def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> No
     from flight_server.ingest import ingest as run
     from flight_server.ingest.files import Found, find_files
     from flight_server.settings import load_settings
-    from flight_server.storage.embedded import EmbeddedStore
+    from flight_server.stores import open_store
 
     settings = load_settings(config, data=data)
     catalogue = load_catalogue()
-    store = EmbeddedStore(settings.folder, catalogue)
+    store = open_store(settings, catalogue)
     terminal = sys.stderr.isatty()
     total = sum(found.size for found in find_files(paths) if found.alerts) if terminal else 0
     with click.progressbar(length=max(total, 1), label="ingest", file=sys.stderr, hidden=not terminal) as bar:
@@ -142,8 +145,9 @@ def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> No
 def _end_if_damaged(archive: Any) -> None:
     """Name the tables that cannot be read and exit, if there are any."""
     faults = archive.faults()
-    for name, code in faults.items():
-        click.echo(f"{name} cannot be read: {code}; alertflight verify names the files", err=True)
+    for name, fault in faults.items():
+        more = "; alertflight verify names the files" if archive.store == "embedded" else ""
+        click.echo(f"{name} cannot be read: {fault.code}: {fault.message}{more}", err=True)
     if faults:
         sys.exit(EXIT_DATA)
 
@@ -165,7 +169,8 @@ def tables(data: str | None, config: Path | None) -> None:
     for name, state in archive.states().items():
         span = f"{state.first:.4f} .. {state.last:.4f}" if state.first is not None and state.last is not None else ""
         columns = len(catalogue.stored_columns(catalogue.table(name)))
-        rows.append((name, f"{state.rows}", f"{columns}", f"{state.bytes / 1e6:.1f}", span, catalogue.table(name).description))
+        count, size = _known(state.rows), _known(state.bytes, 1e6, ".1f")
+        rows.append((name, count, f"{columns}", size, span, catalogue.table(name).description))
     head = ("table", "rows", "columns", "MB", "time span", "what")
     numbers = ("rows", "columns", "MB")
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
@@ -176,17 +181,26 @@ def tables(data: str | None, config: Path | None) -> None:
     store.close()
 
 
+def _known(value: int | None, unit: float = 1, form: str = ".0f") -> str:
+    return "?" if value is None else format(value / unit, form)
+
+
 @main.command()
 @click.option("--full", is_flag=True, help="Merge all segments of a table, not only neighbours of like size.")
 @_store_options
 def compact(full: bool, data: str | None, config: Path | None) -> None:
     """Merge the segments that many ingests leave, and give back space; a running server goes on meanwhile."""
-    from flight_server.serving import open_archive
+    from flight_server.archive import Archive
+    from flight_server.catalogue import load_catalogue
+    from flight_server.serving import embedded_folder
     from flight_server.settings import load_settings
+    from flight_server.storage.embedded import EmbeddedStore
 
-    archive, store = open_archive(load_settings(config, data=data))
+    settings = load_settings(config, data=data)
+    store = EmbeddedStore(embedded_folder(settings))
+    archive = Archive(load_catalogue(), store, store.cutouts, settings)
     _end_if_damaged(archive)
-    total = sum(state.rows for state in archive.states().values())
+    total = sum(state.rows or 0 for state in archive.states().values())
     with click.progressbar(length=max(total, 1), label="compact", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         report = store.compact(full=full, progress=lambda _, rows: bar.update(rows))
     store.close()
@@ -203,10 +217,11 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
 @_store_options
 def verify(data: str | None, config: Path | None) -> None:
     """Read every byte of the store and name each file that is not as it was written; exits with 1 if any is."""
+    from flight_server.serving import embedded_folder
     from flight_server.settings import load_settings
     from flight_server.storage.embedded import verify_folder
 
-    folder = load_settings(config, data=data).folder
+    folder = embedded_folder(load_settings(config, data=data))
     terminal = sys.stderr.isatty()
     total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if terminal else 0
     found = 0

@@ -110,6 +110,7 @@ class Table:
     cutouts: str | None = None
     path: str | None = None
     upper_limits: UpperLimits | None = None
+    splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,26 +8,34 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from flight_server.archive import Archive
 from flight_server.background import BackgroundCompaction
 from flight_server.catalogue import load_catalogue
-from flight_server.errors import BadValue
+from flight_server.errors import BadValue, NotSupported
 from flight_server.flight import FlightServer
 from flight_server.settings import Settings
-from flight_server.storage.embedded import EmbeddedStore
+from flight_server.stores import Store, open_store
 
-__all__ = ["open_archive", "serve"]
+__all__ = ["embedded_folder", "open_archive", "serve"]
 
 GRACE_SECONDS = 10.0
 
 
-def open_archive(settings: Settings) -> tuple[Archive, EmbeddedStore]:
+def open_archive(settings: Settings) -> tuple[Archive, Store]:
     """Open the archive that the settings name."""
     catalogue = load_catalogue()
-    store = EmbeddedStore(settings.folder, catalogue)
+    store = open_store(settings, catalogue)
     return Archive(catalogue, store, store.cutouts, settings), store
+
+
+def embedded_folder(settings: Settings) -> Path:
+    """Give the folder of the embedded store, for work that only such a store needs."""
+    if settings.store != "embedded":
+        raise NotSupported(f"this is for the embedded store; {settings.place} looks after its own files", field="store")
+    return settings.folder
 
 
 def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) -> None:
@@ -46,7 +54,11 @@ def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) ->
     _check_port(settings)
     archive, store = open_archive(settings)
     server = FlightServer(archive, settings)
-    compaction = BackgroundCompaction(settings.folder, settings.compaction.seconds) if settings.compaction.background else None
+    compaction = (
+        BackgroundCompaction(settings.folder, settings.compaction.seconds)
+        if settings.compaction.background and settings.store == "embedded"
+        else None
+    )
     ready(server, archive)
     stop.wait()
     server.drain()

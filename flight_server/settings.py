@@ -6,18 +6,31 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import yaml
 
 from flight_server.errors import BadValue
 from flight_server.resources import load_resource, load_yaml
 
-__all__ = ["Compaction", "Cutouts", "Limits", "Server", "Settings", "Tickets", "load_settings"]
+__all__ = [
+    "Compaction",
+    "Cutouts",
+    "GatewayProcess",
+    "Hbase",
+    "Hdfs",
+    "Limits",
+    "Server",
+    "Settings",
+    "Tickets",
+    "load_settings",
+]
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
 OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
-TEXTS = ("store", "data", "host")  # never numbers, whatever they look like
+TEXTS = ("store", "data", "host", "zookeeper", "prefix", "schema", "heap", "jar", "url", "archive")  # never numbers
+FREE = ("properties", "rewrite")  # mappings whose keys are the user's own
+STORES = ("embedded", "hbase")
 PORTS = range(65_536)
 
 
@@ -61,6 +74,46 @@ class Compaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Hbase:
+    """Which tables of which HBase are served.
+
+    `zookeeper` is its host and port, `prefix` what the tables' names begin with, `schema` the key of the schema row
+    that has the say (or `newest`), `scan_threads` the fetches of one scan at once, and `properties` are further
+    settings of the HBase client.
+    """
+
+    zookeeper: str
+    prefix: str
+    schema: str
+    scan_threads: int
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayProcess:
+    """The Java process in front of HBase: its heap, the batches on their way (bytes), the longest call (s), its jar."""
+
+    heap: str
+    arrow_bytes: int
+    call_timeout: float
+    jar: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hdfs:
+    """Where blocks of stamps are.
+
+    `url` is the name node, `roots` the folders that blocks may stand in, `rewrite` what the beginnings of their
+    URIs are replaced by, and `archive` the folder that ingest writes new ones below.
+    """
+
+    url: str
+    roots: tuple[str, ...]
+    rewrite: Mapping[str, str]
+    archive: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of one process."""
 
@@ -71,6 +124,14 @@ class Settings:
     limits: Limits
     compaction: Compaction
     cutouts: Cutouts
+    hbase: Hbase
+    gateway: GatewayProcess
+    hdfs: Hdfs
+
+    @property
+    def place(self) -> str:
+        """Where the store is, in words."""
+        return str(self.folder) if self.store == "embedded" else f"HBase at {self.hbase.zookeeper}"
 
     @property
     def folder(self) -> Path:
@@ -109,8 +170,8 @@ def load_settings(
         _overlay(merged, _read(file), str(file))
     _overlay(merged, _from_environment(environment), "the environment")
     settings: Settings = _build(Settings, merged, "")
-    if settings.store != "embedded":
-        message = f"store must be embedded, not {settings.store!r:.40}: it is the one store that this release has"
+    if settings.store not in STORES:
+        message = f"store must be one of {', '.join(STORES)}, not {settings.store!r:.40}"
         raise BadValue(message, field="store", value=settings.store)
     server = replace(settings.server, host=host or settings.server.host, port=settings.server.port if port is None else port)
     if server.port not in PORTS:
@@ -150,12 +211,21 @@ def _overlay(base: dict[str, Any], over: Mapping[str, Any], source: str) -> None
     for key, value in over.items():
         if key not in base:
             raise BadValue(f"{source} sets {key!r}, which is no setting; known are {', '.join(base)}", field=str(key))
-        if isinstance(base[key], dict):
+        if isinstance(base[key], dict) and key not in FREE:
             if not isinstance(value, dict):
                 raise BadValue(f"{source} must give {key} as a mapping", field=str(key), value=value)
             _overlay(base[key], value, source)
         else:
             base[key] = value
+
+
+def _collection(kind: type, value: Any, name: str) -> Any:
+    if kind is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if kind is Mapping and isinstance(value, dict) and all(isinstance(item, str) for pair in value.items() for item in pair):
+        return value
+    wanted = "a list of texts" if kind is tuple else "a mapping of texts to texts"
+    raise BadValue(f"the setting {name} must be {wanted}, not {value!r:.60}", field=name, value=value)
 
 
 def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
@@ -165,6 +235,8 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
         name, wanted, value = f"{path}{field.name}", hints[field.name], values[field.name]
         if is_dataclass(wanted) and isinstance(wanted, type):
             built[field.name] = _build(wanted, value, f"{name}.")
+        elif get_origin(wanted) in {Mapping, tuple}:
+            built[field.name] = _collection(get_origin(wanted), value, name)
         elif isinstance(value, bool) != (wanted is bool) or not isinstance(value, int | float if wanted is float else wanted):
             raise BadValue(f"the setting {name} has the wrong type: {value!r:.60}", field=name, value=value)
         elif isinstance(value, int | float) and not value >= 0:

@@ -22,14 +22,26 @@ def server_info(archive: Archive) -> dict[str, Any]:
         "version": __version__,
         "arrow": pa.__version__,
         "python": platform.python_version(),
-        "store": "embedded",
+        "store": archive.store,
         "surveys": sorted({table.survey for table in archive.catalogue().tables.values()}),
     }
 
 
 def health(archive: Archive) -> dict[str, Any]:
-    """Say whether the server serves, and the state of each table."""
-    return {"status": "serving", "tables": dict.fromkeys(archive.states(), "ok") | archive.faults()}
+    """Say whether the server serves, the state of each table, and the cells that answers leave out, by column."""
+    faults = archive.faults()
+    return {
+        "status": "serving",
+        "tables": dict.fromkeys(archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},
+        "faults": {name: fault.message for name, fault in faults.items()},
+        "left_out": archive.left_out(),
+    }
+
+
+def refresh_schema(archive: Archive) -> dict[str, Any]:
+    """Look again for what the tables hold, and say it as `health` does."""
+    archive.refresh()
+    return health(archive)
 
 
 def tables(archive: Archive) -> dict[str, Any]:
@@ -51,6 +63,7 @@ ACTIONS: Mapping[str, Callable[[Archive], dict[str, Any]]] = {
     "server-info": server_info,
     "health": health,
     "tables": tables,
+    "refresh-schema": refresh_schema,
 }
 
 

@@ -134,7 +134,8 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
     def _table_info(self, name: str) -> fl.FlightInfo:
         schema = self._table_schema(name)
         state = self._archive.states()[name]
-        return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], state.rows, state.bytes, ordered=False)
+        totals = (-1 if count is None else count for count in (state.rows, state.bytes))
+        return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], *totals, ordered=False)
 
     def _stream(self, messages: Iterator[Message]) -> Iterator[tuple[pa.RecordBatch, bytes]]:
         if not self._streams.acquire(blocking=False):

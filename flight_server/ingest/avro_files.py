@@ -46,9 +46,9 @@ class AvroAlerts:
             raise BadValue("the Avro file does not hold records", field="path", value=path)
         self.schema: pa.Schema = pa.schema(_record(written, {}))
 
-    def read(self, layout: AlertLayout, history: frozenset[str]) -> pa.Table:
+    def read(self, layout: AlertLayout, history: frozenset[str] | None) -> pa.Table:
         """Read the alerts; see `AlertFile.read`."""
-        tops = [field for field in self.schema if field.name not in layout.not_stored]
+        tops = [field for field in self.schema if history is None or field.name not in layout.not_stored]
         fields = [_narrowed(field, layout, history) for field in tops]
         try:
             with self._path.open("rb") as handle:
@@ -61,10 +61,10 @@ class AvroAlerts:
             raise BadValue(f"the Avro file's values do not have its types: {_reason(error)}", field="path") from error
 
 
-def _narrowed(field: pa.Field, layout: AlertLayout, history: frozenset[str]) -> pa.Field:
+def _narrowed(field: pa.Field, layout: AlertLayout, history: frozenset[str] | None) -> pa.Field:
     """Leave out of a field what is not stored, so that it is not turned into Arrow."""
     kind = field.type
-    if field.name == layout.history and pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+    if history is not None and field.name == layout.history and pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
         return field.with_type(pa.list_(pa.struct([sub for sub in kind.value_type if sub.name in history])))
     if field.name in layout.nested and pa.types.is_map(kind):
         return field.with_type(pa.struct([(cell, kind.item_type) for cell in layout.nested[field.name].cells]))

@@ -24,8 +24,8 @@ class AlertFile(Protocol):
     def schema(self) -> pa.Schema:
         """The file's own columns, as nested as they are."""
 
-    def read(self, layout: AlertLayout, history: frozenset[str]) -> pa.Table:
-        """Read the alerts: the columns that the layout stores, and of the history only the fields named."""
+    def read(self, layout: AlertLayout, history: frozenset[str] | None) -> pa.Table:
+        """Read the alerts: the columns that the layout stores, and of the history the fields named; None: all there is."""
 
 
 @dataclass(frozen=True, slots=True)

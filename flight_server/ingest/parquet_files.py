@@ -23,10 +23,10 @@ class ParquetAlerts:
         except (pa.ArrowException, OSError) as error:
             raise BadValue(f"the Parquet file is broken: {error}", field="path", value=path) from error
 
-    def read(self, layout: AlertLayout, history: frozenset[str]) -> pa.Table:
+    def read(self, layout: AlertLayout, history: frozenset[str] | None) -> pa.Table:
         """Read the alerts; see `AlertFile.read`."""
         leaves = [self._file.schema.column(number).path for number in range(len(self._file.schema))]
-        wanted = [leaf for leaf in leaves if _wanted(leaf, layout, history)]
+        wanted = leaves if history is None else [leaf for leaf in leaves if _wanted(leaf, layout, history)]
         try:
             return self._file.read(columns=wanted)
         except (pa.ArrowException, OSError) as error:

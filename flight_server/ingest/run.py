@@ -85,11 +85,12 @@ def _attempt(
     for one in opened:
         try:
             with _naming_faults():
-                alerts = open_alerts(one.found.path).read(one.survey.alerts, history_fields(one.survey))
+                history = None if writer.keeps_alerts else history_fields(one.survey)
+                alerts = open_alerts(one.found.path).read(one.survey.alerts, history)
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
                 parts = list(table_rows(one.survey, catalogue, cells))
             # not under the guard above: a fault of the store is not one of this file, and ends the ingest
-            writer.write(parts)
+            writer.write(parts, alerts)
         except AlertflightError as error:
             refused[one.found.path] = report.failures[one.found.path] = error.message
             progress(one.found, f"refused: {error.message}")

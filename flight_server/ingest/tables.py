@@ -12,7 +12,7 @@ from flight_server.catalogue import Catalogue
 from flight_server.declarations import Condition, Survey, Table, Where
 from flight_server.ingest.casting import cast_exactly
 from flight_server.ingest.cells import Cells
-from flight_server.storage.protocols import VERSION
+from flight_server.storage.protocols import ALERT, VERSION
 
 __all__ = ["history_fields", "meets", "table_rows"]
 
@@ -45,7 +45,7 @@ def table_rows(survey: Survey, catalogue: Catalogue, cells: Cells) -> Iterator[t
 def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Table:
     held = {name: cells.columns[name] for name in table.columns or () if name in cells.columns}
     stamps = {names[kind]: values for kind, values in cells.stamps.items()}
-    rows = pa.table({**held, **stamps, VERSION: cells.version})
+    rows = pa.table({**held, **stamps, VERSION: cells.version, ALERT: np.arange(len(cells.version))})
     some = np.logical_or.reduce(
         [s.is_valid().to_numpy(zero_copy_only=False) for s in stamps.values()] or [np.zeros(len(rows), bool)]
     )

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from flight_server.errors import CorruptData
 from flight_server.storage.protocols import Stamps
 
-__all__ = ["ParquetCutouts", "block_schema", "footer_crc", "write_block"]
+__all__ = ["ParquetCutouts", "block_schema", "footer_crc", "scatter", "write_block"]
 
 ROW_GROUP_ROWS = 32
 PAGE_BYTES = 65_536
@@ -47,14 +48,18 @@ def block_schema(kinds: Sequence[str]) -> pa.Schema:
     return pa.schema(ids + [pa.field(f"cutout{kind}", stamp) for kind in kinds])
 
 
-def write_block(file: Path, stamps: pa.Table) -> None:
-    """Write a block with small row groups, a page index and page checksums; `stamps` is as `block_schema` says."""
+def write_block(file: Path | BinaryIO, stamps: pa.Table, compression: str = "none") -> None:
+    """Write a block with small row groups, a page index and page checksums.
+
+    `stamps` has the columns that `block_schema` says, and may have others. Stamps are gzip already, so that
+    compression is for the others.
+    """
     pq.write_table(
         stamps,
         file,
         row_group_size=ROW_GROUP_ROWS,
         data_page_size=PAGE_BYTES,
-        compression="none",  # stamps are gzip already
+        compression=compression,
         use_dictionary=False,
         write_statistics=["objectId", "candid"],
         write_page_index=True,
@@ -98,7 +103,7 @@ class ParquetCutouts:
             bytes_read += read
             for kind in kinds:
                 found[kind].append(stamps[kind])
-        return Stamps({kind: _scatter(found[kind], places, len(paths)) for kind in kinds}, bytes_read)
+        return Stamps({kind: scatter(found[kind], places, len(paths)) for kind in kinds}, bytes_read)
 
     def _index(self, path: str) -> _Index:
         with self._lock:
@@ -186,7 +191,7 @@ def _chunk_bytes(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
     return sum(chunk.total_compressed_size for chunk in chunks if chunk.path_in_schema in columns)
 
 
-def _scatter(parts: list[pa.Array], places: list[npt.NDArray[np.int64]], rows: int) -> pa.BinaryArray:
+def scatter(parts: list[pa.Array], places: list[npt.NDArray[np.int64]], rows: int) -> pa.BinaryArray:
     """Put the parts' values at their places among `rows`, nulls elsewhere."""
     position = np.full(rows, -1)
     if places:

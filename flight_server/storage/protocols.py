@@ -16,8 +16,22 @@ from flight_server.catalogue import Column, schema_of
 from flight_server.declarations import Table
 from flight_server.errors import AlertflightError
 
-__all__ = ["VERSION", "CutoutStore", "RowStore", "RowView", "RowWriter", "Rows", "Scan", "Stamps", "TableState", "joined", "part"]
+__all__ = [
+    "ALERT",
+    "VERSION",
+    "CutoutStore",
+    "RowStore",
+    "RowView",
+    "RowWriter",
+    "Rows",
+    "Scan",
+    "Stamps",
+    "TableState",
+    "joined",
+    "part",
+]
 
+ALERT = "~alert"  # the alert's place in its file; travels with rows of stamps, and sorts behind every column
 VERSION = "_version"  # text that sorts as the versions of an alert do; travels with rows into a `RowWriter`
 
 
@@ -93,10 +107,13 @@ def part(rows: Rows, first: int, length: int) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """What a store holds of one table: rows, bytes on disk, the span of its time column, when it was last written (ms)."""
+    """What a store holds of one table: rows, bytes on disk, the span of its time column, when it was last written (ms).
 
-    rows: int = 0
-    bytes: int = 0
+    None: the store does not know without reading the table.
+    """
+
+    rows: int | None = 0
+    bytes: int | None = 0
     first: float | None = None
     last: float | None = None
     written: int | None = None
@@ -127,12 +144,19 @@ class RowView(Protocol):
 
 
 class RowWriter(Protocol):
-    """Rows on their way into a store; none of them is visible before `commit`, all are after it."""
+    """Rows on their way into a store; none of them is visible before `commit`, all are after it.
 
-    def write(self, parts: Sequence[tuple[Table, pa.Table]]) -> None:
+    A store without transactions shows rows while `commit` runs; one that breaks off is run again.
+    """
+
+    @property
+    def keeps_alerts(self) -> bool:
+        """Whether the store keeps alerts also as their files have them, and so wants all of each."""
+
+    def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
         """Take in the rows that one file brings, of several tables, all of them or (raising) none.
 
-        Rows have the table's columns by name, stamps where the table has them, and `VERSION`.
+        Rows have the table's columns by name, stamps and `ALERT` where the table has stamps, and `VERSION`.
         """
 
     def commit(self, files: int, alerts: int) -> Mapping[str, int]:
@@ -147,6 +171,16 @@ class RowStore(Protocol):
 
     def view(self) -> RowView:
         """Give the store as it is now."""
+
+    def refresh(self) -> None:
+        """Look again for what the tables hold."""
+
+    def left_out(self) -> Mapping[str, Mapping[str, int]]:
+        """Count, by table and column, the cells that were met but have no known type, and so are in no answer."""
+
+    @property
+    def cutouts(self) -> CutoutStore:
+        """The stamps of its alerts."""
 
     def close(self) -> None:
         """Let go of all files and processes."""

@@ -71,6 +71,15 @@ class EmbeddedStore:
                     self._refresh()
             return self._view
 
+    def refresh(self) -> None:
+        """Read the manifest again."""
+        with self._lock:
+            self._refresh()
+
+    def left_out(self) -> dict[str, dict[str, int]]:
+        """Give nothing: every cell of this store has a type."""
+        return {}
+
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """Begin an ingest; waits for one that another process has begun."""

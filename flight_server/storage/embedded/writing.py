@@ -33,9 +33,10 @@ from flight_server.storage.embedded.runs import Runs
 from flight_server.storage.embedded.segment_output import SegmentOutput
 from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
-from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, BLOCK_ROWS, StampBlocks
+from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
 from flight_server.storage.keys import key_expression
-from flight_server.storage.protocols import VERSION, Scan
+from flight_server.storage.protocols import ALERT, VERSION, Scan
+from flight_server.storage.stamp_rows import BLOCK_ROWS
 
 __all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]
 
@@ -76,6 +77,8 @@ def remove_leftovers(folder: Path, state: ManifestState) -> None:
 class Transaction:
     """Rows on their way into the store; a `RowWriter`."""
 
+    keeps_alerts = False
+
     def __init__(self, folder: Path, manifest: Manifest, view: Snapshot, catalogue: Catalogue) -> None:
         self._folder = folder
         self._manifest = manifest
@@ -90,9 +93,11 @@ class Transaction:
         self._blocks = StampBlocks(folder, view, self._state.blocks)
         remove_leftovers(folder, self._state)
 
-    def write(self, parts: Sequence[tuple[Table, pa.Table]]) -> None:
+    def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:  # noqa: ARG002  (kept in no other form)
         """Take in the rows that one file brings; see `RowWriter.write`."""
-        keyed = [(table.name, rows, key_array(key_expression(table.key).build(_cells(rows)))) for table, rows in parts]
+        keyed = [
+            (table.name, _without(rows, ALERT), key_array(key_expression(table.key).build(_cells(rows)))) for table, rows in parts
+        ]
         for name, rows, keys in keyed:
             self._runs.setdefault(name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
 
@@ -159,6 +164,10 @@ class Transaction:
 
 def _cells(rows: pa.Table) -> dict[str, pa.Array]:
     return {name: rows[name].combine_chunks() for name in rows.column_names}
+
+
+def _without(rows: pa.Table, name: str) -> pa.Table:
+    return rows.drop_columns([name]) if name in rows.column_names else rows
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:

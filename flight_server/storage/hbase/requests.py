@@ -1,0 +1,45 @@
+"""What a scan asks of the gateway: which cells, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from flight_server.catalogue import TYPES, Column
+from flight_server.declarations import Table
+from flight_server.storage.hbase.schema_rows import SCHEMA_KEY, TableSchema
+
+__all__ = ["NAMED_MOST", "cells_wanted"]
+
+# With more columns than this it is faster to read whole families and to leave out what is not wanted.
+# Measured by `scripts/bench hbase`: docs/performance.md.
+NAMED_MOST = 24
+_NAMES = {kind: name for name, kind in TYPES.items()}
+
+
+def cells_wanted(table: Table, columns: Sequence[Column], schema: TableSchema) -> str:
+    """Give the members of a request that say which cells to read, as JSON text without braces.
+
+    A column that is always written is read too, since HBase gives no row that has none of the cells asked for.
+    """
+    wanted = [_words(column.name, _NAMES[column.type], schema.stored.get(column.name, ())) for column in columns]
+    names = {column.name for column in columns}
+    stored = [column.name for column in columns if column.name in schema.stored]
+    words: dict[str, object] = {"columns": wanted, "skip": SCHEMA_KEY}
+    if len(stored) <= NAMED_MOST:
+        always = list(dict.fromkeys([*stored, table.id]))
+        words["named"] = [{"name": name, "type": "binary"} for name in always]
+        words["known"] = [_words(table.id, "binary", ("binary",))] if table.id not in stored else []
+    else:
+        others = (name for name in [*schema.stored, *schema.unreadable] if name not in names)
+        words["families"] = _families([*stored, table.id])
+        words["known"] = [_words(name, "binary", ("binary",)) for name in others]
+    return json.dumps(words)[1:-1]
+
+
+def _words(name: str, kind: str, stored: Sequence[str]) -> dict[str, object]:
+    return {"name": name, "type": kind, "stored": list(stored)}
+
+
+def _families(names: Iterable[str]) -> list[str]:
+    return sorted({name.partition(":")[0] for name in names})

@@ -1,0 +1,142 @@
+"""The HBase store: the tables that a broker has, found as they are."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from flight_server.catalogue import Catalogue
+from flight_server.errors import AlertflightError, TableRefused
+from flight_server.storage.hbase.schema_rows import NEWEST, TableSchema, find_schema
+from flight_server.storage.hbase.view import HBaseView, Known, domain_error
+from flight_server.storage.hbase.writing import HBaseWriter
+from flight_server.storage.hdfs_blocks import HdfsBlocks
+from hbase_bridge import BridgeFault, Gateway, GatewaySettings
+
+__all__ = ["HBaseStore"]
+
+log = logging.getLogger(__name__)
+
+
+class HBaseStore:
+    """A `RowStore` over an HBase cluster.
+
+    Parameters
+    ----------
+    catalogue
+        The tables and columns.
+    gateway
+        How the bridge runs and where HBase is.
+    cutouts
+        The blocks that new stamps go to.
+    prefix
+        What the names of tables in HBase begin with.
+    schema
+        The schema row that has the say, or `newest`.
+    threads
+        Fetches of one scan at once.
+
+    Raises
+    ------
+    AlertflightError
+        The bridge does not start.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        gateway: GatewaySettings,
+        cutouts: HdfsBlocks,
+        *,
+        prefix: str = "",
+        schema: str = NEWEST,
+        threads: int = 4,
+    ) -> None:
+        self._catalogue = catalogue
+        self._prefix = prefix
+        self._schema = schema
+        self._threads = threads
+        self.cutouts = cutouts
+        self._lock = threading.Lock()
+        self._left_out: dict[str, Counter[str]] = {}
+        with _in_domain():
+            self.gateway = Gateway(gateway)
+        try:
+            self._known = self._find()
+        except BaseException:
+            self.gateway.close()
+            raise
+
+    def view(self) -> HBaseView:
+        """Give the store as it is now."""
+        return HBaseView(self.gateway, self._known, self._prefix, self._threads, self._count)
+
+    def refresh(self) -> None:
+        """Look for the tables' schemas again."""
+        self._known = self._find()
+
+    def left_out(self) -> Mapping[str, Mapping[str, int]]:
+        """Count, by table and column, the cells that were read but that no schema row names or that have no known type."""
+        with self._lock:
+            found = {table: dict(cells) for table, cells in self._left_out.items()}
+        for table, schema in self._known.schemas.items():
+            for column in schema.unreadable:
+                found.setdefault(table, {}).setdefault(column, 0)
+        return found
+
+    @contextmanager
+    def writing(self) -> Iterator[HBaseWriter]:
+        """Begin an ingest."""
+        writer = HBaseWriter(self.gateway, self._catalogue, self._fresh_view, self.cutouts, self._prefix)
+        try:
+            with _in_domain():
+                yield writer
+        finally:
+            writer.close()
+
+    def close(self) -> None:
+        """End the bridge."""
+        self.gateway.close()
+
+    def _fresh_view(self) -> HBaseView:
+        self.refresh()
+        return self.view()
+
+    def _count(self, table: str, cells: Mapping[str, int]) -> None:
+        with self._lock:
+            counted = self._left_out.setdefault(table, Counter())
+            for column, count in cells.items():
+                if column not in counted:
+                    log.warning("%s has cells of %s, which no schema row names; they are left out", table, column)
+                counted[column] += count
+
+    def _find(self) -> Known:
+        schemas: dict[str, TableSchema] = {}
+        faults: dict[str, AlertflightError] = {}
+        with _in_domain():
+            names = {name: self._prefix + name for name in self._catalogue.tables}
+            states = self.gateway.call("tables", names=list(names.values()))
+            for name, full in names.items():
+                try:
+                    schemas[name] = self._find_table(name, full, states.get(full))
+                except AlertflightError as fault:
+                    faults[name] = fault
+        return Known(schemas, faults, {name: schema.columns for name, schema in schemas.items()})
+
+    def _find_table(self, name: str, full: str, enabled: bool | None) -> TableSchema:  # noqa: FBT001  (a state of HBase's)
+        if not enabled:
+            why = "does not exist" if enabled is None else "is disabled"
+            raise TableRefused(f"the table {full} {why} in HBase", field="table", value=name)
+        rows = self.gateway.call("schema-rows", table=full)
+        return find_schema(self._catalogue.table(name), rows, self._catalogue, self._schema)
+
+
+@contextmanager
+def _in_domain() -> Iterator[None]:
+    try:
+        yield
+    except BridgeFault as fault:
+        raise domain_error(fault) from fault

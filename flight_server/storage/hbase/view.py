@@ -1,0 +1,197 @@
+"""HBase as it is while one answer is read: scans that go on where a lost gateway stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from flight_server.catalogue import empty_batch
+from flight_server.declarations import Table
+from flight_server.errors import ERRORS, AlertflightError, BackendLost, InternalError
+from flight_server.storage.hbase.requests import cells_wanted
+from flight_server.storage.hbase.schema_rows import TableSchema
+from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
+from flight_server.storage.protocols import Rows, Scan, TableState
+from hbase_bridge import BridgeFault, Gateway, GatewayLost, ScanChannel
+
+__all__ = ["HBaseView", "LeftOut", "domain_error"]
+
+RESUMES = 3  # times that one scan goes on after a loss
+KEEP_ALIVE_SECONDS = 5.0
+WAIT_SECONDS = 0.5
+BATCH_BYTES = 1 << 20
+Place = tuple[int, bytes]  # the asked item and the row key of the last row that left
+
+
+class LeftOut(Protocol):
+    """Takes note of cells that no schema row names."""
+
+    def __call__(self, table: str, cells: Mapping[str, int]) -> None:
+        """Count cells by column."""
+
+
+def domain_error(fault: BridgeFault) -> AlertflightError:
+    """Give the server's error for a fault of the bridge."""
+    return ERRORS.get(fault.code, InternalError)(fault.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the tables at one moment: their schemas, or why one has none."""
+
+    schemas: Mapping[str, TableSchema]
+    faults: Mapping[str, AlertflightError]
+    columns: Mapping[str, Mapping[str, pa.DataType]]
+
+
+class HBaseView:
+    """A `RowView` over the tables.
+
+    Parameters
+    ----------
+    gateway
+        The bridge.
+    known
+        The tables' schemas.
+    prefix
+        What the names of tables in HBase begin with.
+    threads
+        Fetches of one scan at once.
+    left_out
+        Is told of cells that no schema row names.
+    """
+
+    def __init__(self, gateway: Gateway, known: Known, prefix: str, threads: int, left_out: LeftOut) -> None:
+        self._gateway = gateway
+        self._known = known
+        self._prefix = prefix
+        self._threads = threads
+        self._left_out = left_out
+        self.columns = known.columns
+        self.as_of = time.time_ns() // 1_000_000
+
+    def fault(self, table: Table) -> AlertflightError | None:
+        """Say why the table cannot be read, or None where it can."""
+        return self._known.faults.get(table.name)
+
+    def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:  # noqa: ARG002  (cheap nowhere)
+        """Count rows: HBase cannot without reading them."""
+        return None
+
+    def state(self, table: Table) -> TableState:  # noqa: ARG002
+        """Say what the table holds; HBase does not know without reading it."""
+        return TableState(rows=None, bytes=None)
+
+    def scan(self, scan: Scan) -> Iterator[Rows]:
+        """Read rows, in order of what was asked for and of row keys within."""
+        if fault := self.fault(scan.table):
+            raise fault
+        wanted = _Wanted(scan)
+        if wanted.is_empty():
+            return
+        cells = cells_wanted(scan.table, scan.columns, self._known.schemas[scan.table.name])
+        place: Place | None = None
+        losses = 0
+        while True:
+            try:
+                for rows in self._read(scan, cells, wanted.behind(place)):
+                    if len(rows.keys):
+                        place = int(rows.asked[-1]), bytes(rows.keys[-1])
+                    yield rows
+            except BridgeFault as loss:
+                losses += 1
+                if loss.code != "backend_lost" or losses > RESUMES:
+                    raise domain_error(loss) from loss
+            else:
+                return
+            yield from self._await_gateway(scan)
+
+    def _read(self, scan: Scan, cells: str, selection: Mapping[str, object]) -> Iterator[Rows]:
+        """Read one scan of the gateway, once."""
+        gateway = self._gateway
+        socket = gateway.socket
+        patience = scan.patience
+        patience.check()
+        opened = gateway.call(
+            "open-scan",
+            cells,
+            table=self._prefix + scan.table.name,
+            threads=self._threads,
+            batch_bytes=BATCH_BYTES,
+            as_of=scan.as_of or 0,
+            milliseconds=int(min(patience.left(), 86_400.0) * 1000),
+            **selection,
+        )
+        heard = time.monotonic()
+        with ScanChannel(socket, opened["id"], opened["secret"], scan.schema, gateway.settings.call_timeout) as channel:
+            try:
+                for batch in channel:
+                    patience.check()
+                    if batch is not None:
+                        yield Rows(batch.cells, batch.asked, batch.keys)
+                        heard = time.monotonic()
+                    elif time.monotonic() - heard > KEEP_ALIVE_SECONDS:
+                        yield _nothing(scan)
+                        heard = time.monotonic()
+            except GatewayLost as fault:
+                gateway.lose(socket, fault.message)
+                raise
+        if unknown := channel.totals["unknown"]:
+            self._left_out(scan.table.name, unknown)
+
+    def _await_gateway(self, scan: Scan) -> Iterator[Rows]:
+        """Wait for the next gateway, as long as the caller does."""
+        heard = time.monotonic()
+        while not self._gateway.await_life(WAIT_SECONDS):
+            scan.patience.check()
+            if self._gateway.is_closed:
+                raise BackendLost("the server is about to stop")
+            if time.monotonic() - heard > KEEP_ALIVE_SECONDS:
+                yield _nothing(scan)
+                heard = time.monotonic()
+
+
+class _Wanted:
+    """The ranges or keys of a scan, and what is left of them behind a place."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._keys: list[str] = []
+        self._ranges: list[tuple[int, str, str]] = []
+        if scan.keys is not None:
+            self._keys = [key.decode("latin-1") for key in scan.keys.tolist()]
+        elif scan.ids is not None:
+            expression = key_expression(scan.table.key)
+            prefixes = [expression.prefix(scan.table.id, value) for value in scan.ids]
+            asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes]).tolist()
+            starts, stops = prefix_ranges([prefixes[place] for place in asked])
+            pairs = zip(asked, starts.tolist(), stops.tolist(), strict=True)
+            self._ranges = [(place, start.decode("latin-1"), stop.decode("latin-1")) for place, start, stop in pairs]
+        else:
+            start = "" if scan.after is None else scan.after.decode("latin-1") + "\0"
+            self._ranges = [(0, start, "")]
+
+    def is_empty(self) -> bool:
+        return not self._keys and not self._ranges
+
+    def behind(self, place: Place | None) -> dict[str, object]:
+        """Give what is to be read behind the last row that left."""
+        if place is None:
+            place = -1, b""
+        asked, key = place
+        if self._keys:
+            return {"keys": self._keys[asked + 1 :], "first": asked + 1}
+        ranges = [(number, start, stop) for number, start, stop in self._ranges if number > asked]
+        ranges = [
+            *((number, key.decode("latin-1") + "\0", stop) for number, _, stop in self._ranges if number == asked),
+            *ranges,
+        ]
+        return {"ranges": ranges}
+
+
+def _nothing(scan: Scan) -> Rows:
+    return Rows(empty_batch(scan.schema), np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))

@@ -1,0 +1,83 @@
+"""Which stamps of an ingest must be written: each alert's are, once, however often they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_server.catalogue import Column
+from flight_server.declarations import AlertLayout, Table
+from flight_server.storage.embedded.merging import merge_over
+from flight_server.storage.protocols import CutoutStore, RowView, Scan
+
+__all__ = ["BLOCK_ROWS", "WriteBlocks", "place_stamps"]
+
+BLOCK_ROWS = 2048  # about 80 MB of ZTF stamps
+# takes rows without stamps and their stamps, by the name of the column; gives the path of each row's block
+WriteBlocks = Callable[[pa.Table, pa.Table], list[str]]
+
+
+def place_stamps(
+    table: Table,
+    layout: AlertLayout,
+    columns: Mapping[str, Column],
+    rows: pa.Table,
+    keys: npt.NDArray[np.bytes_],
+    view: RowView,
+    cutouts: CutoutStore,
+    write: WriteBlocks,
+) -> pa.Table:
+    """Put the stamps of n rows into blocks, unless the store has the same ones for that row already.
+
+    Parameters
+    ----------
+    table, layout, columns
+        The table, its survey's layout and known columns.
+    rows, keys
+        The rows with their stamps, and their row keys.
+    view, cutouts
+        What the store holds.
+    write
+        Writes blocks of at most `BLOCK_ROWS` rows.
+
+    Returns
+    -------
+    rows
+        The rows, with the block's path in place of the stamps.
+    """
+    names = list(layout.stamp_columns.values())
+    rows = _with_all(rows, names)
+    stamps = rows.select(names).combine_chunks()
+    bare = rows.drop_columns(names)
+    paths = np.full(len(keys), None, dtype=object)
+    fresh = np.ones(len(keys), dtype=bool)
+    wanted = tuple(columns[name] for name in (str(table.path), table.id, layout.alert_id))
+    parts = list(view.scan(Scan(table=table, columns=wanted, keys=keys)))
+    if parts:
+        held = pa.Table.from_batches([part.batch for part in parts])
+        where = np.concatenate([part.asked for part in parts])
+        held_paths, object_ids, alert_ids = (held[column.name].combine_chunks() for column in wanted)
+        read = cutouts.read(held_paths, object_ids, alert_ids, list(layout.stamp_columns))
+        old = pa.table(list(read.kinds.values()), names=names)
+        stamps, fresh = merge_over(old, where, stamps)
+        # a block is searched by the alert's ID: under another one the stamps must be written again
+        renamed = pc.not_equal(rows[layout.alert_id].combine_chunks().take(pa.array(where)), alert_ids)
+        fresh[where] |= pc.fill_null(renamed, fill_value=True).to_numpy(zero_copy_only=False)
+        paths[where] = held_paths.to_pylist()
+    some = np.logical_or.reduce([stamps[name].is_valid().to_numpy() for name in names])
+    todo = np.flatnonzero(fresh & some)
+    for first in range(0, len(todo), BLOCK_ROWS):
+        chosen = todo[first : first + BLOCK_ROWS]
+        paths[chosen] = write(bare.take(pa.array(chosen)), stamps.take(pa.array(chosen)))
+    return bare.append_column(str(table.path), pa.array(paths.tolist(), pa.string()))
+
+
+def _with_all(rows: pa.Table, names: list[str]) -> pa.Table:
+    for name in names:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(len(rows), pa.binary()))
+    return rows

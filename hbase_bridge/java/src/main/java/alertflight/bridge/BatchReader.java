@@ -1,0 +1,97 @@
+package alertflight.bridge;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.arrow.flatbuf.FieldNode;
+import org.apache.arrow.flatbuf.Message;
+import org.apache.arrow.flatbuf.RecordBatch;
+import org.apache.hadoop.hbase.client.Put;
+import org.apache.hadoop.hbase.util.Bytes;
+
+/** Turns an Arrow record batch that came in into HBase rows, as the broker encodes them. A null is not written. */
+final class BatchReader {
+  private static final byte[] TRUE = Bytes.toBytes("true");
+  private static final byte[] FALSE = Bytes.toBytes("false");
+
+  private BatchReader() {}
+
+  /** One column of the batch: where its buffers are. */
+  private record Column(ColumnSpec spec, byte[] family, byte[] qualifier, int validity, int[] buffers) {}
+
+  /**
+   * Reads the rows of a batch.
+   *
+   * @param columns the columns that the batch has, in order
+   * @param payload the batch's message and the row keys behind it
+   */
+  static List<Put> rows(List<ColumnSpec> columns, Channel.Received frame) throws BridgeException {
+    ByteBuffer payload = frame.payload().order(ByteOrder.LITTLE_ENDIAN);
+    int metadataLength = payload.getInt(4);
+    Message message = Message.getRootAsMessage(payload.slice(8, metadataLength).order(ByteOrder.LITTLE_ENDIAN));
+    RecordBatch batch = (RecordBatch) message.header(new RecordBatch());
+    if (batch == null || batch.nodesLength() != columns.size() || batch.length() != frame.rows()) {
+      throw new BridgeException("corrupt_data", "a batch that came in is not of the columns that were said");
+    }
+    int body = 8 + metadataLength;
+    List<Column> found = new ArrayList<>();
+    int buffer = 0;
+    for (int place = 0; place < columns.size(); place++) {
+      ColumnSpec spec = columns.get(place);
+      FieldNode node = batch.nodes(place);
+      int validity = node.nullCount() == 0 ? -1 : body + (int) batch.buffers(buffer).offset();
+      int count = spec.type().isText() ? 2 : 1;
+      int[] at = new int[count];
+      for (int number = 0; number < count; number++) {
+        at[number] = body + (int) batch.buffers(buffer + 1 + number).offset();
+      }
+      found.add(new Column(spec, spec.family(), spec.qualifier(), validity, at));
+      buffer += 1 + count;
+    }
+    List<Put> rows = new ArrayList<>(frame.rows());
+    for (int row = 0; row < frame.rows(); row++) {
+      Put put = new Put(key(payload, frame, row));
+      for (Column column : found) {
+        if (column.validity() < 0 || (payload.get(column.validity() + (row >> 3)) >> (row & 7) & 1) != 0) {
+          put.addColumn(column.family(), column.qualifier(), cell(payload, column, row));
+        }
+      }
+      if (!put.isEmpty()) {
+        rows.add(put);
+      }
+    }
+    return rows;
+  }
+
+  private static byte[] key(ByteBuffer payload, Channel.Received frame, int row) {
+    int at = frame.batchBytes() + row * frame.keyWidth();
+    int length = frame.keyWidth();
+    while (length > 0 && payload.get(at + length - 1) == 0) {
+      length--;
+    }
+    return bytes(payload, at, length);
+  }
+
+  private static byte[] cell(ByteBuffer payload, Column column, int row) {
+    int at = column.buffers()[0];
+    return switch (column.spec().type()) {
+      case INTEGER -> Bytes.toBytes(payload.getInt(at + row * 4));
+      case LONG -> Bytes.toBytes(payload.getLong(at + row * 8));
+      case FLOAT -> Bytes.toBytes(payload.getFloat(at + row * 4));
+      case DOUBLE -> Bytes.toBytes(payload.getDouble(at + row * 8));
+      case BOOLEAN -> (payload.get(at + (row >> 3)) >> (row & 7) & 1) != 0 ? TRUE : FALSE;
+      case SHORT -> throw new IllegalArgumentException("no batch has shorts");
+      case STRING, BINARY -> {
+        int begin = payload.getInt(at + row * 4);
+        yield bytes(payload, column.buffers()[1] + begin, payload.getInt(at + row * 4 + 4) - begin);
+      }
+    };
+  }
+
+  private static byte[] bytes(ByteBuffer source, int at, int length) {
+    byte[] copy = new byte[length];
+    source.get(at, copy);
+    return copy;
+  }
+}

@@ -1,0 +1,46 @@
+package alertflight.bridge;
+
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+
+/** Truth values, a bit each. */
+final class BooleanColumn extends ColumnBuffer {
+  private byte[] data = new byte[32];
+
+  BooleanColumn(ColumnSpec spec) {
+    super(spec);
+  }
+
+  @Override
+  void set(int row, byte[] cell, int at, int length) throws Casting.CannotBe {
+    int place = row >> 3;
+    if (place >= data.length) {
+      data = Arrays.copyOf(data, Math.max(place + 1, data.length * 2));
+    }
+    if (Casting.truth(cell, at, length)) {
+      data[place] |= (byte) (1 << (row & 7));
+    }
+    markValid(row);
+  }
+
+  @Override
+  long extraBytes() {
+    return 0;
+  }
+
+  @Override
+  int[] lengths(int rows) {
+    return new int[] {(rows + 7) / 8};
+  }
+
+  @Override
+  void write(int number, int rows, ByteBuffer target) {
+    put(data, (rows + 7) / 8, target);
+  }
+
+  @Override
+  void clear(int rows) {
+    super.clear(rows);
+    Arrays.fill(data, 0, Math.min(data.length, (rows + 7) / 8), (byte) 0);
+  }
+}

@@ -1,0 +1,126 @@
+package alertflight.bridge;
+
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.util.List;
+
+/**
+ * Cells that do not simply have the bytes of their column's type: releases disagree on types, so the length of a
+ * cell decides what it was written as, and the value is cast to the type wanted.
+ */
+final class Casting {
+  private Casting() {}
+
+  /** A cell whose bytes cannot be of its type. */
+  static final class CannotBe extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    CannotBe(String message) {
+      super(message, null, false, false);
+    }
+  }
+
+  /** Gives an integer that fits into so many bytes. */
+  static long integer(List<CellType> stored, byte[] cell, int at, int length, int width) throws CannotBe {
+    Number value = number(stored, cell, at, length);
+    long whole = value.longValue();
+    boolean exact = value instanceof Long || whole == value.doubleValue();
+    if (!exact || width == 4 && whole != (int) whole) {
+      throw new CannotBe("the value " + value + " is no integer of " + width + " bytes");
+    }
+    return whole;
+  }
+
+  /** Gives a floating point number. */
+  static double real(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
+    return number(stored, cell, at, length).doubleValue();
+  }
+
+  private static Number number(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
+    ByteBuffer bytes = ByteBuffer.wrap(cell, at, length);
+    for (CellType type : stored) {
+      if (type.width != length) {
+        continue;
+      }
+      switch (type) {
+        case SHORT:
+          return (long) bytes.getShort();
+        case INTEGER:
+          return (long) bytes.getInt();
+        case LONG:
+          return bytes.getLong();
+        case FLOAT:
+          return (double) bytes.getFloat();
+        case DOUBLE:
+          return bytes.getDouble();
+        default:
+      }
+    }
+    if (stored.contains(CellType.STRING)) {
+      return parsed(new String(cell, at, length, ISO_8859_1));
+    }
+    throw new CannotBe(length + " bytes are no " + stored.get(0).name().toLowerCase(java.util.Locale.ROOT));
+  }
+
+  private static Number parsed(String text) throws CannotBe {
+    try {
+      return text.matches("[+-]?\\d{1,18}") ? (Number) Long.valueOf(text) : (Number) Double.valueOf(text);
+    } catch (NumberFormatException error) {
+      throw new CannotBe("the text is no number");
+    }
+  }
+
+  /** Gives a truth value: the text {@code true} or {@code false}, or the single byte of old rows. */
+  static boolean truth(byte[] cell, int at, int length) throws CannotBe {
+    if (length == 1 && (cell[at] == 0 || cell[at] == 1 || cell[at] == -1)) {
+      return cell[at] != 0;
+    }
+    if (length == 4 && cell[at] == 't' && cell[at + 1] == 'r' && cell[at + 2] == 'u' && cell[at + 3] == 'e') {
+      return true;
+    }
+    if (length == 5 && "false".equals(new String(cell, at, length, ISO_8859_1))) {
+      return false;
+    }
+    throw new CannotBe("the bytes are no boolean");
+  }
+
+  /** Gives the text of a cell, UTF-8; what an older release wrote as a number is written out as Java does. */
+  static byte[] text(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
+    for (CellType type : stored) {
+      if (!type.isText() && type.width == length && type != CellType.BOOLEAN) {
+        return String.valueOf(number(List.of(type), cell, at, length)).getBytes(UTF_8);
+      }
+    }
+    throw new CannotBe("the bytes are no UTF-8 text");
+  }
+
+  /** Says whether bytes are text: valid UTF-8. */
+  static boolean isText(byte[] cell, int at, int length) {
+    int seen = 0;
+    for (int place = at; place < at + length; place++) {
+      seen |= cell[place];
+    }
+    if (seen >= 0) {
+      return true;
+    }
+    try {
+      UTF_8.newDecoder().decode(ByteBuffer.wrap(cell, at, length));
+      return true;
+    } catch (CharacterCodingException error) {
+      return false;
+    }
+  }
+
+  /** Says whether text holds a control character, which numbers of few bytes nearly always do. */
+  static boolean hasControls(byte[] cell, int at, int length) {
+    for (int place = at; place < at + length; place++) {
+      if (cell[place] >= 0 && cell[place] < ' ' && cell[place] != '\t' && cell[place] != '\n' && cell[place] != '\r') {
+        return true;
+      }
+    }
+    return false;
+  }
+}

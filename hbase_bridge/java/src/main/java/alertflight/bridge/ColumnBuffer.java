@@ -1,0 +1,85 @@
+package alertflight.bridge;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+
+/**
+ * The values of one column of a batch, as Arrow lays them out. The slots of nulls stay zero, so that nothing of
+ * earlier rows leaves with them. Buffers are used again for the next batch.
+ */
+abstract class ColumnBuffer {
+  static final VarHandle LONG_BE = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.BIG_ENDIAN);
+  static final VarHandle INT_BE = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.BIG_ENDIAN);
+  static final VarHandle LONG_LE = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+  static final VarHandle INT_LE = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
+
+  final ColumnSpec spec;
+  private byte[] validity = new byte[32];
+  private int valid;
+
+  ColumnBuffer(ColumnSpec spec) {
+    this.spec = spec;
+  }
+
+  static ColumnBuffer of(ColumnSpec spec) {
+    return switch (spec.type()) {
+      case STRING, BINARY -> new TextColumn(spec);
+      case BOOLEAN -> new BooleanColumn(spec);
+      case INTEGER, FLOAT -> new FixedColumn(spec, 4);
+      case LONG, DOUBLE -> new FixedColumn(spec, 8);
+      case SHORT -> throw new IllegalArgumentException("no answer has shorts");
+    };
+  }
+
+  /** Puts a cell into a row; rows come in rising order. */
+  abstract void set(int row, byte[] cell, int at, int length) throws Casting.CannotBe;
+
+  /** The bytes that values take so far, besides what each row takes anyway. */
+  abstract long extraBytes();
+
+  /** The lengths of the buffers of n rows behind the validity. */
+  abstract int[] lengths(int rows);
+
+  /** Writes one of these buffers. */
+  abstract void write(int number, int rows, ByteBuffer target);
+
+  /** Forgets all values of n rows. */
+  void clear(int rows) {
+    Arrays.fill(validity, 0, Math.min(validity.length, (rows + 7) / 8), (byte) 0);
+    valid = 0;
+  }
+
+  final void markValid(int row) {
+    int place = row >> 3;
+    if (place >= validity.length) {
+      validity = Arrays.copyOf(validity, Math.max(place + 1, validity.length * 2));
+    }
+    validity[place] |= (byte) (1 << (row & 7));
+    valid++;
+  }
+
+  final int nulls(int rows) {
+    return rows - valid;
+  }
+
+  /** The length of the validity bitmap; a column without nulls has none. */
+  final int validityLength(int rows) {
+    return valid == rows ? 0 : (rows + 7) / 8;
+  }
+
+  final void writeValidity(int rows, ByteBuffer target) {
+    put(validity, validityLength(rows), target);
+  }
+
+  /** Writes the first bytes of an array, zeros where it is shorter. */
+  static void put(byte[] bytes, int length, ByteBuffer target) {
+    int held = Math.min(bytes.length, length);
+    target.put(bytes, 0, held);
+    for (int place = held; place < length; place++) {
+      target.put((byte) 0);
+    }
+  }
+}

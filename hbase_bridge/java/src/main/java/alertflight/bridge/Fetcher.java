@@ -1,0 +1,98 @@
+package alertflight.bridge;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.TreeMap;
+import java.util.concurrent.CompletionException;
+import org.apache.hadoop.hbase.client.RegionLocator;
+import org.apache.hadoop.hbase.client.Result;
+import org.apache.hadoop.hbase.client.ResultScanner;
+import org.apache.hadoop.hbase.client.Scan;
+import org.apache.hadoop.hbase.client.Table;
+import org.apache.hadoop.hbase.filter.MultiRowRangeFilter;
+import org.apache.hadoop.hbase.filter.MultiRowRangeFilter.RowRange;
+
+/** Reads many short ranges of keys: one HBase scan a region, which skips from range to range. */
+final class Fetcher {
+  private static final long MOST_HELD_BYTES = 24 << 20;
+
+  private final Connections connections;
+  private final ScanRequest request;
+  private final Check check;
+
+  Fetcher(Connections connections, ScanRequest request, Check check) {
+    this.connections = connections;
+    this.request = request;
+    this.check = check;
+  }
+
+  /** Raises where the work should end. */
+  interface Check {
+    void run() throws BridgeException;
+  }
+
+  /** Groups ranges by the region that each begins in; null if some overlap. */
+  List<List<KeyRange>> byRegion(List<KeyRange> ranges) throws IOException {
+    List<KeyRange> sorted = new ArrayList<>(ranges);
+    sorted.sort(Comparator.comparing(KeyRange::start, Arrays::compareUnsigned));
+    TreeMap<byte[], List<KeyRange>> groups = new TreeMap<>(Arrays::compareUnsigned);
+    KeyRange last = null;
+    try (RegionLocator locator = connections.regions(request.table())) {
+      for (KeyRange range : sorted) {
+        if (last != null && (last.stop().length == 0 || Arrays.compareUnsigned(last.stop(), range.start()) > 0)) {
+          return null;
+        }
+        byte[] region = locator.getRegionLocation(range.start()).getRegion().getStartKey();
+        groups.computeIfAbsent(region, any -> new ArrayList<>()).add(range);
+        last = range;
+      }
+    }
+    return List.copyOf(groups.values());
+  }
+
+  /** Reads sorted ranges of one region; gives the rows of each, or null where they are too many to hold. */
+  List<Chunk.Found> fetch(List<KeyRange> ranges) {
+    ScanRun.OPEN_SCANNERS.incrementAndGet();
+    try {
+      return read(ranges);
+    } catch (IOException | BridgeException fault) {
+      throw new CompletionException(fault);
+    } finally {
+      ScanRun.OPEN_SCANNERS.decrementAndGet();
+    }
+  }
+
+  private List<Chunk.Found> read(List<KeyRange> ranges) throws IOException, BridgeException {
+    Scan scan = request.scan(ranges.get(0).start(), ranges.get(ranges.size() - 1).stop());
+    if (ranges.size() > 1) {
+      List<RowRange> rows = new ArrayList<>(ranges.size());
+      for (KeyRange range : ranges) {
+        rows.add(new RowRange(range.start(), true, range.stop(), false));
+      }
+      scan.setFilter(new MultiRowRangeFilter(rows));
+    }
+    List<Chunk.Found> found = new ArrayList<>(ranges.size());
+    ranges.forEach(range -> found.add(new Chunk.Found(range, new ArrayList<>())));
+    long held = 0;
+    int place = 0;
+    try (Table table = connections.table(request.table()); ResultScanner scanner = table.getScanner(scan)) {
+      for (Result row = scanner.next(); row != null; row = scanner.next()) {
+        while (!ranges.get(place).holds(row.getRow())) {
+          place++;
+        }
+        if (request.isData(row.getRow())) {
+          found.get(place).rows().add(row);
+          held += Result.getTotalSizeOfCells(row);
+        }
+        if (held > MOST_HELD_BYTES) {
+          return null;
+        }
+        check.run();
+      }
+    }
+    return found;
+  }
+}

@@ -1,0 +1,67 @@
+package alertflight.bridge;
+
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+
+/** Integers and floating point numbers of four or eight bytes. */
+final class FixedColumn extends ColumnBuffer {
+  private final int width;
+  private final boolean swaps; // a cell of this width has the very bits of the value
+  private byte[] data;
+
+  FixedColumn(ColumnSpec spec, int width) {
+    super(spec);
+    this.width = width;
+    this.data = new byte[64 * width];
+    CellType same = spec.stored().stream().filter(type -> type.width == width).findFirst().orElse(null);
+    this.swaps = same == spec.type();
+  }
+
+  @Override
+  void set(int row, byte[] cell, int at, int length) throws Casting.CannotBe {
+    int place = row * width;
+    if (place + width > data.length) {
+      data = Arrays.copyOf(data, Math.max(place + width, data.length * 2));
+    }
+    if (length == width && swaps) {
+      if (width == 8) {
+        LONG_LE.set(data, place, (long) LONG_BE.get(cell, at));
+      } else {
+        INT_LE.set(data, place, (int) INT_BE.get(cell, at));
+      }
+    } else {
+      cast(place, cell, at, length);
+    }
+    markValid(row);
+  }
+
+  private void cast(int place, byte[] cell, int at, int length) throws Casting.CannotBe {
+    switch (spec.type()) {
+      case LONG -> LONG_LE.set(data, place, Casting.integer(spec.stored(), cell, at, length, width));
+      case INTEGER -> INT_LE.set(data, place, (int) Casting.integer(spec.stored(), cell, at, length, width));
+      case DOUBLE -> LONG_LE.set(data, place, Double.doubleToRawLongBits(Casting.real(spec.stored(), cell, at, length)));
+      default -> INT_LE.set(data, place, Float.floatToRawIntBits((float) Casting.real(spec.stored(), cell, at, length)));
+    }
+  }
+
+  @Override
+  long extraBytes() {
+    return 0;
+  }
+
+  @Override
+  int[] lengths(int rows) {
+    return new int[] {rows * width};
+  }
+
+  @Override
+  void write(int number, int rows, ByteBuffer target) {
+    put(data, rows * width, target);
+  }
+
+  @Override
+  void clear(int rows) {
+    super.clear(rows);
+    Arrays.fill(data, 0, Math.min(data.length, rows * width), (byte) 0);
+  }
+}

@@ -1,0 +1,138 @@
+package alertflight.bridge;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.apache.hadoop.hbase.client.Put;
+import org.apache.hadoop.hbase.client.Table;
+
+/** One write: takes in batches of rows of several tables and puts them into HBase. */
+final class WriteRun implements Run {
+  private static final int PUTS_AT_ONCE = 3;
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private final long id;
+  private final Connections connections;
+  private final Workers workers;
+  private final CompletableFuture<Map<String, Long>> done = new CompletableFuture<>();
+  private volatile Thread thread;
+  private volatile boolean cancelled;
+  private volatile Channel waiting;
+  private String table = "";
+
+  WriteRun(long id, Connections connections, Workers workers) {
+    this.id = id;
+    this.connections = connections;
+    this.workers = workers;
+  }
+
+  @Override
+  public void run(Channel channel) throws IOException {
+    thread = Thread.currentThread();
+    try {
+      Map<String, Long> rows = receive(channel);
+      channel.write(Frame.of(Frame.END, id, JSON.writeValueAsBytes(Map.of("rows", rows))));
+      done.complete(rows);
+    } catch (IOException | BridgeException | InterruptedException | RuntimeException fault) {
+      BridgeException known = Faults.of(fault, table);
+      done.completeExceptionally(known);
+      Thread.interrupted();
+      Map<String, Object> words = Map.of("code", known.code(), "message", known.getMessage());
+      channel.write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(words)));
+    } finally {
+      thread = null;
+      Thread.interrupted();
+    }
+  }
+
+  /** Gives the rows put into each table, once all are; a write that failed or is not done yet raises. */
+  Map<String, Long> result(long milliseconds) throws BridgeException, InterruptedException {
+    try {
+      return done.get(milliseconds, TimeUnit.MILLISECONDS);
+    } catch (ExecutionException fault) {
+      throw Faults.of(fault, table);
+    } catch (TimeoutException fault) {
+      throw new BridgeException("deadline", "the write has not ended yet", fault);
+    }
+  }
+
+  @Override
+  public void cancel() {
+    cancelled = true;
+    Thread running = thread;
+    if (running != null) {
+      running.interrupt();
+    }
+  }
+
+  @Override
+  public void watch(long quietNanos) throws IOException {
+    Channel waits = waiting; // until then the other side writes and does not listen
+    if (waits != null) {
+      waits.writeAlive(id, quietNanos);
+    }
+  }
+
+  private Map<String, Long> receive(Channel channel) throws IOException, BridgeException, InterruptedException {
+    Map<String, Long> rows = new LinkedHashMap<>();
+    List<ColumnSpec> columns = List.of();
+    Semaphore free = new Semaphore(PUTS_AT_ONCE);
+    CompletableFuture<Void> failed = new CompletableFuture<>();
+    while (true) {
+      Channel.Received frame = channel.receive();
+      if (cancelled) {
+        throw new BridgeException("cancelled", "the write was cancelled");
+      }
+      if (frame.kind() == Frame.END) {
+        waiting = channel;
+        break;
+      }
+      if (frame.kind() == Frame.TABLE) {
+        JsonNode words = JSON.readTree(frame.payload().array());
+        table = words.path("table").asText();
+        columns = new ArrayList<>();
+        for (JsonNode each : words.path("columns")) {
+          columns.add(ColumnSpec.of(each));
+        }
+        continue;
+      }
+      List<Put> puts = BatchReader.rows(columns, frame);
+      String target = table;
+      free.acquire();
+      rethrow(failed);
+      CompletableFuture.runAsync(() -> put(target, puts), workers.fetching).whenComplete((any, fault) -> {
+        if (fault != null) {
+          failed.completeExceptionally(fault);
+        }
+        free.release();
+      });
+      rows.merge(table, (long) puts.size(), Long::sum);
+    }
+    free.acquire(PUTS_AT_ONCE);
+    rethrow(failed);
+    return rows;
+  }
+
+  private void rethrow(CompletableFuture<Void> failed) throws BridgeException {
+    if (failed.isCompletedExceptionally()) {
+      throw Faults.of(failed.handle((any, fault) -> fault).join(), table);
+    }
+  }
+
+  private void put(String target, List<Put> puts) {
+    try (Table open = connections.table(target)) {
+      open.put(puts);
+    } catch (IOException fault) {
+      throw new java.util.concurrent.CompletionException(fault);
+    }
+  }
+}

@@ -1,0 +1,210 @@
+"""The commands up, down, status and reset."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from hbase_cluster.artifacts import HERE, find_jars, find_java
+from hbase_cluster.configuration import HOST, ports_of, write_configuration
+from hbase_cluster.daemons import Cluster, Daemon
+from hbase_cluster.faults import ClusterFault
+from hbase_cluster.state import Wishes, choose, forget_processes, read_options, save
+from hbase_cluster.waiting import listens, wait_for_hdfs, wait_for_table
+
+__all__ = ["main"]
+
+ROOT = HERE.parent.parent
+HIGHEST_BASE = 65000
+
+Say = Callable[[str], None]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code."""
+    arguments = _parser().parse_args(words)
+    folder: Path = arguments.folder
+    try:
+        if not Path("/proc/self/cmdline").exists():
+            raise ClusterFault("the daemons are told apart by /proc, which this system does not have: use Linux")
+        if arguments.command == "status":
+            return _status(folder)
+        with contextlib.nullcontext() if arguments.command == "down" and not folder.exists() else _alone(folder):
+            if arguments.command == "up":
+                _up(folder, Wishes(arguments.ports, arguments.session_timeout, arguments.regionservers, dict(arguments.set)))
+            elif arguments.command == "down":
+                _down(folder)
+            else:
+                _reset(folder)
+    except ClusterFault as fault:
+        print(f"scripts/cluster: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nscripts/cluster: interrupted; what was started runs until scripts/cluster down", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _up(folder: Path, wishes: Wishes) -> None:
+    begin = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - begin:6.1f} s  {text}", flush=True)
+
+    java = find_java()
+    running = Cluster(folder, read_options(folder)).running()
+    options = choose(folder, wishes, running=bool(running))
+    cluster = Cluster(folder, options, java, find_jars())
+    cluster.make_folders()
+    write_configuration(folder, options)
+    save(cluster)
+
+    hdfs = [daemon for daemon in cluster.daemons if not daemon.of_hbase]
+    started = _start(cluster, hdfs, say)
+    wait_for_hdfs(cluster)
+    say("HDFS is ready")
+    started |= _start(cluster, [daemon for daemon in cluster.daemons if daemon.of_hbase], say)
+    wait_for_table(cluster, started)
+    say(f"HBase is ready: ZooKeeper at {HOST}:{ports_of(options)['zookeeper']}, settings in {folder / 'alertflight.yml'}")
+
+
+def _start(cluster: Cluster, daemons: Sequence[Daemon], say: Say) -> dict[str, float]:
+    """Start those that do not run; gives the time before each start by name."""
+    running, started = cluster.running(), {}
+    for daemon in daemons:
+        if daemon.name in running:
+            pid = running[daemon.name][0]
+            cluster.note(daemon.name, pid)
+            say(f"{daemon.name} runs already (process {pid})")
+            continue
+        if daemon.name == "namenode" and not cluster.is_formatted():
+            say("formatting the NameNode")
+            cluster.format()
+        started[daemon.name] = time.time()
+        say(f"{daemon.name} started (process {cluster.start(daemon)}, port {daemon.port})")
+    save(cluster)
+    return started
+
+
+def _down(folder: Path) -> None:
+    cluster = Cluster(folder, read_options(folder))
+    count = sum(map(len, cluster.running().values()))
+    cluster.stop()
+    forget_processes(folder)
+    print(f"{count} processes ended" if count else "nothing was running", flush=True)
+
+
+def _reset(folder: Path) -> None:
+    _down(folder)
+    for name in ("data", "logs", "tmp"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    _up(folder, Wishes())
+
+
+def _status(folder: Path) -> int:
+    cluster = Cluster(folder, read_options(folder))
+    running, states = cluster.running(), []
+    lines = [f"{'name':<16}{'pid':>8}  {'state':<9}{'port':>6}{'resident MB':>13}"]
+    for daemon in cluster.daemons:
+        pid = running.get(daemon.name, [None])[0]
+        if pid is None:
+            states.append("dead" if cluster.pid_file(daemon.name).exists() else "stopped")
+        else:
+            states.append("running" if listens(daemon.port) else "starting")
+        resident = "-" if pid is None else f"{_resident(pid):.0f}"
+        lines.append(f"{daemon.name:<16}{pid or '-':>8}  {states[-1]:<9}{daemon.port:>6}{resident:>13}")
+    print("\n".join(lines))
+    return 0 if set(states) == {"running"} else 1
+
+
+def _resident(pid: int) -> float:
+    """In MB; 0 if the process has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), 0)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One command at a time in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another scripts/cluster is at work in {folder}; waiting for it ...", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--folder",
+        type=_folder,
+        default=str(ROOT / ".cluster"),
+        help="where all of it lies (default: .cluster in the repository)",
+    )
+    parser = argparse.ArgumentParser(prog="scripts/cluster", description="A real HDFS and a real HBase on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser(
+        "up",
+        parents=[common],
+        help="start what does not run, and wait until a table can be made",
+        epilog="What is not given is as it was at the last `up` in that folder.",
+    )
+    up.add_argument(
+        "--ports", type=_ports, metavar="BASE", help="first of a block of ports, or `free` (default: the usual ports)"
+    )
+    up.add_argument("--session-timeout", type=_positive, metavar="SECONDS", help="of ZooKeeper (default: 600)")
+    up.add_argument("--regionservers", type=_positive, metavar="N", help="how many (default: 2)")
+    up.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a further property of HBase or HDFS; may be repeated; an empty value takes it back",
+    )
+    commands.add_parser("down", parents=[common], help="end all of its processes; the data stay")
+    commands.add_parser("status", parents=[common], help="list the processes; 0 if all run, else 1")
+    commands.add_parser("reset", parents=[common], help="down, remove the data, up again with the same options")
+    return parser
+
+
+def _folder(word: str) -> Path:
+    folder = Path(word).resolve()
+    if not re.fullmatch(r"[\w./+@-]+", str(folder), re.ASCII):
+        raise argparse.ArgumentTypeError(f"HDFS does not take every character of {str(folder)!r}; name a simpler folder")
+    return folder
+
+
+def _ports(word: str) -> int | str:
+    if word == "free":
+        return word
+    base = _positive(word)
+    if base > HIGHEST_BASE:
+        raise argparse.ArgumentTypeError(f"{base} leaves no room for the ports after it")
+    return base
+
+
+def _positive(word: str) -> int:
+    if not word.isdecimal() or int(word) == 0:
+        raise argparse.ArgumentTypeError(f"{word!r} is no positive number")
+    return int(word)
+
+
+def _setting(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not of the form NAME=VALUE")
+    return name, value
