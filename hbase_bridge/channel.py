@@ -72,9 +72,9 @@ class _Channel:
             raise BridgeFault(words["code"], words["message"])
         return frame
 
-    def send(self, kind: int, payload: bytes, rows: int = 0, key_width: int = 0, batch_bytes: int = 0) -> None:
+    def send(self, kind: int, payload: bytes, *, rows: int = 0, key_width: int = 0, batch_bytes: int = 0) -> None:
         """Write a frame."""
-        header = make_frame(kind, self.run, self._sent, payload, rows, key_width, batch_bytes)
+        header = make_frame(kind, self.run, self._sent, payload, rows=rows, key_width=key_width, batch_bytes=batch_bytes)
         self._sent += 1
         try:
             self._connection.sendall(header)
@@ -159,7 +159,8 @@ class WriteChannel(_Channel):
     def write(self, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:
         """Send n rows with their keys."""
         message = batch.serialize().to_pybytes()
-        self.send(BATCH, message + keys.tobytes(), len(batch), keys.dtype.itemsize, len(message))
+        sizes = {"rows": len(batch), "key_width": keys.dtype.itemsize, "batch_bytes": len(message)}
+        self.send(BATCH, message + keys.tobytes(), **sizes)
 
     def end(self) -> Mapping[str, int]:
         """Say that all was sent, and wait until it is written; gives the rows put into each table."""

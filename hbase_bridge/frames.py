@@ -36,7 +36,7 @@ class Frame:
 
 
 def make_frame(
-    kind: int, run: int, sequence: int, payload: bytes, rows: int = 0, key_width: int = 0, batch_bytes: int = 0
+    kind: int, run: int, sequence: int, payload: bytes, *, rows: int = 0, key_width: int = 0, batch_bytes: int = 0
 ) -> bytes:
     """Give the header of a frame; the payload goes behind it."""
     if len(payload) > MOST_BYTES:

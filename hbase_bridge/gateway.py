@@ -70,7 +70,8 @@ class _Life:
         self.socket = str(self.folder / "rows")
         self.sequence = itertools.count(1)
         token = secrets.token_hex(32)
-        self.process = subprocess.Popen(
+        # in a session of its own, so that a Ctrl-C in the terminal leaves it to the server to end it
+        self.process = subprocess.Popen(  # noqa: S603  (our own command)
             _command(settings, jar), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         try:
@@ -137,7 +138,7 @@ class Gateway:
         self.settings = settings
         self._jar = find_jar(settings.jar)
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = threading.Event()
         self._life: _Life | None = _Life(settings, self._jar)
         self.starts = 1
         self._watching = threading.Thread(target=self._watch, name="gateway", daemon=True)
@@ -152,7 +153,7 @@ class Gateway:
     @property
     def is_closed(self) -> bool:
         """Whether there will be no gateway any more."""
-        return self._closing
+        return self._closing.is_set()
 
     @property
     def socket(self) -> str:
@@ -168,7 +169,10 @@ class Gateway:
     def await_life(self, seconds: float) -> bool:
         """Wait until there is a gateway; say whether there is."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._life is not None or self._closing, seconds) and not self._closing
+            return (
+                self._changed.wait_for(lambda: self._life is not None or self._closing.is_set(), seconds)
+                and not self._closing.is_set()
+            )
 
     def call(self, operation: str, words: str = "", **more: Any) -> Any:
         """Ask the gateway.
@@ -202,7 +206,7 @@ class Gateway:
     def close(self) -> None:
         """End the gateway."""
         with self._changed:
-            self._closing = True
+            self._closing.set()
             life, self._life = self._life, None
             self._changed.notify_all()
         if life is not None:
@@ -243,7 +247,7 @@ class Gateway:
             if life is not None:
                 life.process.wait()
             with self._changed:
-                if self._closing:
+                if self._closing.is_set():
                     return
                 self._life = None
             if life is not None:
@@ -254,16 +258,16 @@ class Gateway:
     def _start_again(self) -> None:
         for turn in itertools.count():
             with self._changed:
-                self._changed.wait_for(lambda: self._closing, RESTART_SECONDS[min(turn, len(RESTART_SECONDS) - 1)])
-                if self._closing:
+                self._changed.wait_for(self._closing.is_set, RESTART_SECONDS[min(turn, len(RESTART_SECONDS) - 1)])
+                if self._closing.is_set():
                     return
             try:
                 life = _Life(self.settings, self._jar)
             except (BridgeFault, OSError) as error:
-                log.error("the HBase gateway does not start: %s", error)
+                log.warning("the HBase gateway does not start: %s", error)
                 continue
             with self._changed:
-                if self._closing:
+                if self._closing.is_set():
                     life.end()
                     return
                 self._life = life

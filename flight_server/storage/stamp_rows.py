@@ -21,7 +21,7 @@ BLOCK_ROWS = 2048  # about 80 MB of ZTF stamps
 WriteBlocks = Callable[[pa.Table, pa.Table], list[str]]
 
 
-def place_stamps(
+def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where they go)
     table: Table,
     layout: AlertLayout,
     columns: Mapping[str, Column],

@@ -126,7 +126,7 @@ class HBaseStore:
                     faults[name] = fault
         return Known(schemas, faults, {name: schema.columns for name, schema in schemas.items()})
 
-    def _find_table(self, name: str, full: str, enabled: bool | None) -> TableSchema:  # noqa: FBT001  (a state of HBase's)
+    def _find_table(self, name: str, full: str, enabled: bool | None) -> TableSchema:
         if not enabled:
             why = "does not exist" if enabled is None else "is disabled"
             raise TableRefused(f"the table {full} {why} in HBase", field="table", value=name)

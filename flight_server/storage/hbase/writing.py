@@ -129,7 +129,7 @@ class HBaseWriter:
     def _write_schema_row(self, survey: Survey, table: Table) -> None:
         """Say the types of all columns that this ingest writes, beside what the release's row says already."""
         runs = self._runs.get(table.name)
-        brought = self._brought(table, runs) if runs else {}
+        brought = _brought(runs) if runs else {}
         for name in table.columns or ():
             brought[name] = self._catalogue.known[table.survey][name].type
         key = self._newest[survey.name][1]
@@ -140,14 +140,10 @@ class HBaseWriter:
             columns = [Column(name=name, type=pa.string()) for name in new]
             self._put(table, columns, [(cells, np.array([key.encode()]))])
 
-    def _brought(self, table: Table, runs: Runs) -> dict[str, pa.DataType]:
-        names = {ALERT, VERSION}
-        return {name: kind for name, kind in runs.types.items() if name not in names and not name.startswith(STAMPS)}
-
     def _write_table(self, table: Table, view: RowView, runs: Runs) -> int:
         if fault := view.fault(table):
             raise fault
-        stored = {**view.columns[table.name], **self._brought(table, runs)}
+        stored = {**view.columns[table.name], **_brought(runs)}
         catalogue = self._catalogue.with_stored({**view.columns, table.name: stored})
         columns = list(catalogue.stored_columns(table).values())
         return self._put(table, columns, self._changed(table, columns, view, runs))
@@ -200,6 +196,11 @@ class HBaseWriter:
             channel.end()
         rows = self._gateway.call("commit", id=opened["id"], milliseconds=int(COMMIT_SECONDS * 1000))
         return int(rows.get(name, 0))
+
+
+def _brought(runs: Runs) -> dict[str, pa.DataType]:
+    """Give the columns that an ingest brings to a table, with their types."""
+    return {name: kind for name, kind in runs.types.items() if name not in {ALERT, VERSION} and not name.startswith(STAMPS)}
 
 
 def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> Batches:

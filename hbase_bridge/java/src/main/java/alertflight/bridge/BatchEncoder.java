@@ -8,8 +8,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.apache.hadoop.hbase.Cell;
+import org.apache.hadoop.hbase.CellUtil;
 import org.apache.hadoop.hbase.KeyValue;
 import org.apache.hadoop.hbase.client.Result;
+import org.apache.hadoop.hbase.util.Bytes;
 
 /**
  * Turns rows of cells into Arrow record batches. Cells of a row and the columns wanted stand in the same order, so
@@ -19,9 +21,12 @@ final class BatchEncoder {
   /** Slot numbers that are no buffer. */
   private static final int LEFT_OUT = -1;
 
+  /** The bytes of a cell's key besides row, family and qualifier: two lengths, time stamp and type. */
+  private static final int KEY_OVERHEAD = 12;
+
   private final ColumnBuffer[] buffers;
-  private final byte[][] families; // of each slot, in the order of cells
-  private final byte[][] qualifiers;
+  private final byte[][] names; // family and qualifier of each slot, in the order of cells
+  private final int[] familyLengths;
   private final int[] slots; // the buffer of each, or LEFT_OUT for a column that is known but not asked for
   private final UnknownCells unknown;
   private final long asOf;
@@ -29,6 +34,7 @@ final class BatchEncoder {
   private final List<byte[]> keys = new ArrayList<>();
   private long[] asked = new long[64];
   private int keyWidth = 1;
+  private long textBytes;
   private int rows;
 
   /**
@@ -48,12 +54,13 @@ final class BatchEncoder {
         .filter(place -> !all.get(place).stored().isEmpty())
         .sorted((one, other) -> ColumnSpec.inCellOrder(all.get(one), all.get(other)))
         .toArray(Integer[]::new);
-    families = new byte[order.length][];
-    qualifiers = new byte[order.length][];
+    names = new byte[order.length][];
+    familyLengths = new int[order.length];
     slots = new int[order.length];
     for (int place = 0; place < order.length; place++) {
-      families[place] = all.get(order[place]).family();
-      qualifiers[place] = all.get(order[place]).qualifier();
+      ColumnSpec column = all.get(order[place]);
+      names[place] = Bytes.add(column.family(), column.qualifier());
+      familyLengths[place] = column.family().length;
       slots[place] = order[place] < columns.size() ? order[place] : LEFT_OUT;
     }
     rowBytes = Long.BYTES + Arrays.stream(buffers).mapToInt(buffer -> Arrays.stream(buffer.lengths(8)).sum() / 8).sum();
@@ -65,11 +72,7 @@ final class BatchEncoder {
 
   /** The bytes that the batch will have, nearly. */
   long bytes() {
-    long extra = 0;
-    for (ColumnBuffer buffer : buffers) {
-      extra += buffer.extraBytes();
-    }
-    return extra + (long) rows * (rowBytes + keyWidth);
+    return textBytes + (long) rows * (rowBytes + keyWidth);
   }
 
   /**
@@ -85,9 +88,7 @@ final class BatchEncoder {
     }
     int slot = 0;
     for (Cell cell : cells) {
-      slot = cell.getClass() == KeyValue.class || cell instanceof KeyValue
-          ? place((KeyValue) cell, slot, result)
-          : place(cell, slot, result);
+      slot = cell instanceof KeyValue whole ? place(whole, slot, result) : place(cell, slot, result);
     }
     byte[] key = result.getRow();
     keys.add(key);
@@ -100,62 +101,63 @@ final class BatchEncoder {
     return true;
   }
 
-  /** Reads a cell straight out of its one byte array. */
+  /** Takes a cell straight out of its one byte array, in which the qualifier stands behind the family. */
   private int place(KeyValue cell, int slot, Result result) throws BridgeException {
     byte[] array = cell.getBuffer();
     int at = cell.getOffset();
     int keyLength = (int) ColumnBuffer.INT_BE.get(array, at);
-    int valueLength = (int) ColumnBuffer.INT_BE.get(array, at + 4);
+    int valueLength = (int) ColumnBuffer.INT_BE.get(array, at + Bytes.SIZEOF_INT);
     int row = (array[at + 8] & 0xff) << 8 | array[at + 9] & 0xff;
     int family = at + 11 + row;
-    int familyLength = array[family - 1];
-    int qualifier = family + familyLength;
-    int qualifierLength = keyLength - 2 - row - 1 - familyLength - 9;
-    return place(array, family, familyLength, qualifier, qualifierLength, array, at + 8 + keyLength, valueLength, slot, result);
+    int length = keyLength - row - KEY_OVERHEAD;
+    return place(array, family, array[family - 1], length, array, at + 8 + keyLength, valueLength, slot, result);
   }
 
   private int place(Cell cell, int slot, Result result) throws BridgeException {
-    return place(
-        cell.getFamilyArray(), cell.getFamilyOffset(), cell.getFamilyLength(),
-        cell.getQualifierOffset(), cell.getQualifierLength(),
+    byte[] name = Bytes.add(CellUtil.cloneFamily(cell), CellUtil.cloneQualifier(cell));
+    return place(name, 0, cell.getFamilyLength(), name.length,
         cell.getValueArray(), cell.getValueOffset(), cell.getValueLength(), slot, result);
   }
 
+  /** Finds the slot of a cell, from the one on that is due, and sets its value; gives the slot that is due next. */
   private int place(
-      byte[] names, int family, int familyLength, int qualifier, int qualifierLength,
-      byte[] values, int value, int valueLength, int from, Result result) throws BridgeException {
-    int slot = from;
-    while (slot < slots.length) {
-      int order = compare(slot, names, family, familyLength, qualifier, qualifierLength);
-      if (order == 0) {
+      byte[] name, int at, int familyLength, int length, byte[] values, int value, int valueLength, int from, Result result)
+      throws BridgeException {
+    for (int slot = from; slot < slots.length; slot++) {
+      byte[] wanted = names[slot];
+      boolean same = wanted.length == length && familyLengths[slot] == familyLength
+          && Arrays.equals(wanted, 0, length, name, at, at + length);
+      if (same) {
         if (slots[slot] != LEFT_OUT) {
           set(buffers[slots[slot]], values, value, valueLength, result);
         }
         return slot + 1;
       }
-      if (order > 0) {
-        break;
+      if (isBehind(slot, name, at, familyLength, length)) {
+        unknown(name, at, familyLength, length);
+        return slot;
       }
-      slot++;
     }
-    unknown.count(new String(names, family, familyLength, UTF_8) + ":" + new String(names, qualifier, qualifierLength, UTF_8));
-    return slot;
+    unknown(name, at, familyLength, length);
+    return slots.length;
   }
 
-  /** Compares a slot with a cell, the qualifiers of most cells being just the one expected. */
-  private int compare(int slot, byte[] names, int family, int familyLength, int qualifier, int qualifierLength) {
-    byte[] wanted = families[slot];
-    int order = Arrays.compareUnsigned(wanted, 0, wanted.length, names, family, family + familyLength);
-    if (order != 0) {
-      return order;
-    }
-    wanted = qualifiers[slot];
-    return Arrays.compareUnsigned(wanted, 0, wanted.length, names, qualifier, qualifier + qualifierLength);
+  /** Says whether a slot's cell would come behind this one. */
+  private boolean isBehind(int slot, byte[] name, int at, int familyLength, int length) {
+    byte[] wanted = names[slot];
+    int families = Arrays.compareUnsigned(wanted, 0, familyLengths[slot], name, at, at + familyLength);
+    return families > 0 || families == 0
+        && Arrays.compareUnsigned(wanted, familyLengths[slot], wanted.length, name, at + familyLength, at + length) > 0;
+  }
+
+  private void unknown(byte[] name, int at, int familyLength, int length) {
+    unknown.count(new String(name, at, familyLength, UTF_8) + ":" + new String(name, at + familyLength, length - familyLength, UTF_8));
   }
 
   private void set(ColumnBuffer buffer, byte[] values, int at, int length, Result result) throws BridgeException {
     try {
       buffer.set(rows, values, at, length);
+      textBytes += length; // nearly: numbers are counted twice
     } catch (Casting.CannotBe error) {
       throw new BridgeException(
           "corrupt_data",
@@ -202,6 +204,7 @@ final class BatchEncoder {
     }
     keys.clear();
     keyWidth = 1;
+    textBytes = 0;
     rows = 0;
   }
 }

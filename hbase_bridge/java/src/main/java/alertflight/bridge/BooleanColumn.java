@@ -24,11 +24,6 @@ final class BooleanColumn extends ColumnBuffer {
   }
 
   @Override
-  long extraBytes() {
-    return 0;
-  }
-
-  @Override
   int[] lengths(int rows) {
     return new int[] {(rows + 7) / 8};
   }

@@ -37,9 +37,6 @@ abstract class ColumnBuffer {
   /** Puts a cell into a row; rows come in rising order. */
   abstract void set(int row, byte[] cell, int at, int length) throws Casting.CannotBe;
 
-  /** The bytes that values take so far, besides what each row takes anyway. */
-  abstract long extraBytes();
-
   /** The lengths of the buffers of n rows behind the validity. */
   abstract int[] lengths(int rows);
 

@@ -45,11 +45,6 @@ final class FixedColumn extends ColumnBuffer {
   }
 
   @Override
-  long extraBytes() {
-    return 0;
-  }
-
-  @Override
   int[] lengths(int rows) {
     return new int[] {rows * width};
   }

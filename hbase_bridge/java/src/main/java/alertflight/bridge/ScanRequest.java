@@ -89,7 +89,10 @@ record ScanRequest(
 
   /** Makes the HBase scan of a range of keys. */
   Scan scan(byte[] start, byte[] stop) {
-    Scan scan = new Scan().withStartRow(start).withStopRow(stop).setMaxResultSize(FETCH_BYTES).setCaching(Integer.MAX_VALUE);
+    // a reader that streams must be opened anew in the middle, which pays for whole tables only
+    Scan.ReadType type = stop.length == 0 ? Scan.ReadType.STREAM : Scan.ReadType.PREAD;
+    Scan scan = new Scan().withStartRow(start).withStopRow(stop).setReadType(type)
+        .setMaxResultSize(FETCH_BYTES).setCaching(Integer.MAX_VALUE);
     families.forEach(scan::addFamily);
     named.forEach(column -> scan.addColumn(column.family(), column.qualifier()));
     return scan;

@@ -52,11 +52,6 @@ final class TextColumn extends ColumnBuffer {
   }
 
   @Override
-  long extraBytes() {
-    return used;
-  }
-
-  @Override
   int[] lengths(int rows) {
     return new int[] {(rows + 1) * 4, used};
   }
