@@ -51,8 +51,9 @@ class ClusterAdmin:
         command = ["java", *FLAGS, "-cp", cluster.classpath, str(PROGRAM)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def create(self, table: str, families: Iterable[str] = ("i", "d"), splits: Iterable[bytes] = ()) -> None:
-        self._ask("create", table=table, families=list(families), splits=[_encoded(key) for key in splits])
+    def create(self, *tables: str, families: Iterable[str] = ("i", "d"), splits: Iterable[bytes] = ()) -> None:
+        """Create tables, all at once."""
+        self._ask("create", tables=list(tables), families=list(families), splits=[_encoded(key) for key in splits])
 
     def drop(self, table: str) -> None:
         """Disable and delete a table."""
