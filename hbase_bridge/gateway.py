@@ -63,16 +63,19 @@ class GatewaySettings:
 
 
 class _Life:
-    """One life of the gateway: a process with a port, a token and a socket of its own."""
+    """One life of the gateway: a process with a port, a token and a socket of its own; it serves once it has begun."""
 
     def __init__(self, settings: GatewaySettings, jar: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="alertflight-"))
         self.socket = str(self.folder / "rows")
         self.sequence = itertools.count(1)
-        token = secrets.token_hex(32)
         self.process = subprocess.Popen(
             _command(settings, jar), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
+
+    def begin(self, settings: GatewaySettings) -> None:
+        """Wait until the process is ready; one that is not going to be is ended."""
+        token = secrets.token_hex(32)
         try:
             port = self._introduce(settings, token)
         except BaseException:
@@ -102,8 +105,9 @@ class _Life:
             self.process.stdin.flush()
         except OSError:
             raise GatewayLost("the gateway ended as it started") from None
-        answered, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
-        line = self.process.stdout.readline() if answered else b""
+        answer = select.poll()  # unlike select it takes any number of open files
+        answer.register(self.process.stdout, select.POLLIN)
+        line = self.process.stdout.readline() if answer.poll(START_SECONDS * 1000) else b""
         if not line:
             raise GatewayLost(f"the gateway did not start; is HBase's ZooKeeper at {settings.zookeeper}?")
         port: int = json.loads(line)["port"]
@@ -138,7 +142,9 @@ class Gateway:
         self._jar = find_jar(settings.jar)
         self._changed = threading.Condition()
         self._closing = False
-        self._life: _Life | None = _Life(settings, self._jar)
+        self._newest = _Life(settings, self._jar)
+        self._newest.begin(settings)
+        self._life: _Life | None = self._newest  # the one to use
         self.starts = 1
         self._watching = threading.Thread(target=self._watch, name="gateway", daemon=True)
         self._watching.start()
@@ -203,10 +209,9 @@ class Gateway:
         """End the gateway."""
         with self._changed:
             self._closing = True
-            life, self._life = self._life, None
+            self._life = None
             self._changed.notify_all()
-        if life is not None:
-            life.end()
+            self._newest.process.kill()  # also one that has not begun yet
         self._watching.join()
 
     def lose(self, socket: str, why: str) -> None:
@@ -215,12 +220,19 @@ class Gateway:
         if life is not None and life.socket == socket:
             log.error("the HBase gateway is ended: %s", why)
             life.process.kill()
+            self._forget(life)  # the process needs a moment to be gone
 
     def _living(self) -> _Life:
         life = self._life
         if life is None or life.process.poll() is not None:
             raise GatewayLost("there is no gateway at the moment")
         return life
+
+    def _forget(self, life: _Life) -> None:
+        """Have nobody use a gateway any more that is gone or about to be; `_watch` starts the next one."""
+        with self._changed:
+            if self._life is life:
+                self._life = None
 
     def _ask(self, life: _Life, sequence: int, request: str) -> str:
         """Send a call, a second time where the reply was lost: by its number it is done once all the same."""
@@ -229,6 +241,7 @@ class Gateway:
                 return str(life.java.entry_point.call(sequence, request))
             except (Py4JError, OSError) as error:
                 if life.process.poll() is not None:
+                    self._forget(life)
                     raise GatewayLost("the gateway went away") from error
                 if last:
                     self.lose(life.socket, f"two calls in a row failed: {error}")
@@ -239,16 +252,13 @@ class Gateway:
     def _watch(self) -> None:
         """Start the gateway again whenever it ends."""
         while True:
-            life = self._life
-            if life is not None:
-                life.process.wait()
-            with self._changed:
-                if self._closing:
-                    return
-                self._life = None
-            if life is not None:
-                log.error("the HBase gateway ended with %s; it is started again", life.process.returncode)
-                life.end()
+            life = self._newest
+            life.process.wait()
+            self._forget(life)
+            life.end()
+            if self._closing:
+                return
+            log.error("the HBase gateway ended with %s; it is started again", life.process.returncode)
             self._start_again()
 
     def _start_again(self) -> None:
@@ -259,14 +269,16 @@ class Gateway:
                     return
             try:
                 life = _Life(self.settings, self._jar)
-            except (BridgeFault, OSError) as error:
+                with self._changed:
+                    self._newest = life
+                    if self._closing:  # and so nobody else ends this one
+                        life.process.kill()
+                life.begin(self.settings)
+            except (BridgeFault, OSError, ValueError) as error:
                 log.error("the HBase gateway does not start: %s", error)
                 continue
             with self._changed:
-                if self._closing:
-                    life.end()
-                    return
-                self._life = life
+                self._life = None if self._closing else life
                 self.starts += 1
                 self._changed.notify_all()
             return
