@@ -25,6 +25,7 @@ from hbase_bridge.jar import find_jar
 __all__ = ["Gateway", "GatewaySettings"]
 
 log = logging.getLogger(__name__)
+logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it writes a traceback for each try that fails; here one line says so
 START_SECONDS = 120.0
 DIRECT_BYTES = 96 << 20  # what the HBase client itself takes outside the heap
 RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)  # the pauses before tries to start again
