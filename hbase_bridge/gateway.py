@@ -25,6 +25,7 @@ from hbase_bridge.jar import find_jar
 __all__ = ["Gateway", "GatewaySettings"]
 
 log = logging.getLogger(__name__)
+logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it writes a traceback for each try that fails; here one line says so
 START_SECONDS = 120.0
 DIRECT_BYTES = 96 << 20  # what the HBase client itself takes outside the heap
 RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)  # the pauses before tries to start again
@@ -63,17 +64,20 @@ class GatewaySettings:
 
 
 class _Life:
-    """One life of the gateway: a process with a port, a token and a socket of its own."""
+    """One life of the gateway: a process with a port, a token and a socket of its own; it serves once it has begun."""
 
     def __init__(self, settings: GatewaySettings, jar: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="alertflight-"))
         self.socket = str(self.folder / "rows")
         self.sequence = itertools.count(1)
-        token = secrets.token_hex(32)
         # in a session of its own, so that a Ctrl-C in the terminal leaves it to the server to end it
         self.process = subprocess.Popen(  # noqa: S603  (our own command)
             _command(settings, jar), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
+
+    def begin(self, settings: GatewaySettings) -> None:
+        """Wait until the process is ready; one that is not going to be is ended."""
+        token = secrets.token_hex(32)
         try:
             port = self._introduce(settings, token)
         except BaseException:
@@ -103,8 +107,9 @@ class _Life:
             self.process.stdin.flush()
         except OSError:
             raise GatewayLost("the gateway ended as it started") from None
-        answered, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
-        line = self.process.stdout.readline() if answered else b""
+        answer = select.poll()  # unlike select it takes any number of open files
+        answer.register(self.process.stdout, select.POLLIN)
+        line = self.process.stdout.readline() if answer.poll(START_SECONDS * 1000) else b""
         if not line:
             raise GatewayLost(f"the gateway did not start; is HBase's ZooKeeper at {settings.zookeeper}?")
         port: int = json.loads(line)["port"]
@@ -139,7 +144,9 @@ class Gateway:
         self._jar = find_jar(settings.jar)
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._life: _Life | None = _Life(settings, self._jar)
+        self._newest = _Life(settings, self._jar)
+        self._newest.begin(settings)
+        self._life: _Life | None = self._newest  # the one to use
         self.starts = 1
         self._watching = threading.Thread(target=self._watch, name="gateway", daemon=True)
         self._watching.start()
@@ -169,12 +176,9 @@ class Gateway:
     def await_life(self, seconds: float) -> bool:
         """Wait until there is a gateway; say whether there is."""
         with self._changed:
-            return (
-                self._changed.wait_for(lambda: self._life is not None or self._closing.is_set(), seconds)
-                and not self._closing.is_set()
-            )
+            return self._changed.wait_for(lambda: self._life is not None or self.is_closed, seconds) and not self.is_closed
 
-    def call(self, operation: str, words: str = "", **more: Any) -> Any:
+    def call(self, operation: str, **words: Any) -> Any:
         """Ask the gateway.
 
         Parameters
@@ -182,8 +186,6 @@ class Gateway:
         operation
             What is wanted; `EntryPoint.java` lists them.
         words
-            Further members of the request, as JSON text without braces.
-        more
             Further members of the request.
 
         Raises
@@ -194,9 +196,7 @@ class Gateway:
             It went away, or did not answer in time.
         """
         life = self._living()
-        request = json.dumps({"operation": operation, **more})
-        if words:
-            request = f"{request[:-1]}, {words}}}"
+        request = json.dumps({"operation": operation, **words})
         sequence = next(life.sequence)
         answer = json.loads(self._ask(life, sequence, request))
         if "code" in answer:
@@ -207,10 +207,9 @@ class Gateway:
         """End the gateway."""
         with self._changed:
             self._closing.set()
-            life, self._life = self._life, None
+            self._life = None
             self._changed.notify_all()
-        if life is not None:
-            life.end()
+            self._newest.process.kill()  # also one that has not begun yet
         self._watching.join()
 
     def lose(self, socket: str, why: str) -> None:
@@ -219,12 +218,19 @@ class Gateway:
         if life is not None and life.socket == socket:
             log.error("the HBase gateway is ended: %s", why)
             life.process.kill()
+            self._forget(life)  # the process needs a moment to be gone
 
     def _living(self) -> _Life:
         life = self._life
         if life is None or life.process.poll() is not None:
             raise GatewayLost("there is no gateway at the moment")
         return life
+
+    def _forget(self, life: _Life) -> None:
+        """Have nobody use a gateway any more that is gone or about to be; `_watch` starts the next one."""
+        with self._changed:
+            if self._life is life:
+                self._life = None
 
     def _ask(self, life: _Life, sequence: int, request: str) -> str:
         """Send a call, a second time where the reply was lost: by its number it is done once all the same."""
@@ -233,6 +239,7 @@ class Gateway:
                 return str(life.java.entry_point.call(sequence, request))
             except (Py4JError, OSError) as error:
                 if life.process.poll() is not None:
+                    self._forget(life)
                     raise GatewayLost("the gateway went away") from error
                 if last:
                     self.lose(life.socket, f"two calls in a row failed: {error}")
@@ -243,16 +250,13 @@ class Gateway:
     def _watch(self) -> None:
         """Start the gateway again whenever it ends."""
         while True:
-            life = self._life
-            if life is not None:
-                life.process.wait()
-            with self._changed:
-                if self._closing.is_set():
-                    return
-                self._life = None
-            if life is not None:
-                log.error("the HBase gateway ended with %s; it is started again", life.process.returncode)
-                life.end()
+            life = self._newest
+            life.process.wait()
+            self._forget(life)
+            life.end()
+            if self._closing.is_set():
+                return
+            log.error("the HBase gateway ended with %s; it is started again", life.process.returncode)
             self._start_again()
 
     def _start_again(self) -> None:
@@ -263,14 +267,16 @@ class Gateway:
                     return
             try:
                 life = _Life(self.settings, self._jar)
-            except (BridgeFault, OSError) as error:
+                with self._changed:
+                    self._newest = life
+                    if self._closing.is_set():  # and so nobody else ends this one
+                        life.process.kill()
+                life.begin(self.settings)
+            except (BridgeFault, OSError, ValueError) as error:
                 log.warning("the HBase gateway does not start: %s", error)
                 continue
             with self._changed:
-                if self._closing.is_set():
-                    life.end()
-                    return
-                self._life = life
+                self._life = None if self._closing.is_set() else life
                 self.starts += 1
                 self._changed.notify_all()
             return

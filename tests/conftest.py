@@ -1,7 +1,9 @@
-"""A store with the sample alerts, and a server over it that real Flight clients talk to."""
+"""A store with the sample alerts, and a server over it that real Flight clients talk to; a cluster where one is needed."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,55 @@ import pyarrow.flight as fl
 import pytest
 from alert_data import SAMPLES
 from archives import Opened
+from cluster_admin import ClusterAdmin
+from clusters import Cluster, start_cluster
 
 from flight_server.archive import Archive
 from flight_server.catalogue import load_catalogue
 from flight_server.flight import FlightServer
 from flight_server.settings import load_settings
 from flight_server.storage.embedded import EmbeddedStore
+
+RUNNING = "ALERTFLIGHT_TEST_CLUSTER"  # names the folder of a running cluster, to be used and left as it is
+# what the first of these tests waits for: Maven's downloads, the gateway's build, the cluster
+HBASE = (pytest.mark.hbase, pytest.mark.timeout(1800))
+CLUSTERS = {"cluster", "mortal_cluster"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=20, metavar="N", help="how often the gateway is killed in the test of that")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if CLUSTERS & set(getattr(item, "fixturenames", ())):
+            for mark in HBASE:
+                item.add_marker(mark)
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """HDFS and HBase, for all tests of this run."""
+    if RUNNING in os.environ:
+        yield Cluster(Path(os.environ[RUNNING]))
+        return
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
+    started = start_cluster(tmp_path_factory.mktemp("cluster"), "--session-timeout", "600")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def admin(cluster: Cluster) -> Iterator[ClusterAdmin]:
+    """Commands to HBase, past the product."""
+    commands = ClusterAdmin(cluster)
+    yield commands
+    commands.close()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ _NAMES = {kind: name for name, kind in TYPES.items()}
 
 
 def cells_wanted(table: Table, columns: Sequence[Column], schema: TableSchema) -> str:
-    """Give the members of a request that say which cells to read, as JSON text without braces.
+    """Give the text, JSON, that says to the gateway which cells to read.
 
     A column that is always written is read too, since HBase gives no row that has none of the cells asked for.
     """
@@ -34,7 +34,7 @@ def cells_wanted(table: Table, columns: Sequence[Column], schema: TableSchema) -
         others = (name for name in [*schema.stored, *schema.unreadable] if name not in names)
         words["families"] = _families([*stored, table.id])
         words["known"] = [_words(name, "binary", ("binary",)) for name in others]
-    return json.dumps(words)[1:-1]
+    return json.dumps(words)
 
 
 def _words(name: str, kind: str, stored: Sequence[str]) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ RESUMES = 3  # times that one scan goes on after a loss
 KEEP_ALIVE_SECONDS = 5.0
 WAIT_SECONDS = 0.5
 BATCH_BYTES = 1 << 20
+KEPT_REQUESTS = 256
 Place = tuple[int, bytes]  # the asked item and the row key of the last row that left
 
 
@@ -47,6 +48,18 @@ class Known:
     schemas: Mapping[str, TableSchema]
     faults: Mapping[str, AlertflightError]
     columns: Mapping[str, Mapping[str, pa.DataType]]
+    # the texts of requests, by table and by the identity of the columns, which are kept beside them
+    _cells: dict[tuple[str, int], tuple[object, str]] = field(default_factory=dict)
+
+    def cells_of(self, scan: Scan) -> str:
+        """Say to the gateway which cells a scan reads."""
+        key = scan.table.name, id(scan.columns)
+        held = self._cells.get(key)
+        if held is None or held[0] is not scan.columns:
+            if len(self._cells) >= KEPT_REQUESTS:
+                self._cells.clear()
+            held = self._cells[key] = scan.columns, cells_wanted(scan.table, scan.columns, self.schemas[scan.table.name])
+        return held[1]
 
 
 class HBaseView:
@@ -94,7 +107,7 @@ class HBaseView:
         wanted = _Wanted(scan)
         if wanted.is_empty():
             return
-        cells = cells_wanted(scan.table, scan.columns, self._known.schemas[scan.table.name])
+        cells = self._known.cells_of(scan)
         place: Place | None = None
         losses = 0
         while True:
@@ -119,7 +132,7 @@ class HBaseView:
         patience.check()
         opened = gateway.call(
             "open-scan",
-            cells,
+            cells=cells,
             table=self._prefix + scan.table.name,
             threads=self._threads,
             batch_bytes=BATCH_BYTES,

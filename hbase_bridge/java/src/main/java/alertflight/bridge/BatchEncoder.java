@@ -6,7 +6,6 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.IntStream;
 import org.apache.hadoop.hbase.Cell;
 import org.apache.hadoop.hbase.CellUtil;
 import org.apache.hadoop.hbase.KeyValue;
@@ -18,16 +17,11 @@ import org.apache.hadoop.hbase.util.Bytes;
  * that one walk along both finds each cell its column.
  */
 final class BatchEncoder {
-  /** Slot numbers that are no buffer. */
-  private static final int LEFT_OUT = -1;
-
   /** The bytes of a cell's key besides row, family and qualifier: two lengths, time stamp and type. */
   private static final int KEY_OVERHEAD = 12;
 
   private final ColumnBuffer[] buffers;
-  private final byte[][] names; // family and qualifier of each slot, in the order of cells
-  private final int[] familyLengths;
-  private final int[] slots; // the buffer of each, or LEFT_OUT for a column that is known but not asked for
+  private final Cells wanted;
   private final UnknownCells unknown;
   private final long asOf;
   private final int rowBytes;
@@ -40,29 +34,14 @@ final class BatchEncoder {
   /**
    * Makes an encoder.
    *
-   * @param columns the columns of the batches, in order
-   * @param known further columns that rows may have; others are counted in {@code unknown}
+   * @param wanted the columns; cells of others are counted in {@code unknown}
    * @param asOf rows written after this are left out, ms; 0 for none
    */
-  BatchEncoder(List<ColumnSpec> columns, List<ColumnSpec> known, UnknownCells unknown, long asOf) {
-    this.buffers = columns.stream().map(ColumnBuffer::of).toArray(ColumnBuffer[]::new);
+  BatchEncoder(Cells wanted, UnknownCells unknown, long asOf) {
+    this.wanted = wanted;
+    this.buffers = wanted.columns.stream().map(ColumnBuffer::of).toArray(ColumnBuffer[]::new);
     this.unknown = unknown;
     this.asOf = asOf;
-    List<ColumnSpec> all = new ArrayList<>(columns);
-    all.addAll(known);
-    Integer[] order = IntStream.range(0, all.size()).boxed()
-        .filter(place -> !all.get(place).stored().isEmpty())
-        .sorted((one, other) -> ColumnSpec.inCellOrder(all.get(one), all.get(other)))
-        .toArray(Integer[]::new);
-    names = new byte[order.length][];
-    familyLengths = new int[order.length];
-    slots = new int[order.length];
-    for (int place = 0; place < order.length; place++) {
-      ColumnSpec column = all.get(order[place]);
-      names[place] = Bytes.add(column.family(), column.qualifier());
-      familyLengths[place] = column.family().length;
-      slots[place] = order[place] < columns.size() ? order[place] : LEFT_OUT;
-    }
     rowBytes = Long.BYTES + Arrays.stream(buffers).mapToInt(buffer -> Arrays.stream(buffer.lengths(8)).sum() / 8).sum();
   }
 
@@ -123,13 +102,13 @@ final class BatchEncoder {
   private int place(
       byte[] name, int at, int familyLength, int length, byte[] values, int value, int valueLength, int from, Result result)
       throws BridgeException {
-    for (int slot = from; slot < slots.length; slot++) {
-      byte[] wanted = names[slot];
-      boolean same = wanted.length == length && familyLengths[slot] == familyLength
-          && Arrays.equals(wanted, 0, length, name, at, at + length);
+    for (int slot = from; slot < wanted.names.length; slot++) {
+      byte[] due = wanted.names[slot];
+      boolean same = due.length == length && wanted.familyLengths[slot] == familyLength
+          && Arrays.equals(due, 0, length, name, at, at + length);
       if (same) {
-        if (slots[slot] != LEFT_OUT) {
-          set(buffers[slots[slot]], values, value, valueLength, result);
+        if (wanted.places[slot] != Cells.LEFT_OUT) {
+          set(buffers[wanted.places[slot]], values, value, valueLength, result);
         }
         return slot + 1;
       }
@@ -139,15 +118,16 @@ final class BatchEncoder {
       }
     }
     unknown(name, at, familyLength, length);
-    return slots.length;
+    return wanted.names.length;
   }
 
   /** Says whether a slot's cell would come behind this one. */
   private boolean isBehind(int slot, byte[] name, int at, int familyLength, int length) {
-    byte[] wanted = names[slot];
-    int families = Arrays.compareUnsigned(wanted, 0, familyLengths[slot], name, at, at + familyLength);
+    byte[] due = wanted.names[slot];
+    int family = wanted.familyLengths[slot];
+    int families = Arrays.compareUnsigned(due, 0, family, name, at, at + familyLength);
     return families > 0 || families == 0
-        && Arrays.compareUnsigned(wanted, familyLengths[slot], wanted.length, name, at + familyLength, at + length) > 0;
+        && Arrays.compareUnsigned(due, family, due.length, name, at + familyLength, at + length) > 0;
   }
 
   private void unknown(byte[] name, int at, int familyLength, int length) {

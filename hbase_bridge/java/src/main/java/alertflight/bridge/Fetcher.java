@@ -83,7 +83,7 @@ final class Fetcher {
         while (!ranges.get(place).holds(row.getRow())) {
           place++;
         }
-        if (request.isData(row.getRow())) {
+        if (request.cells().isData(row.getRow())) {
           found.get(place).rows().add(row);
           held += Result.getTotalSizeOfCells(row);
         }

@@ -135,7 +135,7 @@ final class ScanRun implements Run {
     try (Table table = connections.table(request.table()); ResultScanner scanner = table.getScanner(scan)) {
       for (Result row = scanner.next(); row != null; row = scanner.next()) {
         check();
-        if (!request.isData(row.getRow()) || !encoder.add(row, range.asked()) || !isFull(encoder)) {
+        if (!request.cells().isData(row.getRow()) || !encoder.add(row, range.asked()) || !isFull(encoder)) {
           continue;
         }
         Frame frame = encoder.finish(pool, id);
@@ -172,7 +172,7 @@ final class ScanRun implements Run {
       for (int first = 0; first < keys.size(); first += GETS) {
         List<Get> gets = new ArrayList<>();
         for (byte[] key : keys.subList(first, Math.min(first + GETS, keys.size()))) {
-          gets.add(request.get(key));
+          gets.add(request.cells().addTo(new Get(key)));
         }
         workers.streaming.acquire();
         try {
@@ -292,7 +292,7 @@ final class ScanRun implements Run {
 
   private BatchEncoder encoder() {
     BatchEncoder held = encoders.poll();
-    return held != null ? held : new BatchEncoder(request.columns(), request.known(), unknown, request.asOf());
+    return held != null ? held : new BatchEncoder(request.cells(), unknown, request.asOf());
   }
 
   private void writeAll(List<Frame> made) throws IOException {

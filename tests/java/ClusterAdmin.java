@@ -1,0 +1,224 @@
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import org.apache.hadoop.hbase.Cell;
+import org.apache.hadoop.hbase.CellUtil;
+import org.apache.hadoop.hbase.ClusterMetrics;
+import org.apache.hadoop.hbase.HBaseConfiguration;
+import org.apache.hadoop.hbase.HRegionLocation;
+import org.apache.hadoop.hbase.ServerName;
+import org.apache.hadoop.hbase.TableName;
+import org.apache.hadoop.hbase.client.Admin;
+import org.apache.hadoop.hbase.client.ColumnFamilyDescriptorBuilder;
+import org.apache.hadoop.hbase.client.Connection;
+import org.apache.hadoop.hbase.client.ConnectionFactory;
+import org.apache.hadoop.hbase.client.Delete;
+import org.apache.hadoop.hbase.client.Put;
+import org.apache.hadoop.hbase.client.RegionInfo;
+import org.apache.hadoop.hbase.client.RegionLocator;
+import org.apache.hadoop.hbase.client.Result;
+import org.apache.hadoop.hbase.client.ResultScanner;
+import org.apache.hadoop.hbase.client.Scan;
+import org.apache.hadoop.hbase.client.Table;
+import org.apache.hadoop.hbase.client.TableDescriptorBuilder;
+import org.apache.hadoop.hbase.util.Bytes;
+import org.apache.hbase.thirdparty.com.google.gson.Gson;
+import org.apache.hbase.thirdparty.com.google.gson.JsonArray;
+import org.apache.hbase.thirdparty.com.google.gson.JsonElement;
+import org.apache.hbase.thirdparty.com.google.gson.JsonObject;
+import org.apache.hbase.thirdparty.com.google.gson.JsonParser;
+
+/**
+ * Does to HBase what tests want: one JSON object a line in, one a line out, until the input ends.
+ *
+ * <p>It knows nothing of the product, and nothing of types: keys and values are base64 of their bytes. cluster_admin.py
+ * is its other side and says what the commands are.
+ */
+public final class ClusterAdmin {
+    private final Connection connection;
+    private final Admin admin;
+
+    private ClusterAdmin(Connection connection, Admin admin) {
+        this.connection = connection;
+        this.admin = admin;
+    }
+
+    public static void main(String[] none) throws IOException {
+        PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        try (Connection connection = ConnectionFactory.createConnection(HBaseConfiguration.create());
+                Admin admin = connection.getAdmin()) {
+            ClusterAdmin self = new ClusterAdmin(connection, admin);
+            for (String line = in.readLine(); line != null; line = in.readLine()) {
+                JsonObject answer = new JsonObject();
+                try {
+                    answer.add("reply", self.answer(JsonParser.parseString(line).getAsJsonObject()));
+                } catch (Exception fault) {
+                    answer.addProperty("fault", fault.toString());
+                }
+                out.println(new Gson().toJson(answer));
+                out.flush();
+            }
+        }
+    }
+
+    private JsonElement answer(JsonObject asked) throws Exception {
+        String command = asked.get("command").getAsString();
+        TableName name = asked.has("table") ? TableName.valueOf(asked.get("table").getAsString()) : null;
+        switch (command) {
+            case "create" -> create(asked);
+            case "drop" -> drop(name);
+            case "disable" -> admin.disableTable(name);
+            case "enable" -> admin.enableTable(name);
+            case "flush" -> admin.flush(name);
+            case "put" -> put(name, asked.getAsJsonArray("cells"));
+            case "delete" -> delete(name, asked);
+            case "split" -> admin.split(name, bytes(asked, "key"));
+            case "move" -> admin.move(
+                    Bytes.toBytes(asked.get("region").getAsString()), ServerName.valueOf(asked.get("server").getAsString()));
+            case "tables" -> {
+                return tables();
+            }
+            case "servers" -> {
+                return servers();
+            }
+            case "regions" -> {
+                return regions(name);
+            }
+            case "cells" -> {
+                return cells(name, asked);
+            }
+            default -> throw new IllegalArgumentException("no command " + command);
+        }
+        return new JsonObject();
+    }
+
+    /** Begins all tables before it waits for any: one by one they take a second each. */
+    private void create(JsonObject asked) throws Exception {
+        List<byte[]> splits = new ArrayList<>();
+        for (JsonElement split : asked.getAsJsonArray("splits")) {
+            splits.add(Base64.getDecoder().decode(split.getAsString()));
+        }
+        List<Future<Void>> begun = new ArrayList<>();
+        for (JsonElement name : asked.getAsJsonArray("tables")) {
+            TableDescriptorBuilder table = TableDescriptorBuilder.newBuilder(TableName.valueOf(name.getAsString()));
+            for (JsonElement family : asked.getAsJsonArray("families")) {
+                table.setColumnFamily(ColumnFamilyDescriptorBuilder.of(family.getAsString()));
+            }
+            begun.add(splits.isEmpty()
+                    ? admin.createTableAsync(table.build())
+                    : admin.createTableAsync(table.build(), splits.toArray(new byte[0][])));
+        }
+        for (Future<Void> one : begun) {
+            one.get(5, TimeUnit.MINUTES);
+        }
+    }
+
+    private void drop(TableName name) throws IOException {
+        if (admin.isTableEnabled(name)) {
+            admin.disableTable(name);
+        }
+        admin.deleteTable(name);
+    }
+
+    /** Cells are [key, family, qualifier, value] or with a time of writing behind. */
+    private void put(TableName name, JsonArray cells) throws IOException {
+        List<Put> puts = new ArrayList<>();
+        for (JsonElement one : cells) {
+            JsonArray cell = one.getAsJsonArray();
+            byte[] family = Bytes.toBytes(cell.get(1).getAsString());
+            byte[] qualifier = Bytes.toBytes(cell.get(2).getAsString());
+            byte[] value = Base64.getDecoder().decode(cell.get(3).getAsString());
+            Put put = new Put(Base64.getDecoder().decode(cell.get(0).getAsString()));
+            puts.add(cell.size() > 4
+                    ? put.addColumn(family, qualifier, cell.get(4).getAsLong(), value)
+                    : put.addColumn(family, qualifier, value));
+        }
+        try (Table table = connection.getTable(name)) {
+            table.put(puts);
+        }
+    }
+
+    private void delete(TableName name, JsonObject asked) throws IOException {
+        Delete delete = new Delete(bytes(asked, "key"));
+        if (asked.has("family")) {
+            delete.addColumns(Bytes.toBytes(asked.get("family").getAsString()), Bytes.toBytes(asked.get("qualifier").getAsString()));
+        }
+        try (Table table = connection.getTable(name)) {
+            table.delete(delete);
+        }
+    }
+
+    private JsonElement tables() throws IOException {
+        JsonArray found = new JsonArray();
+        for (TableName name : admin.listTableNames()) {
+            found.add(name.getNameAsString());
+        }
+        return found;
+    }
+
+    private JsonElement servers() throws IOException {
+        JsonArray found = new JsonArray();
+        for (ServerName name : admin.getClusterMetrics(EnumSet.of(ClusterMetrics.Option.LIVE_SERVERS)).getLiveServerMetrics().keySet()) {
+            found.add(name.getServerName());
+        }
+        return found;
+    }
+
+    private JsonElement regions(TableName name) throws IOException {
+        JsonArray found = new JsonArray();
+        try (RegionLocator locator = connection.getRegionLocator(name)) {
+            locator.clearRegionLocationCache();
+            for (HRegionLocation location : locator.getAllRegionLocations()) {
+                RegionInfo region = location.getRegion();
+                JsonObject one = new JsonObject();
+                one.addProperty("name", region.getEncodedName());
+                one.addProperty("server", location.getServerName() == null ? "" : location.getServerName().getServerName());
+                one.addProperty("start", base64(region.getStartKey()));
+                one.addProperty("stop", base64(region.getEndKey()));
+                found.add(one);
+            }
+        }
+        return found;
+    }
+
+    private JsonElement cells(TableName name, JsonObject asked) throws IOException {
+        Scan scan = new Scan().setCaching(500);
+        if (asked.has("prefix")) {
+            scan.setStartStopRowForPrefixScan(bytes(asked, "prefix"));
+        }
+        if (asked.get("versions").getAsBoolean()) {
+            scan.readAllVersions();
+        }
+        JsonArray found = new JsonArray();
+        try (Table table = connection.getTable(name); ResultScanner scanner = table.getScanner(scan)) {
+            for (Result row : scanner) {
+                for (Cell cell : row.rawCells()) {
+                    JsonArray one = new JsonArray();
+                    one.add(base64(CellUtil.cloneRow(cell)));
+                    one.add(Bytes.toString(CellUtil.cloneFamily(cell)) + ":" + Bytes.toString(CellUtil.cloneQualifier(cell)));
+                    one.add(base64(CellUtil.cloneValue(cell)));
+                    one.add(cell.getTimestamp());
+                    found.add(one);
+                }
+            }
+        }
+        return found;
+    }
+
+    private static byte[] bytes(JsonObject asked, String name) {
+        return Base64.getDecoder().decode(asked.get(name).getAsString());
+    }
+
+    private static String base64(byte[] bytes) {
+        return Base64.getEncoder().encodeToString(bytes);
+    }
+}
