@@ -173,6 +173,9 @@ class HBaseWriter:
             nights = _nights(rows[table.time].to_numpy())
             for chosen, alerts in self._alerts.of_one_schema(rows[ALERT].to_numpy()):
                 whole = _with_stamps(alerts, layout.stamps, layout.stamp_columns, stamps.take(pa.array(chosen)))
+                # a block is searched by the row's ID of an alert, which a file may have otherwise beside the candidate
+                ids = rows[layout.alert_id].take(pa.array(chosen))
+                whole = whole.set_column(whole.column_names.index("candid"), "candid", ids)
                 for night in np.unique(nights[chosen]):
                     here = np.flatnonzero(nights[chosen] == night)
                     paths[chosen[here]] = self._cutouts.write(whole.take(pa.array(here)), night)
