@@ -16,14 +16,14 @@ from flight_server.catalogue import load_catalogue
 from flight_server.digests import Digest
 from flight_server.ingest import IngestReport, ingest
 from flight_server.settings import Settings
-from flight_server.storage.embedded import EmbeddedStore
+from flight_server.stores import Store
 
 
 @dataclass
 class Opened:
     """A store, the archive over it, and the ingest that filled it."""
 
-    store: EmbeddedStore
+    store: Store
     archive: Archive
     settings: Settings
     reports: list[IngestReport] = field(default_factory=list)

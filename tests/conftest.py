@@ -1,9 +1,13 @@
-"""A store with the sample alerts, and a server over it that real Flight clients talk to; a cluster where one is needed."""
+"""A store with the sample alerts, and a server over it that real Flight clients talk to; a cluster where one is needed.
+
+Tests that ask for a store run against each kind of store, unless they are marked `embedded`.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +19,15 @@ from alert_data import SAMPLES
 from archives import Opened
 from cluster_admin import ClusterAdmin
 from clusters import Cluster, start_cluster
+from hbase_stores import HBaseStores, opened
 
-from flight_server.archive import Archive
 from flight_server.catalogue import load_catalogue
 from flight_server.flight import FlightServer
 from flight_server.settings import load_settings
 from flight_server.storage.embedded import EmbeddedStore
 
-RUNNING = "ALERTFLIGHT_TEST_CLUSTER"  # names the folder of a running cluster, to be used and left as it is
+# names the folder of a running cluster, to be used and left as it is; not for the processes of tests, to which it is no setting
+RUNNING = os.environ.pop("ALERTFLIGHT_TEST_CLUSTER", None)
 # what the first of these tests waits for: Maven's downloads, the gateway's build, the cluster
 HBASE = (pytest.mark.hbase, pytest.mark.timeout(1800))
 CLUSTERS = {"cluster", "mortal_cluster"}
@@ -30,6 +35,13 @@ CLUSTERS = {"cluster", "mortal_cluster"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, metavar="N", help="how often the gateway is killed in the test of that")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store_kind" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("embedded")
+        kinds = ["embedded"] if marked else ["embedded", pytest.param("hbase", marks=HBASE)]
+        metafunc.parametrize("store_kind", kinds, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,8 +58,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """HDFS and HBase, for all tests of this run."""
-    if RUNNING in os.environ:
-        yield Cluster(Path(os.environ[RUNNING]))
+    if RUNNING:
+        yield Cluster(Path(RUNNING))
         return
     if shutil.which("java") is None:
         pytest.skip("Java is not installed")
@@ -64,32 +76,70 @@ def admin(cluster: Cluster) -> Iterator[ClusterAdmin]:
     commands.close()
 
 
-@pytest.fixture
-def open_store(tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    opened: list[Opened] = []
+@pytest.fixture(scope="session")
+def hbase_stores(cluster: Cluster, admin: ClusterAdmin) -> Iterator[HBaseStores]:
+    stores = HBaseStores(cluster, admin, f"t{uuid.uuid4().hex[:8]}")
+    yield stores
+    stores.close()
 
-    def make(folder: Path | str = "store") -> Opened:
-        settings = load_settings(environment={}, data=str(tmp_path / folder), port=0)
-        catalogue = load_catalogue()
-        store = EmbeddedStore(settings.folder, catalogue)
-        opened.append(Opened(store, Archive(catalogue, store, store.cutouts, settings), settings))
-        return opened[-1]
+
+@pytest.fixture(scope="session")
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """The kind of store that a test is run against."""
+    return str(request.param)
+
+
+@pytest.fixture
+def open_store(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Opened]]:
+    """Open a store by a name, which finds its tables again in the same test."""
+    held: list[Opened] = []
+    prefixes: dict[str, str] = {}
+
+    def make(name: str = "store") -> Opened:
+        if store_kind == "hbase":
+            stores: HBaseStores = request.getfixturevalue("hbase_stores")
+            if name not in prefixes:
+                prefixes[name] = stores.prefix_with_tables()
+            return stores.open(prefixes[name])
+        held.append(open_embedded(tmp_path / name))
+        return held[-1]
 
     yield make
-    for one in opened:
+    for one in held:
+        one.store.close()
+
+
+def open_embedded(folder: Path) -> Opened:
+    settings = load_settings(environment={}, data=str(folder), port=0)
+    return opened(EmbeddedStore(settings.folder, load_catalogue()), settings)
+
+
+@pytest.fixture(scope="session")
+def make_store(
+    store_kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[[], Opened]]:
+    """Make a store that several tests share."""
+    held: list[Opened] = []
+
+    def make() -> Opened:
+        if store_kind == "hbase":
+            stores: HBaseStores = request.getfixturevalue("hbase_stores")
+            held.append(stores.open_alone(stores.prefix()))
+        else:
+            held.append(open_embedded(tmp_path_factory.mktemp("shared")))
+        return held[-1]
+
+    yield make
+    for one in held:
         one.store.close()
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+def sample(make_store: Callable[[], Opened]) -> Opened:
     """The sample alerts in a store that nobody changes."""
-    settings = load_settings(environment={}, data=str(tmp_path_factory.mktemp("sample")), port=0)
-    catalogue = load_catalogue()
-    store = EmbeddedStore(settings.folder, catalogue)
-    opened = Opened(store, Archive(catalogue, store, store.cutouts, settings), settings)
-    opened.ingest(SAMPLES)
-    yield opened
-    store.close()
+    held = make_store()
+    held.ingest(SAMPLES)
+    return held
 
 
 @pytest.fixture(scope="session")

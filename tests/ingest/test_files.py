@@ -65,6 +65,7 @@ def test_float64_is_rounded_to_the_nearest_float32(open_store: Store, tmp_path: 
     assert sorted(column.to_pylist()) == sorted(pa.array(values).cast(pa.float32(), safe=False).to_pylist())
 
 
+@pytest.mark.embedded  # a file is read before the store comes in
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -88,6 +89,7 @@ def test_a_broken_file_is_named_with_the_reason(open_store: Store, tmp_path: Pat
     assert len(rows(opened)) == 9
 
 
+@pytest.mark.embedded
 def test_files_are_told_apart_by_content_and_folders_searched(open_store: Store, tmp_path: Path) -> None:
     night = tmp_path / "year=2025" / "month=06" / "day=14"
     night.mkdir(parents=True)
@@ -104,6 +106,7 @@ def test_files_are_told_apart_by_content_and_folders_searched(open_store: Store,
     assert not report.failures
 
 
+@pytest.mark.embedded
 def test_a_file_of_another_survey_is_refused(open_store: Store, tmp_path: Path) -> None:
     file = tmp_path / "other.parquet"
     pq.write_table(pa.table({"diaSourceId": [1], "diaSource": [{"ra": 1.0}]}), file)
@@ -111,6 +114,7 @@ def test_a_file_of_another_survey_is_refused(open_store: Store, tmp_path: Path) 
     assert "known survey" in report.failures[file]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
 def test_avro_of_every_codec(open_store: Store, tmp_path: Path, codec: str) -> None:
     with MANY_AVRO.open("rb") as handle:
@@ -174,6 +178,7 @@ def test_a_null_never_overwrites_and_the_later_write_wins(open_store: Store, tmp
     assert after.drop_columns(["d:cdsxmatch"]).equals(before.drop_columns(["d:cdsxmatch"]))
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("name", ["", None, "ZTF_20", "a\0b", "x" * 2000])
 def test_an_object_id_that_no_row_key_can_hold_is_refused(open_store: Store, tmp_path: Path, name: str | None) -> None:
     names = ["ZTF20abfcszi"] * 20 + [name]
@@ -197,6 +202,7 @@ def test_alerts_without_stamps_go_in_and_stamps_can_follow(open_store: Store, tm
     assert rows(opened, cutouts=("Science",))["b:cutoutScience_stampData"].null_count == 0
 
 
+@pytest.mark.embedded  # HBase has no transactions: test_broken_off.py
 def test_nothing_is_visible_when_an_ingest_fails_midway(open_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from flight_server.storage.embedded.manifest import Manifest
 

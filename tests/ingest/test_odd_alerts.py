@@ -39,6 +39,7 @@ def written(source: Path, target: Path, **columns: pa.Array | None) -> Path:
 NOT_TEXT = pa.array([b"\xff"] * 9).view(pa.string())
 
 
+@pytest.mark.embedded  # a file is read before the store comes in
 @pytest.mark.parametrize(
     ("column", "values"),
     [
@@ -64,6 +65,7 @@ def test_a_column_of_the_wrong_shape_refuses_its_file_by_name(
     assert len(rows(opened, cutouts=("Science",))) == 21
 
 
+@pytest.mark.embedded
 def test_a_column_that_stands_twice_refuses_its_file(open_store: Store, tmp_path: Path) -> None:
     table = pq.ParquetFile(NEWEST).read()
     pq.write_table(table.append_column("cdsxmatch", table["cdsxmatch"]), tmp_path / "twice.parquet")

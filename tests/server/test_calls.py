@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
-from alert_data import TDE
+from alert_data import NEWEST, TDE
 from archives import Opened, ask, digest, read
 
 from flight_server.digests import Digest
@@ -140,18 +140,21 @@ def test_flights_are_the_tables(client: fl.FlightClient, sample: Opened) -> None
     assert set(flights) == {"ztf", "ztf.cutouts", "ztf.upper", "ztf.uppervalid"}
     for name, info in flights.items():
         state = sample.archive.states()[name]
-        assert info.total_records == state.rows == ask(client, table=name, all=True).record["rows"]
-        assert info.total_bytes == state.bytes
+        assert (info.total_records, info.total_bytes) == (
+            -1 if state.rows is None else state.rows,
+            -1 if state.bytes is None else state.bytes,
+        )
+        assert state.rows in (None, ask(client, table=name, all=True).record["rows"]), "HBase does not know"
         assert info.endpoints == []
         assert client.get_flight_info(fl.FlightDescriptor.for_path(name)).schema.equals(info.schema, check_metadata=True)
 
 
-def test_a_plan_is_tickets_that_can_be_read_alone(client: fl.FlightClient) -> None:
+def test_a_plan_is_tickets_that_can_be_read_alone(client: fl.FlightClient, store_kind: str) -> None:
     ids = [*(f"none{number}" for number in range(1500)), "ZTF20abfcszi", *(f"more{number}" for number in range(1000))]
     info = client.get_flight_info(command(table="ztf", ids=ids, columns=CURVE))
     assert len(info.endpoints) == 3
     assert info.ordered
-    assert info.total_records == 21
+    assert info.total_records == (21 if store_kind == "embedded" else -1)
     parts = [read(client.do_get(endpoint.ticket)) for endpoint in info.endpoints]
     whole = ask(client, table="ztf", ids=ids, columns=CURVE)
     assert pa.concat_tables([part.table for part in parts]).equals(whole.table)
@@ -204,19 +207,26 @@ def test_messages_are_no_larger_than_asked(client: fl.FlightClient, compression:
             assert size + len(chunk.app_metadata) <= most
 
 
-def test_actions(client: fl.FlightClient) -> None:
+def test_actions(client: fl.FlightClient, store_kind: str) -> None:
     def act(name: str) -> dict:
         (result,) = client.do_action(fl.Action(name, b""))
         return json.loads(result.body.to_pybytes())
 
-    assert {action.type for action in client.list_actions()} == {"server-info", "health", "tables"}
+    assert {action.type for action in client.list_actions()} == {"server-info", "health", "tables", "refresh-schema"}
     assert act("server-info")["name"] == "alertflight"
-    assert act("health") == {"status": "serving", "tables": dict.fromkeys(act("tables"), "ok")}
+    assert act("server-info")["store"] == store_kind
+    health = {"status": "serving", "tables": dict.fromkeys(act("tables"), "ok"), "faults": {}, "left_out": {}}
+    assert act("health") == act("refresh-schema") == health
     ztf = act("tables")["ztf"]
-    assert ztf["rows"] == 108
-    assert ztf["first"] < ztf["last"]
+    assert ztf["columns"] > 108
+    if store_kind == "embedded":
+        assert ztf["rows"] == 108
+        assert ztf["first"] < ztf["last"]
+    else:
+        assert {ztf[name] for name in ("rows", "bytes", "first", "last", "written")} == {None}, "HBase does not know"
 
 
+@pytest.mark.embedded  # in HBase tables that are not there are refused: test_schema_rows.py
 def test_an_empty_archive_answers_with_types(open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient]) -> None:
     client = serve(open_store())
     answered = ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"], upper_limits=True)
@@ -227,9 +237,10 @@ def test_an_empty_archive_answers_with_types(open_store: Callable[..., Opened], 
 
 def test_a_running_server_sees_new_alerts(open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient]) -> None:
     opened = open_store()
+    opened.ingest(NEWEST)
     client = serve(opened)
     assert ask(client, table="ztf", ids=["ZTF20abfcszi"]).record["rows"] == 0
-    opened.ingest(TDE)
+    open_store().ingest(TDE)
     assert ask(client, table="ztf", ids=["ZTF20abfcszi"]).record["rows"] == 21
 
 

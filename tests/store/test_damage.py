@@ -17,6 +17,8 @@ from flight_server.errors import CorruptData
 from flight_server.flight.actions import run_action
 from flight_server.tickets import Query
 
+pytestmark = pytest.mark.embedded
+
 Store = Callable[..., Opened]
 
 
