@@ -74,7 +74,7 @@ class HdfsBlocks:
         sink = io.BytesIO()
         write_block(sink, alerts, compression="snappy")
         content = sink.getvalue()
-        year, month, day = str(night.astype("datetime64[D]")).split("-")
+        year, month, day = str(night.astype("datetime64[D]")).rsplit("-", 2)  # a year may be negative
         folder = f"{self._archive}/science/year={year}/month={month}/day={day}"
         name = uuid.UUID(hex=hashlib.sha256(content).hexdigest()[:32])
         path = f"{folder}/part-00000-{name}.c000.snappy.parquet"

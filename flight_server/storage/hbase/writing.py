@@ -226,8 +226,8 @@ def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[st
 
 
 def _nights(times: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
-    """Give the UTC date of Julian dates, shape (n,)."""
-    days: npt.NDArray[np.datetime64] = np.floor(times - 2_440_587.5).astype("datetime64[D]")
+    """Give the UTC date of Julian dates, shape (n,); of nonsense a date far away."""
+    days: npt.NDArray[np.datetime64] = np.floor(np.clip(times - 2_440_587.5, -1e9, 1e9)).astype("datetime64[D]")
     return days
 
 
