@@ -15,7 +15,8 @@ from flight_server.archive import Archive
 from flight_server.catalogue import load_catalogue
 from flight_server.digests import Digest
 from flight_server.ingest import IngestReport, ingest
-from flight_server.settings import Settings
+from flight_server.settings import Settings, load_settings
+from flight_server.storage.embedded import EmbeddedStore
 from flight_server.stores import Store
 
 
@@ -31,6 +32,15 @@ class Opened:
     def ingest(self, *paths: Path) -> IngestReport:
         self.reports.append(ingest(self.store, load_catalogue(), paths))
         return self.reports[-1]
+
+
+def opened(store: Store, settings: Settings) -> Opened:
+    return Opened(store, Archive(load_catalogue(), store, store.cutouts, settings), settings)
+
+
+def open_embedded(folder: Path) -> Opened:
+    settings = load_settings(environment={}, data=str(folder), port=0)
+    return opened(EmbeddedStore(settings.folder, load_catalogue()), settings)
 
 
 @dataclass

@@ -55,9 +55,9 @@ class ClusterAdmin:
         """Create tables, all at once."""
         self._ask("create", tables=list(tables), families=list(families), splits=[_encoded(key) for key in splits])
 
-    def drop(self, table: str) -> None:
-        """Disable and delete a table."""
-        self._ask("drop", table=table)
+    def drop(self, *tables: str) -> None:
+        """Disable and delete tables, all at once."""
+        self._ask("drop", tables=list(tables))
 
     def disable(self, table: str) -> None:
         self._ask("disable", table=table)

@@ -6,7 +6,6 @@ Tests that ask for a store run against each kind of store, unless they are marke
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,18 +15,18 @@ from typing import Any
 import pyarrow.flight as fl
 import pytest
 from alert_data import SAMPLES
-from archives import Opened
+from archives import Opened, open_embedded
 from cluster_admin import ClusterAdmin
 from clusters import Cluster, start_cluster
-from hbase_stores import HBaseStores, opened
+from hbase_stores import HBaseStores
 
-from flight_server.catalogue import load_catalogue
 from flight_server.flight import FlightServer
-from flight_server.settings import load_settings
-from flight_server.storage.embedded import EmbeddedStore
 
 # names the folder of a running cluster, to be used and left as it is; not for the processes of tests, to which it is no setting
 RUNNING = os.environ.pop("ALERTFLIGHT_TEST_CLUSTER", None)
+# tests have many small tables, each of which takes a chunk of memory for every family and region
+CLUSTER = ("--session-timeout", "600", "--set", "hbase.hregion.memstore.mslab.chunksize=65536")
+CLUSTER += ("--set", "hbase.hregion.memstore.mslab.max.allocation=16384")
 # what the first of these tests waits for: Maven's downloads, the gateway's build, the cluster
 HBASE = (pytest.mark.hbase, pytest.mark.timeout(1800))
 CLUSTERS = {"cluster", "mortal_cluster"}
@@ -61,9 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if RUNNING:
         yield Cluster(Path(RUNNING))
         return
-    if shutil.which("java") is None:
-        pytest.skip("Java is not installed")
-    started = start_cluster(tmp_path_factory.mktemp("cluster"), "--session-timeout", "600")
+    started = start_cluster(tmp_path_factory.mktemp("cluster"), *CLUSTER)
     yield started
     started.stop()
 
@@ -107,11 +104,8 @@ def open_store(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) 
     yield make
     for one in held:
         one.store.close()
-
-
-def open_embedded(folder: Path) -> Opened:
-    settings = load_settings(environment={}, data=str(folder), port=0)
-    return opened(EmbeddedStore(settings.folder, load_catalogue()), settings)
+    if prefixes:
+        request.getfixturevalue("hbase_stores").give_back(prefixes.values())
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
+from collections.abc import Iterable
 from typing import Any
 
-from archives import Opened
+from archives import Opened, opened
 from cluster_admin import ClusterAdmin
 from clusters import Cluster
 
-from flight_server.archive import Archive
 from flight_server.catalogue import load_catalogue
 from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
@@ -35,6 +35,7 @@ class HBaseStores:
         self._run = run
         self._numbers = itertools.count(1)
         self._ready: list[str] = []
+        self._used: list[str] = []
         self._first: HBaseStore | None = None
         self._lock = threading.Lock()
 
@@ -46,9 +47,15 @@ class HBaseStores:
         """Give a prefix whose tables are there, empty and without schema rows."""
         with self._lock:
             if not self._ready:
+                self._drop(self._used)
+                self._used = []
                 self._ready = [self.prefix() for _ in range(MADE_TOGETHER)]
                 self.admin.create(*(prefix + name for prefix in self._ready for name in load_catalogue().tables))
             return self._ready.pop(0)
+
+    def give_back(self, prefixes: Iterable[str]) -> None:
+        """Say that the tables with these prefixes are not needed any more."""
+        self._used += prefixes
 
     def open(self, prefix: str, **sections: dict[str, Any]) -> Opened:
         """Open a store whose gateway is shared; it need not be closed."""
@@ -66,10 +73,12 @@ class HBaseStores:
     def close(self) -> None:
         if self._first is not None:
             self._first.close()
+        self._drop([self._run])
 
-
-def opened(store: Any, settings: Settings) -> Opened:
-    return Opened(store, Archive(load_catalogue(), store, store.cutouts, settings), settings)
+    def _drop(self, prefixes: list[str]) -> None:
+        # every table takes memory of the RegionServers
+        if tables := [name for name in self.admin.tables() if name.startswith(tuple(prefixes))]:
+            self.admin.drop(*tables)
 
 
 def _with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:

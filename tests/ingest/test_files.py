@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from alert_data import MANY_AVRO, NEWEST, NIGHT, SAMPLES, TDE
 from archives import Opened
+from changed_alerts import with_candidates
 
 from flight_server.callers import Caller
 from flight_server.errors import BackendLost, BadValue
@@ -33,18 +34,10 @@ def changed(source: Path, target: Path, change: Callable[[pa.Table], pa.Table]) 
     return target
 
 
-def with_candidate(table: pa.Table, name: str, values: list[Any], kind: pa.DataType) -> pa.Table:
-    """Replace one field of the candidate struct."""
-    struct = table["candidate"].combine_chunks()
-    fields = {field.name: struct.field(field.name) for field in struct.type} | {name: pa.array(values, kind)}
-    place = table.column_names.index("candidate")
-    return table.set_column(place, "candidate", pa.StructArray.from_arrays(list(fields.values()), names=list(fields)))
-
-
 def test_a_value_that_does_not_fit_rejects_its_file_and_only_that(open_store: Store, tmp_path: Path) -> None:
     fids = [1] * 21
     fids[13] = 2**40
-    bad = changed(TDE, tmp_path / "bad.parquet", lambda t: with_candidate(t, "fid", fids, pa.int64()))
+    bad = changed(TDE, tmp_path / "bad.parquet", lambda t: with_candidates(t, fid=pa.array(fids, pa.int64())))
     opened = open_store()
     report = opened.ingest(bad, NEWEST)
     assert list(report.failures) == [bad]
@@ -57,7 +50,7 @@ def test_a_value_that_does_not_fit_rejects_its_file_and_only_that(open_store: St
 
 def test_float64_is_rounded_to_the_nearest_float32(open_store: Store, tmp_path: Path) -> None:
     values = [18.4 + n / 7 for n in range(21)]
-    file = changed(TDE, tmp_path / "wide.parquet", lambda t: with_candidate(t, "magpsf", values, pa.float64()))
+    file = changed(TDE, tmp_path / "wide.parquet", lambda t: with_candidates(t, magpsf=pa.array(values)))
     opened = open_store()
     opened.ingest(file)
     column = rows(opened, columns=("i:magpsf",))["i:magpsf"]

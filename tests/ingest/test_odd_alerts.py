@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from alert_data import NEWEST, TDE
 from archives import Opened
+from changed_alerts import alerts_of, saved, with_candidates, with_fields
 
 from flight_server.callers import Caller
 from flight_server.tickets import Query
@@ -25,15 +26,7 @@ def rows(opened: Opened, **fields: Any) -> pa.Table:
 
 def written(source: Path, target: Path, **columns: pa.Array | None) -> Path:
     """Write a file's alerts with columns replaced, added, or (None) left out."""
-    table = pq.ParquetFile(source).read()
-    for name, values in columns.items():
-        if name in table.column_names:
-            place = table.column_names.index(name)
-            table = table.remove_column(place) if values is None else table.set_column(place, name, values)
-        else:
-            table = table.append_column(name, values)
-    pq.write_table(table, target)
-    return target
+    return saved(with_fields(alerts_of(source), **columns), target)
 
 
 NOT_TEXT = pa.array([b"\xff"] * 9).view(pa.string())
@@ -104,13 +97,10 @@ def test_what_only_the_server_may_add_is_not_taken_from_a_file(open_store: Store
 
 
 def test_stamps_stay_with_an_alert_that_comes_again_under_another_number(open_store: Store, tmp_path: Path) -> None:
-    table = pq.ParquetFile(NEWEST).read()
-    struct = table["candidate"].combine_chunks()
-    fields = {field.name: struct.field(field.name) for field in struct.type}
-    fields["candid"] = pa.compute.add(fields["candid"], 1)
-    renumbered = pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
+    alerts = alerts_of(NEWEST)
+    renumbered = with_candidates(alerts, candid=pa.compute.add(alerts["candid"].combine_chunks(), 1))
     opened = open_store()
-    for file in (NEWEST, written(NEWEST, tmp_path / "b.parquet", candidate=renumbered), NEWEST):
+    for file in (NEWEST, saved(renumbered, tmp_path / "b.parquet"), NEWEST):
         opened.ingest(file)
         assert rows(opened, cutouts=("Science",))["b:cutoutScience_stampData"].null_count == 0
 

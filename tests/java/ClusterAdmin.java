@@ -75,7 +75,7 @@ public final class ClusterAdmin {
         TableName name = asked.has("table") ? TableName.valueOf(asked.get("table").getAsString()) : null;
         switch (command) {
             case "create" -> create(asked);
-            case "drop" -> drop(name);
+            case "drop" -> drop(asked.getAsJsonArray("tables"));
             case "disable" -> admin.disableTable(name);
             case "enable" -> admin.enableTable(name);
             case "flush" -> admin.flush(name);
@@ -117,16 +117,28 @@ public final class ClusterAdmin {
                     ? admin.createTableAsync(table.build())
                     : admin.createTableAsync(table.build(), splits.toArray(new byte[0][])));
         }
+        await(begun);
+    }
+
+    private void drop(JsonArray names) throws Exception {
+        List<Future<Void>> begun = new ArrayList<>();
+        for (JsonElement name : names) {
+            if (admin.isTableEnabled(TableName.valueOf(name.getAsString()))) {
+                begun.add(admin.disableTableAsync(TableName.valueOf(name.getAsString())));
+            }
+        }
+        await(begun);
+        for (JsonElement name : names) {
+            begun.add(admin.deleteTableAsync(TableName.valueOf(name.getAsString())));
+        }
+        await(begun);
+    }
+
+    private static void await(List<Future<Void>> begun) throws Exception {
         for (Future<Void> one : begun) {
             one.get(5, TimeUnit.MINUTES);
         }
-    }
-
-    private void drop(TableName name) throws IOException {
-        if (admin.isTableEnabled(name)) {
-            admin.disableTable(name);
-        }
-        admin.deleteTable(name);
+        begun.clear();
     }
 
     /** Cells are [key, family, qualifier, value] or with a time of writing behind. */
