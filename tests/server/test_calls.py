@@ -240,7 +240,7 @@ def test_a_running_server_sees_new_alerts(open_store: Callable[..., Opened], ser
     opened.ingest(NEWEST)
     client = serve(opened)
     assert ask(client, table="ztf", ids=["ZTF20abfcszi"]).record["rows"] == 0
-    open_store().ingest(TDE)
+    opened.ingest(TDE)
     assert ask(client, table="ztf", ids=["ZTF20abfcszi"]).record["rows"] == 21
 
 
