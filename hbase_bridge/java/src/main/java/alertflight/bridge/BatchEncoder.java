@@ -49,6 +49,25 @@ final class BatchEncoder {
     return rows;
   }
 
+  ColumnBuffer[] columns() {
+    return buffers;
+  }
+
+  long asked(int row) {
+    return asked[row];
+  }
+
+  byte[] key(int row) {
+    return keys.get(row);
+  }
+
+  /** Completes the columns, so that single rows can be taken out. */
+  void settle() {
+    for (ColumnBuffer buffer : buffers) {
+      buffer.settle(rows);
+    }
+  }
+
   /** The bytes that the batch will have, nearly. */
   long bytes() {
     return textBytes + (long) rows * (rowBytes + keyWidth);

@@ -17,19 +17,19 @@ final class BatchMessage {
   private static final int CONTINUATION = 0xFFFFFFFF;
   private static final int PREFIX = 8;
 
-  private final ColumnBuffer[] columns;
+  private final BatchColumn[] columns;
   private final int rows;
   private final ByteBuffer metadata;
   private final int bodyLength;
 
-  BatchMessage(ColumnBuffer[] columns, int rows) {
+  BatchMessage(BatchColumn[] columns, int rows) {
     this.columns = columns;
     this.rows = rows;
     int[] starts = new int[columns.length * 3 + 1];
     int[] lengths = new int[columns.length * 3];
     int count = 0;
     int at = 0;
-    for (ColumnBuffer column : columns) {
+    for (BatchColumn column : columns) {
       starts[count] = at;
       lengths[count++] = column.validityLength(rows);
       at += aligned(column.validityLength(rows));
@@ -59,7 +59,7 @@ final class BatchMessage {
     target.putInt(metadata.remaining() + padding);
     target.put(metadata.duplicate());
     Frame.zeros(target, padding);
-    for (ColumnBuffer column : columns) {
+    for (BatchColumn column : columns) {
       column.writeValidity(rows, target);
       Frame.zeros(target, aligned(column.validityLength(rows)) - column.validityLength(rows));
       int[] lengths = column.lengths(rows);

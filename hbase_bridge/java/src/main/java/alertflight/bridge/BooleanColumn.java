@@ -24,13 +24,18 @@ final class BooleanColumn extends ColumnBuffer {
   }
 
   @Override
-  int[] lengths(int rows) {
+  public int[] lengths(int rows) {
     return new int[] {(rows + 7) / 8};
   }
 
   @Override
-  void write(int number, int rows, ByteBuffer target) {
+  public void write(int number, int rows, ByteBuffer target) {
     put(data, (rows + 7) / 8, target);
+  }
+
+  boolean truth(int row) {
+    int place = row >> 3;
+    return place < data.length && (data[place] >> (row & 7) & 1) != 0;
   }
 
   @Override

@@ -1,21 +1,20 @@
 package alertflight.bridge;
 
 import java.util.List;
-import org.apache.hadoop.hbase.client.Result;
 
 /**
- * Some ranges that are read together.
+ * Some ranges that were read together.
  *
  * @param ranges the ranges, in the order wanted
- * @param frames their batches; null where the ranges must be read one by one
- * @param rows how many rows they had
+ * @param parts their rows, by region; null where the ranges must be read one by one
  */
-record Chunk(List<KeyRange> ranges, List<Frame> frames, long rows) {
+record Chunk(List<KeyRange> ranges, List<BatchEncoder> parts) {
 
   static Chunk oneByOne(List<KeyRange> ranges) {
-    return new Chunk(ranges, null, 0);
+    return new Chunk(ranges, null);
   }
 
-  /** Rows of one range. */
-  record Found(KeyRange range, List<Result> rows) {}
+  long rows() {
+    return parts.stream().mapToLong(BatchEncoder::rows).sum();
+  }
 }

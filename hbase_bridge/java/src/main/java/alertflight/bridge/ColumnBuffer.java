@@ -10,7 +10,7 @@ import java.util.Arrays;
  * The values of one column of a batch, as Arrow lays them out. The slots of nulls stay zero, so that nothing of
  * earlier rows leaves with them. Buffers are used again for the next batch.
  */
-abstract class ColumnBuffer {
+abstract class ColumnBuffer implements BatchColumn {
   static final VarHandle LONG_BE = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.BIG_ENDIAN);
   static final VarHandle INT_BE = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.BIG_ENDIAN);
   static final VarHandle LONG_LE = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
@@ -37,11 +37,10 @@ abstract class ColumnBuffer {
   /** Puts a cell into a row; rows come in rising order. */
   abstract void set(int row, byte[] cell, int at, int length) throws Casting.CannotBe;
 
-  /** The lengths of the buffers of n rows behind the validity. */
-  abstract int[] lengths(int rows);
-
-  /** Writes one of these buffers. */
-  abstract void write(int number, int rows, ByteBuffer target);
+  /** Completes what rows without a cell leave open. */
+  void settle(int rows) {
+    // most columns leave nothing open
+  }
 
   /** Forgets all values of n rows. */
   void clear(int rows) {
@@ -58,16 +57,18 @@ abstract class ColumnBuffer {
     valid++;
   }
 
-  final int nulls(int rows) {
+  final boolean isValid(int row) {
+    int place = row >> 3;
+    return place < validity.length && (validity[place] >> (row & 7) & 1) != 0;
+  }
+
+  @Override
+  public final int nulls(int rows) {
     return rows - valid;
   }
 
-  /** The length of the validity bitmap; a column without nulls has none. */
-  final int validityLength(int rows) {
-    return valid == rows ? 0 : (rows + 7) / 8;
-  }
-
-  final void writeValidity(int rows, ByteBuffer target) {
+  @Override
+  public final void writeValidity(int rows, ByteBuffer target) {
     put(validity, validityLength(rows), target);
   }
 

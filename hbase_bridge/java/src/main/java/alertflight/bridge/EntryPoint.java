@@ -77,7 +77,9 @@ public final class EntryPoint {
 
   private Map<String, Object> openScan(JsonNode words) throws BridgeException {
     long id = runs.number();
-    String secret = runs.add(id, new ScanRun(id, ScanRequest.of(words), connections, workers, pool));
+    ScanRun run = new ScanRun(id, ScanRequest.of(words), connections, workers, pool);
+    String secret = runs.add(id, run);
+    workers.connections.execute(run::begin);
     return Map.of("id", id, "secret", secret);
   }
 

@@ -53,11 +53,11 @@ final class Fetcher {
     return List.copyOf(groups.values());
   }
 
-  /** Reads sorted ranges of one region; gives the rows of each, or null where they are too many to hold. */
-  List<Chunk.Found> fetch(List<KeyRange> ranges) {
+  /** Adds the rows of sorted ranges of one region to an encoder; false where they are too many to hold. */
+  boolean fetch(List<KeyRange> ranges, BatchEncoder encoder) {
     ScanRun.OPEN_SCANNERS.incrementAndGet();
     try {
-      return read(ranges);
+      return read(ranges, encoder);
     } catch (IOException | BridgeException fault) {
       throw new CompletionException(fault);
     } finally {
@@ -65,7 +65,7 @@ final class Fetcher {
     }
   }
 
-  private List<Chunk.Found> read(List<KeyRange> ranges) throws IOException, BridgeException {
+  private boolean read(List<KeyRange> ranges, BatchEncoder encoder) throws IOException, BridgeException {
     Scan scan = request.scan(ranges.get(0).start(), ranges.get(ranges.size() - 1).stop());
     if (ranges.size() > 1) {
       List<RowRange> rows = new ArrayList<>(ranges.size());
@@ -74,25 +74,22 @@ final class Fetcher {
       }
       scan.setFilter(new MultiRowRangeFilter(rows));
     }
-    List<Chunk.Found> found = new ArrayList<>(ranges.size());
-    ranges.forEach(range -> found.add(new Chunk.Found(range, new ArrayList<>())));
-    long held = 0;
     int place = 0;
     try (Table table = connections.table(request.table()); ResultScanner scanner = table.getScanner(scan)) {
       for (Result row = scanner.next(); row != null; row = scanner.next()) {
-        while (!ranges.get(place).holds(row.getRow())) {
+        check.run();
+        byte[] key = row.getRow();
+        while (!ranges.get(place).holds(key)) {
           place++;
         }
-        if (request.cells().isData(row.getRow())) {
-          found.get(place).rows().add(row);
-          held += Result.getTotalSizeOfCells(row);
+        if (request.cells().isData(key)) {
+          encoder.add(row, ranges.get(place).asked());
         }
-        if (held > MOST_HELD_BYTES) {
-          return null;
+        if (encoder.bytes() > MOST_HELD_BYTES) {
+          return false;
         }
-        check.run();
       }
     }
-    return found;
+    return true;
   }
 }

@@ -45,13 +45,24 @@ final class FixedColumn extends ColumnBuffer {
   }
 
   @Override
-  int[] lengths(int rows) {
+  public int[] lengths(int rows) {
     return new int[] {rows * width};
   }
 
   @Override
-  void write(int number, int rows, ByteBuffer target) {
+  public void write(int number, int rows, ByteBuffer target) {
     put(data, rows * width, target);
+  }
+
+  /** Writes the value of one row, zero for a null. */
+  void writeValue(int row, ByteBuffer target) {
+    int place = row * width;
+    boolean held = place < data.length;
+    if (width == Long.BYTES) {
+      target.putLong(held ? (long) LONG_LE.get(data, place) : 0);
+    } else {
+      target.putInt(held ? (int) INT_LE.get(data, place) : 0);
+    }
   }
 
   @Override

@@ -6,12 +6,13 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -33,10 +34,9 @@ final class ScanRun implements Run {
   static final AtomicInteger OPEN_SCANNERS = new AtomicInteger();
 
   private static final int FIRST_BYTES = 128 << 10; // the first rows leave at once
-  private static final int FIRST_RANGES = 16;
-  private static final int CHUNK_ROWS = 800;
-  private static final int MOST_RANGES = 512;
+  private static final int FEW_RANGES = 8;
   private static final int GETS = 256;
+  private static final int CLAIM_SECONDS = 60;
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final long id;
@@ -46,9 +46,11 @@ final class ScanRun implements Run {
   private final FramePool pool;
   private final UnknownCells unknown = new UnknownCells();
   private final Deque<BatchEncoder> encoders = new ConcurrentLinkedDeque<>();
+  private final AtomicInteger fetching = new AtomicInteger(); // parts of chunks
   private volatile boolean cancelled;
   private volatile Thread thread;
-  private Channel channel;
+  private final CompletableFuture<Channel> attached = new CompletableFuture<>();
+  private final CompletableFuture<Void> finished = new CompletableFuture<>();
   private long rows;
   private int frames;
 
@@ -60,9 +62,8 @@ final class ScanRun implements Run {
     this.pool = pool;
   }
 
-  @Override
-  public void run(Channel open) throws IOException {
-    channel = open;
+  /** Begins to read; the rows wait for the connection, so that neither waits for the other before. */
+  void begin() {
     thread = Thread.currentThread();
     try {
       if (!request.keys().isEmpty()) {
@@ -76,12 +77,26 @@ final class ScanRun implements Run {
       totals.put("rows", rows);
       totals.put("frames", frames);
       totals.put("unknown", unknown.counts());
-      channel.write(Frame.of(Frame.END, id, JSON.writeValueAsBytes(totals)));
+      channel().write(Frame.of(Frame.END, id, JSON.writeValueAsBytes(totals)));
+      finished.complete(null);
     } catch (IOException | BridgeException | InterruptedException | ExecutionException | RuntimeException fault) {
       fail(fault);
+    } catch (Error fault) {
+      finished.completeExceptionally(fault);
+      throw fault;
     } finally {
       thread = null;
       Thread.interrupted(); // the thread serves others after this
+    }
+  }
+
+  @Override
+  public void run(Channel open) throws IOException {
+    attached.complete(open);
+    try {
+      finished.join();
+    } catch (CompletionException | CancellationException fault) {
+      throw new IOException(fault);
     }
   }
 
@@ -96,7 +111,7 @@ final class ScanRun implements Run {
 
   @Override
   public void watch(long quietNanos) throws IOException {
-    Channel open = channel;
+    Channel open = attached.getNow(null);
     if (open == null) {
       return;
     }
@@ -107,7 +122,8 @@ final class ScanRun implements Run {
     }
   }
 
-  private void fail(Throwable fault) throws IOException {
+  /** Tells the other side, if it is there. */
+  private void fail(Throwable fault) {
     BridgeException known = cancelled
         ? new BridgeException("cancelled", "the scan was cancelled", fault)
         : Faults.of(fault, request.table());
@@ -115,7 +131,22 @@ final class ScanRun implements Run {
     Map<String, Object> words = new LinkedHashMap<>();
     words.put("code", known.code());
     words.put("message", known.getMessage());
-    channel.write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(words)));
+    try {
+      if (!cancelled || attached.isDone()) {
+        channel().write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(words)));
+      }
+      finished.complete(null);
+    } catch (IOException | BridgeException | InterruptedException gone) {
+      finished.completeExceptionally(gone);
+    }
+  }
+
+  private Channel channel() throws BridgeException, InterruptedException {
+    try {
+      return attached.get(CLAIM_SECONDS, TimeUnit.SECONDS);
+    } catch (ExecutionException | TimeoutException fault) {
+      throw new BridgeException("cancelled", "nobody came for the rows", fault);
+    }
   }
 
   private void check() throws BridgeException {
@@ -196,38 +227,46 @@ final class ScanRun implements Run {
   private void readChunks() throws IOException, BridgeException, InterruptedException, ExecutionException {
     Deque<CompletableFuture<Chunk>> ahead = new ArrayDeque<>();
     Fetcher fetcher = new Fetcher(connections, request, this::check);
-    List<KeyRange> ranges = request.ranges();
-    int next = 0;
-    long seenRanges = 0;
-    long seenRows = 0;
+    ChunkSizes sizes = new ChunkSizes(request.table());
+    List<KeyRange> left = request.ranges();
     try {
-      while (next < ranges.size() || !ahead.isEmpty()) {
-        while (next < ranges.size() && ahead.size() < request.threads() && (ahead.isEmpty() || pool.isRoomy())) {
-          int size = next == 0 || seenRanges == 0 ? FIRST_RANGES : size(seenRanges, seenRows);
-          int last = Math.min(next + size, ranges.size());
-          ahead.add(begin(fetcher, ranges.subList(next, last)));
-          next = last;
+      while (!left.isEmpty() || !ahead.isEmpty()) {
+        while (!left.isEmpty() && (ahead.isEmpty() || fetching.get() < request.threads() && pool.isRoomy())) {
+          int size = size(fetcher, left, sizes);
+          ahead.add(begin(fetcher, left.subList(0, size)));
+          left = left.subList(size, left.size());
         }
         Chunk chunk = await(ahead.peek());
         ahead.remove();
-        seenRanges += chunk.ranges().size();
-        seenRows += chunk.rows();
-        if (chunk.frames() == null) {
+        if (chunk.parts() == null) {
           for (KeyRange range : chunk.ranges()) {
             stream(range);
           }
         } else {
-          writeAll(chunk.frames());
+          sizes.learn(chunk);
+          Gathering gathering = new Gathering(chunk.parts(), request.batchBytes());
+          while (!gathering.isDone()) {
+            check();
+            write(gathering.frame(pool, id));
+          }
+          chunk.parts().forEach(BatchEncoder::clear);
+          encoders.addAll(chunk.parts());
         }
       }
     } finally {
-      ahead.forEach(chunk -> chunk.thenAccept(ScanRun::release));
+      sizes.close();
     }
   }
 
-  private static int size(long seenRanges, long seenRows) {
-    long size = seenRows == 0 ? MOST_RANGES : CHUNK_ROWS * seenRanges / seenRows;
-    return (int) Math.max(1, Math.min(MOST_RANGES, size));
+  /** Gives the number of ranges to read next; where they are in few regions, so few that all threads have some. */
+  private int size(Fetcher fetcher, List<KeyRange> left, ChunkSizes sizes) throws IOException {
+    int size = sizes.next(left.size());
+    List<List<KeyRange>> groups = fetcher.byRegion(left.subList(0, size));
+    if (groups == null || groups.size() >= request.threads() || size < left.size()) {
+      return size;
+    }
+    int chunks = Math.min(request.threads() / groups.size(), size / FEW_RANGES);
+    return chunks <= 1 ? size : (size + chunks - 1) / chunks;
   }
 
   private Chunk await(CompletableFuture<Chunk> chunk) throws BridgeException, InterruptedException, ExecutionException {
@@ -247,47 +286,17 @@ final class ScanRun implements Run {
     if (groups == null) {
       return CompletableFuture.completedFuture(Chunk.oneByOne(ranges));
     }
-    List<CompletableFuture<List<Chunk.Found>>> parts = new ArrayList<>();
+    List<BatchEncoder> parts = new ArrayList<>();
+    List<CompletableFuture<Boolean>> done = new ArrayList<>();
     for (List<KeyRange> group : groups) {
-      parts.add(CompletableFuture.supplyAsync(() -> fetcher.fetch(group), workers.fetching));
+      BatchEncoder part = encoder();
+      parts.add(part);
+      fetching.incrementAndGet();
+      done.add(CompletableFuture.supplyAsync(() -> fetcher.fetch(group, part), workers.fetching)
+          .whenComplete((any, fault) -> fetching.decrementAndGet()));
     }
-    return CompletableFuture.allOf(parts.toArray(CompletableFuture[]::new)).thenApply(any -> {
-      List<Chunk.Found> found = new ArrayList<>();
-      for (CompletableFuture<List<Chunk.Found>> part : parts) {
-        if (part.join() == null) {
-          return Chunk.oneByOne(ranges);
-        }
-        found.addAll(part.join());
-      }
-      return encode(ranges, found);
-    });
-  }
-
-  private Chunk encode(List<KeyRange> ranges, List<Chunk.Found> found) {
-    found.sort(Comparator.comparingLong(each -> each.range().asked()));
-    BatchEncoder encoder = encoder();
-    List<Frame> made = new ArrayList<>();
-    long count = 0;
-    try {
-      for (Chunk.Found each : found) {
-        for (Result row : each.rows()) {
-          if (encoder.add(row, each.range().asked())) {
-            count++;
-          }
-          if (encoder.bytes() >= request.batchBytes()) {
-            made.add(encoder.finish(pool, id));
-          }
-        }
-      }
-      if (encoder.rows() > 0) {
-        made.add(encoder.finish(pool, id));
-      }
-    } catch (BridgeException | InterruptedException fault) {
-      made.forEach(Frame::release);
-      throw new java.util.concurrent.CompletionException(fault);
-    }
-    encoders.add(encoder);
-    return new Chunk(ranges, made, count);
+    return CompletableFuture.allOf(done.toArray(CompletableFuture[]::new)).thenApply(
+        any -> done.stream().allMatch(CompletableFuture::join) ? new Chunk(ranges, parts) : Chunk.oneByOne(ranges));
   }
 
   private BatchEncoder encoder() {
@@ -295,30 +304,13 @@ final class ScanRun implements Run {
     return held != null ? held : new BatchEncoder(request.cells(), unknown, request.asOf());
   }
 
-  private void writeAll(List<Frame> made) throws IOException {
-    for (int place = 0; place < made.size(); place++) {
-      try {
-        write(made.get(place));
-      } catch (IOException fault) {
-        made.subList(place + 1, made.size()).forEach(Frame::release);
-        throw fault;
-      }
-    }
-  }
-
-  private void write(Frame frame) throws IOException {
+  private void write(Frame frame) throws IOException, BridgeException, InterruptedException {
     try {
-      channel.write(frame);
+      channel().write(frame);
       rows += frame.rows;
       frames++;
     } finally {
       frame.release();
-    }
-  }
-
-  private static void release(Chunk chunk) {
-    if (chunk.frames() != null) {
-      chunk.frames().forEach(Frame::release);
     }
   }
 }

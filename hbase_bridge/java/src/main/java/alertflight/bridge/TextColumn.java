@@ -52,18 +52,32 @@ final class TextColumn extends ColumnBuffer {
   }
 
   @Override
-  int[] lengths(int rows) {
+  public int[] lengths(int rows) {
     return new int[] {(rows + 1) * 4, used};
   }
 
   @Override
-  void write(int number, int rows, ByteBuffer target) {
+  public void write(int number, int rows, ByteBuffer target) {
     if (number == 0) {
       fillOffsets(rows);
       put(offsets, (rows + 1) * 4, target);
     } else {
       put(data, used, target);
     }
+  }
+
+  @Override
+  void settle(int rows) {
+    fillOffsets(rows);
+  }
+
+  /** The length of one row's value, in a column that is settled. */
+  int length(int row) {
+    return (int) INT_LE.get(offsets, (row + 1) * 4) - (int) INT_LE.get(offsets, row * 4);
+  }
+
+  void writeValue(int row, ByteBuffer target) {
+    target.put(data, (int) INT_LE.get(offsets, row * 4), length(row));
   }
 
   @Override
