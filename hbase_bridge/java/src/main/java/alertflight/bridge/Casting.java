@@ -27,7 +27,8 @@ final class Casting {
   static long integer(List<CellType> stored, byte[] cell, int at, int length, int width) throws CannotBe {
     Number value = number(stored, cell, at, length);
     long whole = value.longValue();
-    boolean exact = value instanceof Long || whole == value.doubleValue();
+    // 2 to the 63rd is turned into the largest long, which is one less
+    boolean exact = value instanceof Long || whole == value.doubleValue() && whole != Long.MAX_VALUE;
     if (!exact || width == 4 && whole != (int) whole) {
       throw new CannotBe("the value " + value + " is no integer of " + width + " bytes");
     }
@@ -91,7 +92,8 @@ final class Casting {
   static byte[] text(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
     for (CellType type : stored) {
       if (!type.isText() && type.width == length && type != CellType.BOOLEAN) {
-        return String.valueOf(number(List.of(type), cell, at, length)).getBytes(UTF_8);
+        Number value = number(List.of(type), cell, at, length);
+        return (type == CellType.FLOAT ? Float.toString(value.floatValue()) : value.toString()).getBytes(UTF_8);
       }
     }
     throw new CannotBe("the bytes are no UTF-8 text");
