@@ -197,7 +197,6 @@ final class ScanRun implements Run {
 
   /** Reads exact keys; each row's number is the key's. */
   private void readKeys() throws IOException, BridgeException, InterruptedException {
-    BatchEncoder encoder = encoder();
     List<byte[]> keys = request.keys();
     try (Table table = connections.table(request.table())) {
       for (int first = 0; first < keys.size(); first += GETS) {
@@ -205,23 +204,40 @@ final class ScanRun implements Run {
         for (byte[] key : keys.subList(first, Math.min(first + GETS, keys.size()))) {
           gets.add(request.cells().addTo(new Get(key)));
         }
+        List<Frame> made;
         workers.streaming.acquire();
         try {
-          Result[] found = table.get(gets);
-          for (int place = 0; place < found.length; place++) {
-            check();
-            if (!found[place].isEmpty()) {
-              encoder.add(found[place], request.first() + first + place);
-            }
-          }
+          made = encodeKeys(table.get(gets), request.first() + first);
         } finally {
           workers.streaming.release();
         }
-        if (encoder.rows() > 0) {
-          write(encoder.finish(pool, id));
-        }
+        writeAll(made);
       }
     }
+  }
+
+  private List<Frame> encodeKeys(Result[] found, long first) throws BridgeException, InterruptedException {
+    BatchEncoder encoder = encoder();
+    List<Frame> made = new ArrayList<>();
+    try {
+      for (int place = 0; place < found.length; place++) {
+        check();
+        if (!found[place].isEmpty()) {
+          encoder.add(found[place], first + place);
+        }
+        if (encoder.bytes() >= request.batchBytes()) {
+          made.add(encoder.finish(pool, id));
+        }
+      }
+      if (encoder.rows() > 0) {
+        made.add(encoder.finish(pool, id));
+      }
+    } catch (BridgeException | InterruptedException | RuntimeException fault) {
+      made.forEach(Frame::release);
+      throw fault;
+    }
+    encoders.add(encoder);
+    return made;
   }
 
   private void readChunks() throws IOException, BridgeException, InterruptedException, ExecutionException {
