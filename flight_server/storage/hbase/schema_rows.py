@@ -33,7 +33,7 @@ class TableSchema:
     row
         The key of the schema row that has the say.
     columns
-        The type that cells have in answers, by column.
+        The type that cells have in answers, by column; those that the table's declaration has no place for are left out.
     stored
         The type names that releases wrote them with, the newest first.
     unreadable
@@ -95,13 +95,14 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalogue: 
     unreadable: dict[str, str] = {}
     for column in sorted(stored):
         kinds = stored[column]
-        if not any(kind in TYPES or kind in FURTHER_TYPES for kind in kinds[:1]):
+        if not _is_known(kinds[0]):
             unreadable[column] = kinds[0]
-        else:
+        elif catalogue.storable(table, column):
             columns[column] = _type_of(column, kinds[0], table, catalogue)
     readable = {
-        column: tuple(FURTHER_TYPES.get(kind, kind) if kind != "short" else kind for kind in stored[column] if _is_known(kind))
-        for column in columns
+        column: tuple(FURTHER_TYPES.get(kind, kind) if kind != "short" else kind for kind in kinds if _is_known(kind))
+        for column, kinds in stored.items()
+        if column not in unreadable
     }
     return TableSchema(order[0], columns, readable, unreadable)
 
@@ -124,7 +125,9 @@ def _check(table: Table, key: str, row: Mapping[str, str], catalogue: Catalogue)
     """Refuse a row that has a column as something that cannot be turned into what the catalogue has."""
     known = catalogue.known[table.survey]
     for column, kind in row.items():
-        if column in known and _is_known(kind) and not _agree(known[column].type, TYPES[FURTHER_TYPES.get(kind, kind)]):
+        if column not in known or not catalogue.storable(table, column):
+            continue
+        if not _is_known(kind) or not _agree(known[column].type, TYPES[FURTHER_TYPES.get(kind, kind)]):
             raise TableRefused(
                 f"{table.name}: the schema row {key} has {column} as {kind}, the catalogue as {known[column].type}",
                 field="table",
