@@ -204,7 +204,7 @@ def tickets(draw: st.DrawFn, ids: list[str]) -> dict[str, Any]:
     return ticket | draw(st.fixed_dictionaries({}, optional=optional))
 
 
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_ticket_is_answered_the_same(pair: Pair, data: st.DataObject) -> None:
     ticket = data.draw(tickets(pair.ids))
