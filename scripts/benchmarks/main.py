@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from embedded import Sizes, bench_embedded
+from hbase.lines import INCUMBENT, Measured, bench_hbase, hbase_table
 from measure import Line, table
 from rows import bench_rows, grown_table
 
@@ -20,6 +21,7 @@ SINGLE, QUICK_SINGLE = 600, 60
 BULK_SHARE = 20  # single repetitions for one of a bulk line
 REQUESTS = 10_000
 QUICK_OBJECTS = 2000
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,10 +32,14 @@ def main() -> None:
 def _common(command: click.decorators.FC) -> click.decorators.FC:
     folder = click.Path(file_okay=False, path_type=Path)
     command = click.option("--work", type=folder, default=WORK, show_default=True, help="Where stores are kept.")(command)
-    command = click.option("--json", "json_", type=click.Path(dir_okay=False, path_type=Path), help="Write results here.")(
-        command
-    )
+    command = click.option("--json", "json_", type=FILE, help="Write results here.")(command)
     return click.option("--repeat", type=click.IntRange(10), help="Repetitions of the single-object lines.")(command)
+
+
+def _cluster(command: click.decorators.FC) -> click.decorators.FC:
+    folder = click.Path(file_okay=False, path_type=Path)
+    words = "A cluster's folder: it is started where it does not run, filled once, and left running."
+    return click.option("--cluster", type=folder, metavar="FOLDER", help=words)(command)
 
 
 @main.command()
@@ -75,6 +81,20 @@ def rows(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
     found = list(bench_rows(work.resolve(), rows, repeat or SINGLE))
     click.echo(_where() + "\n" + grown_table(found))
     _write(json_, {"rows": [one.as_json() for one in found]})
+
+
+@main.command("hbase")
+@_cluster
+@click.option("--rounds", "most_rounds", type=click.IntRange(20), default=200, show_default=True, help="Of the shortest work.")
+@click.option("--json", "json_", type=FILE, help="Write results here.")
+def hbase_(cluster: Path | None, most_rounds: int, json_: Path | None) -> None:
+    """Measure the HBase store against the HBase client's own scanner; a goal that is missed is shown so, and the exit is 0."""
+    found = list(bench_hbase(cluster, most_rounds))
+    texts = [one for one in found if isinstance(one, str)]
+    works = [one for one in found if isinstance(one, Measured)]
+    lines = [one for one in found if isinstance(one, Line)]
+    click.echo("\n\n".join([_where(), *texts, hbase_table(works), table(lines), INCUMBENT]))
+    _write(json_, {"works": [one.as_json() for one in works], "lines": [one.as_json() for one in lines], "texts": texts})
 
 
 def _where() -> str:

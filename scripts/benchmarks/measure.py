@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Line", "Times", "aligned", "compare", "fact", "line", "table", "timed"]
+__all__ = ["Line", "Times", "aligned", "compare", "fact", "line", "quartiles", "rounds", "spread", "table", "timed"]
 
 Times = npt.NDArray[np.float64]
 T = TypeVar("T")
+GARBAGE_ROUNDS = 50
 TEN_MS = 10.0  # shorter times are shown to the microsecond
 
 
@@ -99,9 +100,41 @@ def compare(
     return found[0], found[1]
 
 
+def rounds(requests: Sequence[T], sides: Sequence[Callable[[T], float]], warm: int = 0) -> list[Times]:
+    """Put each request to several sides that tell their own ms, one after the other; whose turn is first changes.
+
+    Parameters
+    ----------
+    requests
+        One a round.
+    sides
+        What is measured.
+    warm
+        So many rounds come first, of the same requests, and are not counted.
+
+    Returns
+    -------
+    times
+        ms of each side, one a round.
+    """
+    found = np.empty((len(sides), len(requests)))
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(-warm, len(requests)):
+            for turn in range(len(sides)):
+                place = (turn + number) % len(sides)
+                found[place, number] = sides[place](requests[number % len(requests)])
+            if number % GARBAGE_ROUNDS == 0:
+                gc.collect()
+    finally:
+        gc.enable()
+    return list(found)
+
+
 def line(name: str, reference_name: str, times: tuple[Times, Times], most: float | None = None, note: str = "") -> Line:
     """Make a line of two sides' times and the most that the ratio of their medians may be."""
-    ours, reference = (_quartiles(side) for side in times)
+    ours, reference = (quartiles(side) for side in times)
     ratio = ours[1] / reference[1]
     return Line(
         name,
@@ -120,7 +153,7 @@ def fact(name: str, note: str, times: Times | None = None, goal: str = "", ok: b
     """Make a line without a reference."""
     return Line(
         name,
-        ours=None if times is None else _quartiles(times),
+        ours=None if times is None else quartiles(times),
         goal=goal,
         ok=ok,
         note=note,
@@ -137,7 +170,7 @@ def table(lines: Sequence[Line]) -> str:
         ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
         what = "; ".join(word for word in (one.reference_name, one.note) if word)
         count = str(one.repeated or "")
-        rows.append((one.name, count, _spread(one.ours), _spread(one.reference), ratio, one.goal, verdict, what))
+        rows.append((one.name, count, spread(one.ours), spread(one.reference), ratio, one.goal, verdict, what))
     return aligned(rows, left=(0, 5, 6, 7))
 
 
@@ -154,12 +187,14 @@ def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     return "\n".join(text)
 
 
-def _quartiles(times: Times) -> tuple[float, float, float]:
+def quartiles(times: Times) -> tuple[float, float, float]:
+    """Give the lower quartile, the median and the upper quartile."""
     lower, median, upper = np.percentile(times, (25, 50, 75)).tolist()
     return lower, median, upper
 
 
-def _spread(values: tuple[float, float, float] | None) -> str:
+def spread(values: tuple[float, float, float] | None) -> str:
+    """Give a median with its quartiles in brackets."""
     if values is None:
         return ""
     digits = 3 if values[1] < TEN_MS else 1

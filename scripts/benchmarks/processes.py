@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 from store import COMMAND
 
-__all__ = ["Served", "bare_server", "real_server"]
+__all__ = ["Served", "bare_server", "configured_server", "real_server"]
 
 STOP_SECONDS = 30
 
@@ -40,6 +40,13 @@ class Served:
 def real_server(data: Path) -> Iterator[Served]:
     """Serve a store as `alertflight serve` does."""
     with _started([COMMAND, "serve", "--port", "0", "--data", data], data.with_name("server.log")) as served:
+        yield served
+
+
+@contextmanager
+def configured_server(settings: Path) -> Iterator[Served]:
+    """Serve as a settings file says."""
+    with _started([COMMAND, "serve", "--config", settings], settings.with_suffix(".log")) as served:
         yield served
 
 

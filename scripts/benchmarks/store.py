@@ -83,7 +83,9 @@ def run(*words: object) -> None:
 
 def opened(folder: Path) -> tuple[Archive, EmbeddedStore]:
     """Open a store in this process."""
-    return open_archive(load_settings(environment={}, data=str(folder)))
+    archive, store = open_archive(load_settings(environment={}, data=str(folder)))
+    assert isinstance(store, EmbeddedStore)
+    return archive, store
 
 
 def wide_columns(archive: Archive) -> list[str]:

@@ -1,0 +1,1 @@
+"""The benchmarks of the HBase store, against the HBase client's own scanner in the same run."""

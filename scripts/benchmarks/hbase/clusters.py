@@ -1,0 +1,72 @@
+"""The cluster that is measured: one of its own for the run, or one that runs already."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["Cluster", "cluster"]
+
+COMMAND = Path(__file__).resolve().parents[2] / "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running cluster; what belongs to the benchmark is written to its folder."""
+
+    folder: Path
+
+    @property
+    def zookeeper(self) -> str:
+        """Host and port."""
+        return str(self._said()["zookeeper"])
+
+    def settings(self, prefix: str, **sections: Mapping[str, Any]) -> Path:
+        """Write settings of a server whose tables' names begin with `prefix`."""
+        given = {
+            "store": "hbase",
+            "server": {"port": 0},
+            "hbase": {"zookeeper": self.zookeeper, "prefix": prefix},
+            "hdfs": {"url": self._said()["hdfs"], "archive": f"/{prefix.rstrip('_')}"},
+            **sections,
+        }
+        file = self.folder / f"{prefix}settings.yml"
+        file.write_text(json.dumps(given))  # JSON is YAML
+        return file
+
+    def _said(self) -> dict[str, Any]:
+        said: dict[str, Any] = json.loads((self.folder / "cluster.json").read_text())
+        return said
+
+
+@contextmanager
+def cluster(folder: Path | None) -> Iterator[Cluster]:
+    """Give the cluster of a folder, which is started where it does not run and stays; without one a cluster for this run."""
+    if folder is not None:
+        new = not (folder / "cluster.json").exists()
+        _run("up", folder.resolve(), *(("--ports", "free") if new else ()))
+        yield Cluster(folder.resolve())
+        return
+    with tempfile.TemporaryDirectory(prefix="alertflight-bench-") as made:
+        try:
+            _run("up", Path(made), "--ports", "free")
+            yield Cluster(Path(made))
+        finally:
+            _run("down", Path(made))
+
+
+def _run(command: str, folder: Path, *options: str) -> None:
+    click.echo(f"scripts/cluster {command} --folder {folder} ...", err=True)
+    words = [sys.executable, str(COMMAND), command, "--folder", str(folder), *options]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
+    if done.returncode:
+        raise click.ClickException(f"the cluster does not start:\n{done.stderr or done.stdout}")

@@ -1,0 +1,107 @@
+"""The rows that are measured: simulated alerts, put in by the ordinary commands, spread over the regions."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+from store import run
+
+from hbase.clusters import Cluster
+from hbase.jvm import RawScanner
+
+__all__ = ["FILLING", "PREFIX", "TABLE", "Filling", "Region", "fill", "ingest_alerts"]
+
+PREFIX = "bench_"
+TABLE = "bench_ztf"
+LETTERS = 7
+STAMP = "bench-filled.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region of the table as it is measured, sizes in MB."""
+
+    start: str
+    stop: str
+    server: str
+    files: int
+    megabytes: float
+    uncompressed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What is in the table.
+
+    Parameters
+    ----------
+    years
+        The years that the objects' names have; the table is split at ZTF19, ZTF21 and ZTF23.
+    objects
+        How many objects there are of each year.
+    alerts
+        How many alerts of each.
+    long_object, long_alerts
+        A further object with many.
+    nights, seed
+        As `alertflight simulate` takes them.
+    """
+
+    years: tuple[int, ...] = (18, 20, 22, 24)
+    objects: int = 450
+    alerts: int = 33
+    long_object: str = "ZTF20zzzzzzz"
+    long_alerts: int = 1575
+    nights: int = 30
+    seed: int = 5
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.years) * self.objects * self.alerts + self.long_alerts
+
+    def names(self, year: int) -> list[str]:
+        """Give the names of the objects of a year."""
+        digits = np.arange(self.objects)[:, None] // 26 ** np.arange(LETTERS - 1, -1, -1) % 26
+        return [f"ZTF{year}" + "".join(chr(ord("a") + digit) for digit in row) for row in digits.tolist()]
+
+    def some(self, random: np.random.Generator, count: int) -> list[str]:
+        """Draw different objects, as many of each year, in no order."""
+        each = [random.choice(self.names(year), count // len(self.years), replace=False).tolist() for year in self.years]
+        drawn: list[str] = random.permutation(np.concatenate(each)).tolist()
+        return drawn
+
+
+FILLING = Filling()
+
+
+def fill(cluster: Cluster, raw: RawScanner) -> tuple[Path, list[Region]]:
+    """Put the rows in, unless they are there; gives the settings to serve them with, and the table's regions."""
+    settings = cluster.settings(PREFIX)
+    stamp = cluster.folder / STAMP
+    wanted = json.dumps(asdict(FILLING))
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        stamp.unlink(missing_ok=True)
+        raw.ask("drop", prefix=PREFIX)
+        named = [(name, FILLING.alerts) for year in FILLING.years for name in FILLING.names(year)]
+        named.append((FILLING.long_object, FILLING.long_alerts))
+        click.echo(f"putting {FILLING.rows} rows into {TABLE} (some minutes) ...", err=True)
+        ingest_alerts(settings, cluster.folder, [word for name, count in named for word in ("--name", f"{name}:{count}")])
+    regions = [Region(**words) for words in raw.ask("settle", table=TABLE)]
+    stamp.write_text(wanted)
+    return settings, regions
+
+
+def ingest_alerts(settings: Path, work: Path, words: list[str], objects: int = 0) -> float:
+    """Simulate alerts and ingest them by one command; gives the seconds that the ingest took."""
+    with TemporaryDirectory(prefix="alerts-", dir=work) as alerts:
+        run("simulate", "--objects", objects, "--nights", FILLING.nights, "--seed", FILLING.seed, "--out", alerts, *words)
+        begun = time.perf_counter()
+        run("ingest", alerts, "--config", settings)
+        return time.perf_counter() - begun
