@@ -105,8 +105,9 @@ print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
 def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> None:
     """Put alert files (Parquet, Avro) and folders of them into the store.
 
-    All files go in together or, on an interruption, not at all. A file that cannot be taken is named with the
-    reason; the others go in, and the command exits with 1.
+    Into the embedded store all files go together or, on an interruption, not at all; HBase knows no such thing,
+    and an ingest that was interrupted is to be run again. A file that cannot be taken is named with the reason;
+    the others go in, and the command exits with 1.
     """
     from flight_server.catalogue import load_catalogue
     from flight_server.ingest import ingest as run

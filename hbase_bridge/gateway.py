@@ -111,9 +111,11 @@ class _Life:
         answer.register(self.process.stdout, select.POLLIN)
         line = self.process.stdout.readline() if answer.poll(START_SECONDS * 1000) else b""
         if not line:
-            raise GatewayLost(f"the gateway did not start; is HBase's ZooKeeper at {settings.zookeeper}?")
-        port: int = json.loads(line)["port"]
-        return port
+            raise GatewayLost("the gateway did not start; what it said is in the log")
+        answered = json.loads(line)
+        if "code" in answered:
+            raise GatewayLost(answered["message"])
+        return int(answered["port"])
 
     def end(self) -> None:
         """End the process, whatever it does."""

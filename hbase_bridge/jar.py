@@ -18,6 +18,7 @@ __all__ = ["find_jar"]
 
 log = logging.getLogger(__name__)
 NAME = "alertflight-bridge.jar"
+KEPT_JARS = 3
 SOURCES = ("pom.xml", "src/main")
 
 
@@ -46,7 +47,15 @@ def find_jar(given: Path | None = None) -> Path:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # two servers that start at once build it once
                 if not jar.is_file():
                     _build(project, sources, jar)
+                    _drop_old(cache)
     return jar
+
+
+def _drop_old(cache: Path) -> None:
+    """Keep the newest jars only; a process that has an older one open keeps it open."""
+    jars = sorted(cache.glob("bridge-*.jar"), key=lambda file: file.stat().st_mtime)
+    for file in jars[:-KEPT_JARS]:
+        file.unlink(missing_ok=True)
 
 
 def _all(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["key_array", "merge_equal_keys", "merge_over"]
+__all__ = ["changed_cells", "key_array", "merge_equal_keys", "merge_over"]
 
 K = TypeVar("K", np.bytes_, np.int64)
 
@@ -88,15 +88,41 @@ def merge_over(held: pa.Table, where: npt.NDArray[np.int64], rows: pa.Table) -> 
     return merged, changed
 
 
+def changed_cells(merged: pa.Table, held: pa.Table, where: npt.NDArray[np.int64]) -> pa.Table:
+    """Leave out of merged rows the cells that are held as they are.
+
+    Parameters
+    ----------
+    merged
+        n rows, as `merge_over` gives them.
+    held, where
+        m rows as they stand, and the place of each in `merged`.
+    """
+    position = np.full(len(merged), -1)
+    position[where] = np.arange(len(where))
+    before = held.cast(merged.schema).take(pa.array(position, mask=position < 0))
+    columns = []
+    for new, old in zip(merged.columns, before.columns, strict=True):
+        kept = pa.array(_cells_differ(new, old) | (position < 0))
+        columns.append(pc.if_else(kept, new, pa.scalar(None, new.type)))
+    return pa.Table.from_arrays(columns, schema=merged.schema)
+
+
 def _differ(rows: pa.Table, held: pa.Table) -> npt.NDArray[np.bool_]:
-    """Say which rows differ in any cell; two NaN are equal here, and so are two nulls."""
+    """Say which rows differ in any cell."""
     changed = np.zeros(len(rows), dtype=bool)
     for new, old in zip(rows.columns, held.columns, strict=True):
-        null, was_null = new.is_null().to_numpy(), old.is_null().to_numpy()
-        if pa.types.is_floating(new.type):
-            a, b = (column.fill_null(0).to_numpy() for column in (new, old))
-            differs = (a.view(f"u{a.itemsize}") != b.view(f"u{b.itemsize}")) & ~(np.isnan(a) & np.isnan(b))
-        else:
-            differs = pc.fill_null(pc.not_equal(new, old), fill_value=False).to_numpy()
-        changed |= (null != was_null) | (differs & ~null & ~was_null)
+        changed |= _cells_differ(new, old)
     return changed
+
+
+def _cells_differ(new: pa.ChunkedArray, old: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Say which cells differ; two NaN are equal here, and so are two nulls."""
+    null, was_null = new.is_null().to_numpy(), old.is_null().to_numpy()
+    if pa.types.is_floating(new.type):
+        a, b = (column.fill_null(0).to_numpy() for column in (new, old))
+        differs = (a.view(f"u{a.itemsize}") != b.view(f"u{b.itemsize}")) & ~(np.isnan(a) & np.isnan(b))
+    else:
+        differs = pc.fill_null(pc.not_equal(new, old), fill_value=False).to_numpy()
+    found: npt.NDArray[np.bool_] = (null != was_null) | (differs & ~null & ~was_null)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from hbase_bridge import BridgeFault, Gateway, GatewaySettings
 __all__ = ["HBaseStore"]
 
 log = logging.getLogger(__name__)
+LOOK_SECONDS = 60.0  # how old the tables' schemas may be before they are looked for again
 
 
 class HBaseStore:
@@ -62,6 +64,8 @@ class HBaseStore:
         self.cutouts = cutouts
         self._lock = threading.Lock()
         self._left_out: dict[str, Counter[str]] = {}
+        self._looking = threading.Lock()
+        self._found = time.monotonic()
         with _in_domain():
             self.gateway = Gateway(gateway)
         try:
@@ -71,12 +75,28 @@ class HBaseStore:
             raise
 
     def view(self) -> HBaseView:
-        """Give the store as it is now."""
+        """Give the store as it is now; what tables hold is as it was found some time ago, `refresh` looks again."""
+        if time.monotonic() - self._found > LOOK_SECONDS and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look, name="schema", daemon=True).start()
         return HBaseView(self.gateway, self._known, self._prefix, self._threads, self._count)
 
     def refresh(self) -> None:
         """Look for the tables' schemas again."""
-        self._known = self._find()
+        found = self._find()
+        # what is as it was stays the same object, by which others know that they need not look again
+        if found.schemas != self._known.schemas or found.faults.keys() != self._known.faults.keys():
+            self._known = found
+        self._found = time.monotonic()
+
+    def _look(self) -> None:
+        """Refresh, besides; where that fails, what was found before stands."""
+        try:
+            self.refresh()
+        except AlertflightError as fault:
+            log.warning("the tables' schemas could not be looked for again: %s", fault.message)
+            self._found = time.monotonic()
+        finally:
+            self._looking.release()
 
     def left_out(self) -> Mapping[str, Mapping[str, int]]:
         """Count, by table and column, the cells that were read but that no schema row names or that have no known type."""

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from flight_server.catalogue import TYPES, Catalogue, Column
 from flight_server.declarations import Survey, Table
 from flight_server.errors import RowTooLarge
-from flight_server.storage.embedded.merging import key_array, merge_equal_keys, merge_over
+from flight_server.storage.embedded.merging import changed_cells, key_array, merge_equal_keys, merge_over
 from flight_server.storage.embedded.runs import Runs
 from flight_server.storage.hbase.schema_rows import schema_row_key
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
@@ -160,7 +160,10 @@ class HBaseWriter:
             held = list(view.scan(Scan(table=table, columns=tuple(columns), keys=keys)))
             if held:
                 where = np.concatenate([some.asked for some in held])
-                rows, changed = merge_over(pa.Table.from_batches([some.batch for some in held]), where, rows)
+                stands = pa.Table.from_batches([some.batch for some in held])
+                rows, changed = merge_over(stands, where, rows)
+                # the other cells keep their times, by which a read with `as_of` knows that the row is an old one
+                rows = changed_cells(rows, stands, where)
                 rows, keys = rows.filter(pa.array(changed)), keys[changed]
             yield from _batches(rows, keys)
 
@@ -191,14 +194,23 @@ class HBaseWriter:
             name = self._prefix + table.name
             channel.table(name, [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns])
             for batch, keys in batches:
-                try:
-                    channel.write(batch, keys)
-                except ValueError as error:
-                    message = f"the row {keys[0].decode()} is too large for HBase: {error}"
-                    raise RowTooLarge(message, value=keys[0].decode()) from error
+                _write(channel, batch, keys)
             channel.end()
         rows = self._gateway.call("commit", id=opened["id"], milliseconds=int(COMMIT_SECONDS * 1000))
         return int(rows.get(name, 0))
+
+
+def _write(channel: WriteChannel, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:
+    """Send rows, in as many frames as they need."""
+    try:
+        channel.write(batch, keys)
+    except ValueError as error:  # too long for one frame
+        if len(batch) == 1:
+            key = keys[0].decode()
+            raise RowTooLarge(f"the row {key} is too large: {error}", value=key) from error
+        half = len(batch) // 2
+        _write(channel, batch.slice(0, half), keys[:half])
+        _write(channel, batch.slice(half), keys[half:])
 
 
 def _brought(runs: Runs) -> dict[str, pa.DataType]:

@@ -4,8 +4,15 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.io.Closeable;
 import java.io.IOException;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hbase.HBaseConfiguration;
+import org.apache.hadoop.hbase.HConstants;
 import org.apache.hadoop.hbase.TableName;
 import org.apache.hadoop.hbase.client.Admin;
 import org.apache.hadoop.hbase.client.Connection;
@@ -16,13 +23,15 @@ import org.apache.hadoop.hbase.client.Table;
 /** The one connection to HBase, which all scans and writes share. */
 final class Connections implements Closeable {
   private final Connection connection;
+  private final String zookeeper;
 
   /** Opens the connection; {@code words} has the ZooKeeper address and further settings of HBase's own names. */
   Connections(JsonNode words) throws IOException {
     Configuration configuration = HBaseConfiguration.create();
-    String[] zookeeper = words.path("zookeeper").asText().split(":");
-    configuration.set("hbase.zookeeper.quorum", zookeeper[0]);
-    configuration.set("hbase.zookeeper.property.clientPort", zookeeper.length > 1 ? zookeeper[1] : "2181");
+    zookeeper = words.path("zookeeper").asText();
+    String[] parts = zookeeper.split(":");
+    configuration.set("hbase.zookeeper.quorum", parts[0]);
+    configuration.set("hbase.zookeeper.property.clientPort", parts.length > 1 ? parts[1] : "2181");
     // every call ends some day, and well before the answer's deadline where it can
     configuration.setInt("hbase.rpc.timeout", 20_000);
     configuration.setInt("hbase.client.operation.timeout", 60_000);
@@ -35,6 +44,22 @@ final class Connections implements Closeable {
       configuration.set(property.getKey(), property.getValue().asText());
     }
     connection = ConnectionFactory.createConnection(configuration);
+  }
+
+  /** Sees to it that HBase answers: a wrong address would else be noticed by the first scan, and late. */
+  void check(long milliseconds) throws BridgeException {
+    CompletableFuture<Void> found = CompletableFuture.runAsync(() -> {
+      try (RegionLocator meta = connection.getRegionLocator(TableName.META_TABLE_NAME)) {
+        meta.getRegionLocation(HConstants.EMPTY_START_ROW, true);
+      } catch (IOException fault) {
+        throw new CompletionException(fault);
+      }
+    }, Executors.newSingleThreadExecutor(Workers.named("check")));
+    try {
+      found.get(milliseconds, TimeUnit.MILLISECONDS);
+    } catch (ExecutionException | TimeoutException | InterruptedException fault) {
+      throw new BridgeException("backend_lost", "no HBase answers by way of the ZooKeeper at " + zookeeper, fault);
+    }
   }
 
   Table table(String name) throws IOException {

@@ -45,15 +45,21 @@ public final class Main {
     FramePool pool = new FramePool(settings.path("frame_bytes").asLong());
     Runs runs = new Runs();
     Connections connections = new Connections(settings.path("hbase"));
+    try {
+      connections.check(settings.path("call_milliseconds").asLong());
+    } catch (BridgeException fault) {
+      out.println(json.writeValueAsString(Map.of("code", fault.code(), "message", fault.getMessage())));
+      out.flush();
+      Runtime.getRuntime().halt(1);
+    }
     EntryPoint entry = new EntryPoint(connections, workers, pool, runs);
     new DataServer(Path.of(settings.path("socket").asText()), runs, workers);
-    int timeout = settings.path("call_milliseconds").asInt();
     String token = settings.path("token").asText();
     InetAddress loopback = InetAddress.getLoopbackAddress();
     CallbackClient none = new CallbackClient(0, loopback, token);
     // idle connections of the other side's pool stay; a call's own time is limited there
     GatewayServer server = new GatewayServer.GatewayServerBuilder(entry)
-        .javaPort(0).javaAddress(loopback).authToken(token).connectTimeout(timeout)
+        .javaPort(0).javaAddress(loopback).authToken(token)
         .callbackClient(none).serverSocketFactory(new WithoutDelay()).build();
     entry.countReferences(() -> server.getGateway().getBindings().size());
     server.start(true);

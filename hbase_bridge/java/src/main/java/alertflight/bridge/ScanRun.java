@@ -320,6 +320,17 @@ final class ScanRun implements Run {
     return held != null ? held : new BatchEncoder(request.cells(), unknown, request.asOf());
   }
 
+  private void writeAll(List<Frame> made) throws IOException, BridgeException, InterruptedException {
+    Deque<Frame> left = new ArrayDeque<>(made);
+    try {
+      while (!left.isEmpty()) {
+        write(left.remove());
+      }
+    } finally {
+      left.forEach(Frame::release);
+    }
+  }
+
   private void write(Frame frame) throws IOException, BridgeException, InterruptedException {
     try {
       channel().write(frame);
