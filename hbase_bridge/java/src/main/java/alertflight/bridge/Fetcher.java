@@ -17,6 +17,7 @@ import org.apache.hadoop.hbase.filter.MultiRowRangeFilter.RowRange;
 
 /** Reads many short ranges of keys: one HBase scan a region, which skips from range to range. */
 final class Fetcher {
+  private static final int LEAST_RANGES = 8;
   private static final long MOST_HELD_BYTES = 24 << 20;
 
   private final Connections connections;
@@ -34,11 +35,14 @@ final class Fetcher {
     void run() throws BridgeException;
   }
 
-  /** Groups ranges by the region that each begins in; null if some overlap. */
-  List<List<KeyRange>> byRegion(List<KeyRange> ranges) throws IOException {
+  /**
+   * Splits ranges into parts that are read at the same time, each in order of keys and in one region; null if some
+   * ranges overlap.
+   */
+  List<List<KeyRange>> parts(List<KeyRange> ranges) throws IOException {
     List<KeyRange> sorted = new ArrayList<>(ranges);
     sorted.sort(Comparator.comparing(KeyRange::start, Arrays::compareUnsigned));
-    TreeMap<byte[], List<KeyRange>> groups = new TreeMap<>(Arrays::compareUnsigned);
+    TreeMap<byte[], List<KeyRange>> regions = new TreeMap<>(Arrays::compareUnsigned);
     KeyRange last = null;
     try (RegionLocator locator = connections.regions(request.table())) {
       for (KeyRange range : sorted) {
@@ -46,11 +50,20 @@ final class Fetcher {
           return null;
         }
         byte[] region = locator.getRegionLocation(range.start()).getRegion().getStartKey();
-        groups.computeIfAbsent(region, any -> new ArrayList<>()).add(range);
+        regions.computeIfAbsent(region, any -> new ArrayList<>()).add(range);
         last = range;
       }
     }
-    return List.copyOf(groups.values());
+    List<List<KeyRange>> parts = new ArrayList<>();
+    for (List<KeyRange> region : regions.values()) {
+      // a region with more than its share is read in several parts, so that all threads have something to do
+      int share = Math.max(LEAST_RANGES, (sorted.size() + request.threads() - 1) / request.threads());
+      int pieces = (region.size() + share - 1) / share;
+      for (int piece = 0; piece < pieces; piece++) {
+        parts.add(region.subList(piece * region.size() / pieces, (piece + 1) * region.size() / pieces));
+      }
+    }
+    return parts;
   }
 
   /** Adds the rows of sorted ranges of one region to an encoder; false where they are too many to hold. */

@@ -34,7 +34,6 @@ final class ScanRun implements Run {
   static final AtomicInteger OPEN_SCANNERS = new AtomicInteger();
 
   private static final int FIRST_BYTES = 128 << 10; // the first rows leave at once
-  private static final int FEW_RANGES = 8;
   private static final int GETS = 256;
   private static final int CLAIM_SECONDS = 60;
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -248,7 +247,7 @@ final class ScanRun implements Run {
     try {
       while (!left.isEmpty() || !ahead.isEmpty()) {
         while (!left.isEmpty() && (ahead.isEmpty() || fetching.get() < request.threads() && pool.isRoomy())) {
-          int size = size(fetcher, left, sizes);
+          int size = sizes.next(left.size());
           ahead.add(begin(fetcher, left.subList(0, size)));
           left = left.subList(size, left.size());
         }
@@ -274,17 +273,6 @@ final class ScanRun implements Run {
     }
   }
 
-  /** Gives the number of ranges to read next; where they are in few regions, so few that all threads have some. */
-  private int size(Fetcher fetcher, List<KeyRange> left, ChunkSizes sizes) throws IOException {
-    int size = sizes.next(left.size());
-    List<List<KeyRange>> groups = fetcher.byRegion(left.subList(0, size));
-    if (groups == null || groups.size() >= request.threads() || size < left.size()) {
-      return size;
-    }
-    int chunks = Math.min(request.threads() / groups.size(), size / FEW_RANGES);
-    return chunks <= 1 ? size : (size + chunks - 1) / chunks;
-  }
-
   private Chunk await(CompletableFuture<Chunk> chunk) throws BridgeException, InterruptedException, ExecutionException {
     while (true) {
       check();
@@ -298,7 +286,7 @@ final class ScanRun implements Run {
 
   /** Begins to read some ranges from all their regions. */
   private CompletableFuture<Chunk> begin(Fetcher fetcher, List<KeyRange> ranges) throws IOException {
-    List<List<KeyRange>> groups = fetcher.byRegion(ranges);
+    List<List<KeyRange>> groups = fetcher.parts(ranges);
     if (groups == null) {
       return CompletableFuture.completedFuture(Chunk.oneByOne(ranges));
     }
