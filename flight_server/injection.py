@@ -26,6 +26,11 @@ POINTS = (
     "compact.before",
     "compact.committed",
     "compact.removing",
+    "hbase.created",
+    "hbase.put",
+    "hbase.committed",
+    "hdfs.drafted",
+    "hdfs.published",
 )
 _passed = count(1)
 

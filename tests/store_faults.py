@@ -36,6 +36,7 @@ INGESTING = (
     "commit.inside",
     "commit.after",
 )
+INGESTING_INTO_HBASE = ("hbase.created", "hbase.put", "hbase.committed", "hdfs.drafted", "hdfs.published")
 COMPACTING = (
     "segment.data",
     "segment.keys",

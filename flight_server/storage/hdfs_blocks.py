@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flight_server.errors import BackendLost, CorruptData, NotSupported
+from flight_server.injection import injection_point
 from flight_server.storage.parquet_blocks import scatter, write_block
 from flight_server.storage.protocols import Stamps
 
@@ -91,7 +92,9 @@ class HdfsBlocks:
         draft = f"{folder}/_draft-{uuid.uuid4()}"
         with client.create(draft, _overwriting()) as writer:
             writer.write(content)
+        injection_point("hdfs.drafted")
         client.rename(draft, path, overwrite=True)
+        injection_point("hdfs.published")
 
     def _read_block(self, uri: str, alert_ids: pa.Array, kinds: Sequence[str]) -> tuple[pa.Table, int]:
         name = uri.rpartition("/")[2]

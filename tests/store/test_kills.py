@@ -14,6 +14,7 @@ import pytest
 from store_faults import (
     COMPACTING,
     INGESTING,
+    INGESTING_INTO_HBASE,
     SPILLING,
     Scene,
     contents,
@@ -65,7 +66,7 @@ def kills_at(point: str, scene: Scene, folder: Path) -> int:
 
 
 def test_every_point_is_in_a_loop() -> None:
-    assert set(POINTS) == {*INGESTING, *COMPACTING}
+    assert set(POINTS) == {*INGESTING, *COMPACTING, *INGESTING_INTO_HBASE}
 
 
 @pytest.mark.parametrize("point", INGESTING)

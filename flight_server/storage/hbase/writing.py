@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from flight_server.catalogue import TYPES, Catalogue, Column
 from flight_server.declarations import Survey, Table
 from flight_server.errors import RowTooLarge
+from flight_server.injection import injection_point
 from flight_server.storage.embedded.merging import changed_cells, key_array, merge_equal_keys, merge_over
 from flight_server.storage.embedded.runs import Runs
 from flight_server.storage.hbase.schema_rows import schema_row_key
@@ -125,6 +126,7 @@ class HBaseWriter:
             splits=list(table.splits),
             compression=COMPRESSION,
         )
+        injection_point("hbase.created")
 
     def _write_schema_row(self, survey: Survey, table: Table) -> None:
         """Say the types of all columns that this ingest writes, beside what the release's row says already."""
@@ -195,8 +197,10 @@ class HBaseWriter:
             channel.table(name, [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns])
             for batch, keys in batches:
                 _write(channel, batch, keys)
+                injection_point("hbase.put")
             channel.end()
         rows = self._gateway.call("commit", id=opened["id"], milliseconds=int(COMMIT_SECONDS * 1000))
+        injection_point("hbase.committed")
         return int(rows.get(name, 0))
 
 

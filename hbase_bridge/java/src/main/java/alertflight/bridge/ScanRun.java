@@ -203,40 +203,22 @@ final class ScanRun implements Run {
         for (byte[] key : keys.subList(first, Math.min(first + GETS, keys.size()))) {
           gets.add(request.cells().addTo(new Get(key)));
         }
-        List<Frame> made;
+        BatchEncoder part = encoder();
         workers.streaming.acquire();
         try {
-          made = encodeKeys(table.get(gets), request.first() + first);
+          Result[] found = table.get(gets);
+          for (int place = 0; place < found.length; place++) {
+            check();
+            if (!found[place].isEmpty()) {
+              part.add(found[place], request.first() + first + place);
+            }
+          }
         } finally {
           workers.streaming.release();
         }
-        writeAll(made);
+        writeAll(List.of(part));
       }
     }
-  }
-
-  private List<Frame> encodeKeys(Result[] found, long first) throws BridgeException, InterruptedException {
-    BatchEncoder encoder = encoder();
-    List<Frame> made = new ArrayList<>();
-    try {
-      for (int place = 0; place < found.length; place++) {
-        check();
-        if (!found[place].isEmpty()) {
-          encoder.add(found[place], first + place);
-        }
-        if (encoder.bytes() >= request.batchBytes()) {
-          made.add(encoder.finish(pool, id));
-        }
-      }
-      if (encoder.rows() > 0) {
-        made.add(encoder.finish(pool, id));
-      }
-    } catch (BridgeException | InterruptedException | RuntimeException fault) {
-      made.forEach(Frame::release);
-      throw fault;
-    }
-    encoders.add(encoder);
-    return made;
   }
 
   private void readChunks() throws IOException, BridgeException, InterruptedException, ExecutionException {
@@ -259,13 +241,7 @@ final class ScanRun implements Run {
           }
         } else {
           sizes.learn(chunk);
-          Gathering gathering = new Gathering(chunk.parts(), request.batchBytes());
-          while (!gathering.isDone()) {
-            check();
-            write(gathering.frame(pool, id));
-          }
-          chunk.parts().forEach(BatchEncoder::clear);
-          encoders.addAll(chunk.parts());
+          writeAll(chunk.parts());
         }
       }
     } finally {
@@ -308,15 +284,15 @@ final class ScanRun implements Run {
     return held != null ? held : new BatchEncoder(request.cells(), unknown, request.asOf());
   }
 
-  private void writeAll(List<Frame> made) throws IOException, BridgeException, InterruptedException {
-    Deque<Frame> left = new ArrayDeque<>(made);
-    try {
-      while (!left.isEmpty()) {
-        write(left.remove());
-      }
-    } finally {
-      left.forEach(Frame::release);
+  /** Writes the rows of some encoders in the order wanted, cut by bytes. */
+  private void writeAll(List<BatchEncoder> parts) throws IOException, BridgeException, InterruptedException {
+    Gathering gathering = new Gathering(parts, request.batchBytes());
+    while (!gathering.isDone()) {
+      check();
+      write(gathering.frame(pool, id));
     }
+    parts.forEach(BatchEncoder::clear);
+    encoders.addAll(parts);
   }
 
   private void write(Frame frame) throws IOException, BridgeException, InterruptedException {
