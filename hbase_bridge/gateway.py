@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it writes a traceback for each try that fails; here one line says so
 START_SECONDS = 120.0
 DIRECT_BYTES = 96 << 20  # what the HBase client itself takes outside the heap
+REPEATS = 1  # tries of a call after the first
 RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)  # the pauses before tries to start again
 OPENED = ("java.lang", "java.lang.reflect", "java.nio", "sun.nio.ch", "java.util")
 
@@ -199,8 +200,7 @@ class Gateway:
         """
         life = self._living()
         request = json.dumps({"operation": operation, **words})
-        sequence = next(life.sequence)
-        answer = json.loads(self._ask(life, sequence, request))
+        answer = self._ask(life, next(life.sequence), request)
         if "code" in answer:
             raise BridgeFault(answer["code"], answer["message"])
         return answer["reply"]
@@ -234,20 +234,30 @@ class Gateway:
             if self._life is life:
                 self._life = None
 
-    def _ask(self, life: _Life, sequence: int, request: str) -> str:
-        """Send a call, a second time where the reply was lost: by its number it is done once all the same."""
-        for last in (False, True):
+    def _ask(self, life: _Life, sequence: int, request: str) -> Mapping[str, Any]:
+        """Send a call, a second time where the reply was lost: by its number it is done once all the same.
+
+        A reply says which call it is for. Were one to come twice, or late, all that follow it on that connection would
+        be the replies to other calls. While HBase takes its time the gateway says `later`, and is asked again.
+        """
+        failures = 0
+        while True:
             try:
-                return str(life.java.entry_point.call(sequence, request))
-            except (Py4JError, OSError) as error:
+                answer: Any = json.loads(str(life.java.entry_point.call(sequence, request)))
+                if not isinstance(answer, dict) or answer.get("call") != sequence:
+                    raise ValueError("a reply came that is to another call")
+                if "later" not in answer:
+                    return answer
+            except (Py4JError, OSError, ValueError) as error:
+                failures += 1
+                life.java.close()  # its connections, for new ones
                 if life.process.poll() is not None:
                     self._forget(life)
                     raise GatewayLost("the gateway went away") from error
-                if last:
-                    self.lose(life.socket, f"two calls in a row failed: {error}")
+                if failures > REPEATS:
+                    self.lose(life.socket, f"calls in a row failed: {error}")
                     raise GatewayLost("the gateway does not answer") from error
                 log.warning("a call of the gateway is repeated: %s", error)
-        raise AssertionError("not reached")
 
     def _watch(self) -> None:
         """Start the gateway again whenever it ends."""

@@ -1,47 +1,78 @@
 package alertflight.bridge;
 
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /**
  * Answers each numbered call once. py4j sends a call again when its reply was lost; the second one gets the answer
- * of the first and does nothing.
+ * of the first and does nothing. A call that takes its time is asked for again in the same way.
  */
 final class Calls {
   private static final int KEPT = 4096;
 
   private final Map<Long, CompletableFuture<String>> answers = new LinkedHashMap<>();
+  private final long patience;
   private long oldest = Long.MIN_VALUE;
+
+  /** Makes the memory of calls; each waits so many milliseconds for its answer. */
+  Calls(long patience) {
+    this.patience = patience;
+  }
 
   /** What a call does. */
   interface Work {
     String run();
   }
 
-  /** Runs the work, unless a call of this number has been or is being answered. */
-  String once(long sequence, Work work) throws BridgeException {
+  /** Has the work done, unless a call of this number has been or is being answered; null if it is not done yet. */
+  String once(long sequence, Executor where, Work work) throws BridgeException, InterruptedException {
     CompletableFuture<String> answer = new CompletableFuture<>();
     CompletableFuture<String> earlier;
     synchronized (this) {
-      if (sequence <= oldest) {
+      earlier = answers.get(sequence);
+      if (earlier == null && sequence <= oldest) {
         throw new BridgeException("internal", "the call " + sequence + " is older than any that is remembered");
       }
-      earlier = answers.putIfAbsent(sequence, answer);
+      answers.putIfAbsent(sequence, answer);
       if (answers.size() > KEPT) {
-        Long first = answers.keySet().iterator().next();
-        answers.remove(first);
-        oldest = Math.max(oldest, first);
+        forgetOne();
       }
     }
-    if (earlier != null) {
-      return earlier.join();
+    if (earlier == null) {
+      where.execute(() -> complete(answer, work));
     }
+    try {
+      return (earlier == null ? answer : earlier).get(patience, TimeUnit.MILLISECONDS);
+    } catch (TimeoutException fault) {
+      return null;
+    } catch (ExecutionException fault) {
+      throw new BridgeException("internal", "the gateway failed: " + fault.getCause(), fault);
+    }
+  }
+
+  private void forgetOne() {
+    Iterator<Map.Entry<Long, CompletableFuture<String>>> each = answers.entrySet().iterator();
+    while (each.hasNext()) {
+      Map.Entry<Long, CompletableFuture<String>> entry = each.next();
+      if (entry.getValue().isDone()) {
+        oldest = Math.max(oldest, entry.getKey());
+        each.remove();
+        return;
+      }
+    }
+  }
+
+  private static void complete(CompletableFuture<String> answer, Work work) {
     try {
       answer.complete(work.run());
     } catch (RuntimeException | Error fault) {
       answer.completeExceptionally(fault);
     }
-    return answer.join();
   }
 }

@@ -8,13 +8,15 @@ import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.IntSupplier;
 
 /** All that the other side can call: one method, whose requests and replies are JSON texts. */
 public final class EntryPoint {
   private static final ObjectMapper JSON = new ObjectMapper();
+  private static final Set<String> QUICK = Set.of("health", "open-scan", "open-write", "cancel"); // HBase is not asked
 
-  private final Calls calls = new Calls();
+  private final Calls calls;
   private final Connections connections;
   private final Tables tables;
   private final Workers workers;
@@ -23,7 +25,8 @@ public final class EntryPoint {
   private final Map<Long, WriteRun> writes = new java.util.concurrent.ConcurrentHashMap<>();
   private IntSupplier references = () -> 0;
 
-  EntryPoint(Connections connections, Workers workers, FramePool pool, Runs runs) {
+  EntryPoint(Connections connections, Workers workers, FramePool pool, Runs runs, long callMilliseconds) {
+    this.calls = new Calls(callMilliseconds / 3);
     this.connections = connections;
     this.tables = new Tables(connections);
     this.workers = workers;
@@ -38,24 +41,25 @@ public final class EntryPoint {
   /**
    * Does what a request asks, once for each sequence number.
    *
-   * @return a JSON object: {@code {"reply": ...}} or {@code {"code": ..., "message": ...}}
+   * @return a JSON object: {@code {"call": ..., "reply": ...}} or {@code {"call": ..., "code": ..., "message": ...}},
+   *     where call is the sequence number, or {@code {"call": ..., "later": true}}: ask once more
    */
-  public String call(long sequence, String request) {
+  public String call(long sequence, String request) throws JsonProcessingException, InterruptedException {
+    JsonNode words = JSON.readTree(request);
+    boolean quick = QUICK.contains(words.path("operation").asText());
     try {
-      return calls.once(sequence, () -> answered(request));
+      String answer = calls.once(sequence, quick ? Runnable::run : workers.connections, () -> answered(sequence, words));
+      return answer != null ? answer : JSON.writeValueAsString(Map.of("call", sequence, "later", true));
     } catch (BridgeException fault) {
-      return failure(fault);
+      return failure(sequence, fault);
     }
   }
 
-  private String answered(String request) {
-    String table = "";
+  private String answered(long sequence, JsonNode words) {
     try {
-      JsonNode words = JSON.readTree(request);
-      table = words.path("table").asText("");
-      return JSON.writeValueAsString(Map.of("reply", reply(words)));
+      return JSON.writeValueAsString(Map.of("call", sequence, "reply", reply(words)));
     } catch (BridgeException | IOException | RuntimeException | InterruptedException fault) {
-      return failure(Faults.of(fault, table));
+      return failure(sequence, Faults.of(fault, words.path("table").asText("")));
     }
   }
 
@@ -113,9 +117,10 @@ public final class EntryPoint {
     return words;
   }
 
-  private static String failure(BridgeException fault) {
+  private static String failure(long sequence, BridgeException fault) {
     try {
-      return JSON.writeValueAsString(Map.of("code", fault.code(), "message", String.valueOf(fault.getMessage())));
+      String message = String.valueOf(fault.getMessage());
+      return JSON.writeValueAsString(Map.of("call", sequence, "code", fault.code(), "message", message));
     } catch (JsonProcessingException error) {
       throw new IllegalStateException(error);
     }

@@ -23,6 +23,7 @@ import py4j.GatewayServer;
  */
 public final class Main {
   private static final int OUT_OF_MEMORY = 3;
+  private static final long START_MILLISECONDS = 30_000;
 
   private Main() {}
 
@@ -45,21 +46,23 @@ public final class Main {
     FramePool pool = new FramePool(settings.path("frame_bytes").asLong());
     Runs runs = new Runs();
     Connections connections = new Connections(settings.path("hbase"));
+    long milliseconds = settings.path("call_milliseconds").asLong();
     try {
-      connections.check(settings.path("call_milliseconds").asLong());
+      connections.check(Math.max(milliseconds, START_MILLISECONDS));
     } catch (BridgeException fault) {
       out.println(json.writeValueAsString(Map.of("code", fault.code(), "message", fault.getMessage())));
       out.flush();
       Runtime.getRuntime().halt(1);
     }
-    EntryPoint entry = new EntryPoint(connections, workers, pool, runs);
+    EntryPoint entry = new EntryPoint(connections, workers, pool, runs, milliseconds);
     new DataServer(Path.of(settings.path("socket").asText()), runs, workers);
     String token = settings.path("token").asText();
     InetAddress loopback = InetAddress.getLoopbackAddress();
     CallbackClient none = new CallbackClient(0, loopback, token);
-    // idle connections of the other side's pool stay; a call's own time is limited there
+    // idle connections of the other side's pool stay; a call's own time is limited there. What py4j calls
+    // connectTimeout is how long it waits for a connection until it takes no further ones.
     GatewayServer server = new GatewayServer.GatewayServerBuilder(entry)
-        .javaPort(0).javaAddress(loopback).authToken(token)
+        .javaPort(0).javaAddress(loopback).authToken(token).connectTimeout(0).readTimeout(0)
         .callbackClient(none).serverSocketFactory(new WithoutDelay()).build();
     entry.countReferences(() -> server.getGateway().getBindings().size());
     server.start(true);
