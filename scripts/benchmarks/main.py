@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 from embedded import Sizes, bench_embedded
+from hbase.columns import bench_columns, columns_table
+from hbase.ingesting import bench_ingest, ingest_table
 from hbase.lines import INCUMBENT, Measured, bench_hbase, hbase_table
 from measure import Line, table
 from rows import bench_rows, grown_table
@@ -39,7 +41,13 @@ def _common(command: click.decorators.FC) -> click.decorators.FC:
 def _cluster(command: click.decorators.FC) -> click.decorators.FC:
     folder = click.Path(file_okay=False, path_type=Path)
     words = "A cluster's folder: it is started where it does not run, filled once, and left running."
-    return click.option("--cluster", type=folder, metavar="FOLDER", help=words)(command)
+    command = click.option("--cluster", type=folder, metavar="FOLDER", help=words)(command)
+    return click.option("--json", "json_", type=FILE, help="Write results here.")(command)
+
+
+ROUNDS = click.option(
+    "--rounds", "most_rounds", type=click.IntRange(20), default=200, show_default=True, help="Of the shortest work."
+)
 
 
 @main.command()
@@ -85,8 +93,7 @@ def rows(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
 
 @main.command("hbase")
 @_cluster
-@click.option("--rounds", "most_rounds", type=click.IntRange(20), default=200, show_default=True, help="Of the shortest work.")
-@click.option("--json", "json_", type=FILE, help="Write results here.")
+@ROUNDS
 def hbase_(cluster: Path | None, most_rounds: int, json_: Path | None) -> None:
     """Measure the HBase store against the HBase client's own scanner; a goal that is missed is shown so, and the exit is 0."""
     found = list(bench_hbase(cluster, most_rounds))
@@ -95,6 +102,26 @@ def hbase_(cluster: Path | None, most_rounds: int, json_: Path | None) -> None:
     lines = [one for one in found if isinstance(one, Line)]
     click.echo("\n\n".join([_where(), *texts, hbase_table(works), table(lines), INCUMBENT]))
     _write(json_, {"works": [one.as_json() for one in works], "lines": [one.as_json() for one in lines], "texts": texts})
+
+
+@main.command()
+@_cluster
+@ROUNDS
+def hbase_columns(cluster: Path | None, most_rounds: int, json_: Path | None) -> None:
+    """Find where reading whole families becomes faster than naming columns."""
+    found = list(bench_columns(cluster, most_rounds))
+    click.echo(_where() + "\n" + columns_table(found))
+    _write(json_, {"columns": [one.as_json() for one in found]})
+
+
+@main.command()
+@_cluster
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Ingests, each into new tables.")
+def hbase_ingest(cluster: Path | None, runs: int, json_: Path | None) -> None:
+    """Ingest 20,000 alerts into HBase."""
+    found = list(bench_ingest(cluster, runs))
+    click.echo(_where() + "\n" + ingest_table(found))
+    _write(json_, {"ingests": [one.as_json() for one in found]})
 
 
 def _where() -> str:

@@ -72,13 +72,14 @@ def build_one(work: Path, objects: int) -> tuple[Path, float, float]:
     return store, simulated - begun, ended - simulated
 
 
-def run(*words: object) -> None:
-    """Run a command of the project; what it shows of its progress is seen."""
-    terminal = sys.stderr.isatty()
-    quiet = None if terminal else subprocess.PIPE
-    done = subprocess.run([COMMAND, *(str(word) for word in words)], check=False, stdout=2 if terminal else quiet, stderr=quiet)  # noqa: S603  (our own command)
+def run(*words: object) -> str:
+    """Run a command of the project; gives what it says, and its progress is seen on a terminal."""
+    errors = None if sys.stderr.isatty() else subprocess.PIPE
+    command = [str(word) for word in (COMMAND, *words)]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603  (our own command)
     if done.returncode:
-        raise click.ClickException(f"alertflight {words[0]} failed: {(done.stderr or b'').decode()[-500:]}")
+        raise click.ClickException(f"alertflight {words[0]} failed: {(done.stderr or '')[-500:]}")
+    return done.stdout
 
 
 def opened(folder: Path) -> tuple[Archive, EmbeddedStore]:

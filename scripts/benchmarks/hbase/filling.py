@@ -89,19 +89,20 @@ def fill(cluster: Cluster, raw: RawScanner) -> tuple[Path, list[Region]]:
     if not (stamp.exists() and stamp.read_text() == wanted):
         stamp.unlink(missing_ok=True)
         raw.ask("drop", prefix=PREFIX)
-        named = [(name, FILLING.alerts) for year in FILLING.years for name in FILLING.names(year)]
-        named.append((FILLING.long_object, FILLING.long_alerts))
         click.echo(f"putting {FILLING.rows} rows into {TABLE} (some minutes) ...", err=True)
-        ingest_alerts(settings, cluster.folder, [word for name, count in named for word in ("--name", f"{name}:{count}")])
+        ingest_alerts(settings, cluster.folder, FILLING)
     regions = [Region(**words) for words in raw.ask("settle", table=TABLE)]
     stamp.write_text(wanted)
     return settings, regions
 
 
-def ingest_alerts(settings: Path, work: Path, words: list[str], objects: int = 0) -> float:
-    """Simulate alerts and ingest them by one command; gives the seconds that the ingest took."""
+def ingest_alerts(settings: Path, work: Path, filling: Filling) -> tuple[str, float]:
+    """Simulate alerts and ingest them by one command; gives what it says and the seconds that it took."""
     with TemporaryDirectory(prefix="alerts-", dir=work) as alerts:
-        run("simulate", "--objects", objects, "--nights", FILLING.nights, "--seed", FILLING.seed, "--out", alerts, *words)
+        named = [(name, filling.alerts) for year in filling.years for name in filling.names(year)]
+        named += [(filling.long_object, filling.long_alerts)] if filling.long_alerts else []
+        words = [word for name, count in named for word in ("--name", f"{name}:{count}")]
+        run("simulate", "--objects", 0, "--nights", filling.nights, "--seed", filling.seed, "--out", alerts, *words)
         begun = time.perf_counter()
-        run("ingest", alerts, "--config", settings)
-        return time.perf_counter() - begun
+        said = run("ingest", alerts, "--config", settings)
+        return said, time.perf_counter() - begun

@@ -46,6 +46,8 @@ class Way:
         Whether the client asks for the next answer ahead.
     cache
         Whether the servers keep the blocks.
+    asynchronous
+        Whether the scanner is that of the asynchronous client.
     """
 
     named: bool = False
@@ -54,12 +56,14 @@ class Way:
     bytes: int = 2 * MIB
     prefetch: bool = False
     cache: bool = True
+    asynchronous: bool = False
 
     def __str__(self) -> str:
         """Give it in a few words."""
         scans = "a scan a range" if self.by == "range" else f"{self.parts} filtered scan(s) a region"
         words = ["columns by name" if self.named else "whole families", scans, f"{self.bytes >> 10} KiB an answer"]
-        return ", ".join([*words, *(["prefetch"] if self.prefetch else []), *([] if self.cache else ["blocks not cached"])])
+        further = {"prefetch": self.prefetch, "blocks not cached": not self.cache, "asynchronous client": self.asynchronous}
+        return ", ".join([*words, *(name for name, is_so in further.items() if is_so)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.apache.hadoop.hbase.TableName;
+import org.apache.hadoop.hbase.client.AsyncConnection;
 import org.apache.hadoop.hbase.client.Connection;
+import org.apache.hadoop.hbase.client.ConnectionFactory;
 import org.apache.hadoop.hbase.client.RegionLocator;
 import org.apache.hadoop.hbase.client.Result;
 import org.apache.hadoop.hbase.client.ResultScanner;
@@ -26,10 +28,12 @@ final class RawScan {
   private static final int THREADS = 4; // scan_threads of the server
 
   private final Connection connection;
+  private final AsyncConnection asynchronous;
   private final ExecutorService workers = Executors.newFixedThreadPool(THREADS);
 
   RawScan(Connection connection) {
     this.connection = connection;
+    this.asynchronous = ConnectionFactory.createAsyncConnection(connection.getConfiguration()).join();
   }
 
   /**
@@ -45,7 +49,8 @@ final class RawScan {
   /**
    * Reads once. The request names {@code table}, {@code ranges} as pairs of keys, {@code families} or {@code columns},
    * and the way: {@code by} range (a scan each) or region (a scan each, with a filter), {@code parts} of a region,
-   * {@code bytes} of an answer, {@code prefetch}, {@code cache} (whether servers keep the blocks).
+   * {@code bytes} of an answer, {@code prefetch}, {@code cache} (whether servers keep the blocks), {@code asynchronous}
+   * (the client's other scanner).
    */
   Map<String, Long> timed(JsonNode words) throws Exception {
     List<byte[][]> ranges = new ArrayList<>();
@@ -93,13 +98,23 @@ final class RawScan {
   }
 
   private Count read(TableName name, Part part, JsonNode words) throws IOException {
+    Scan scan = scan(part, words);
+    if (words.path("asynchronous").asBoolean()) {
+      try (ResultScanner scanner = asynchronous.getTable(name, workers).getScanner(scan)) {
+        return count(scanner);
+      }
+    }
+    try (Table table = connection.getTable(name); ResultScanner scanner = table.getScanner(scan)) {
+      return count(scanner);
+    }
+  }
+
+  private static Count count(ResultScanner scanner) throws IOException {
     long rows = 0;
     long cells = 0;
-    try (Table table = connection.getTable(name); ResultScanner scanner = table.getScanner(scan(part, words))) {
-      for (Result row = scanner.next(); row != null; row = scanner.next()) {
-        rows++;
-        cells += row.rawCells().length;
-      }
+    for (Result row = scanner.next(); row != null; row = scanner.next()) {
+      rows++;
+      cells += row.rawCells().length;
     }
     return new Count(rows, cells);
   }
