@@ -77,7 +77,7 @@ class Stream:
         return self._missing + list(self.record.get("missing_ids", ()))
 
     def _note(self, metadata: pa.Buffer | None) -> None:
-        if metadata is None:
+        if not metadata:  # the server is still at work
             return
         found = json.loads(metadata.to_pybytes())
         if "complete" in found:

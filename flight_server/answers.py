@@ -1,8 +1,7 @@
-"""What an answer says about itself: the cursor of each message, and the record at the end."""
+"""What an answer says about itself: the counts that make the record at its end."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,16 +15,10 @@ import pyarrow.compute as pc
 
 from flight_server.storage.protocols import Rows
 
-__all__ = ["Tally", "cursor"]
+__all__ = ["Tally"]
 
 MISSING_IDS_BYTES = 262_144
 RECORD_BYTES = 2048
-
-
-def cursor(fingerprint: str, rows: Rows) -> str:
-    """Give the opaque mark of the place after some rows of a query's answer."""
-    place = [fingerprint, int(rows.asked[-1]), rows.keys[-1].decode()]
-    return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode()
 
 
 @dataclass(slots=True)
@@ -37,7 +30,7 @@ class Tally:
     ids
         The objects asked for, or None for a whole table.
     as_of
-        The newest write that the answer can see, ms since 1970.
+        Until when what was written is in the answer, ms since 1970.
     """
 
     ids: Sequence[str | int] | None
@@ -49,6 +42,7 @@ class Tally:
     complete: bool = True
     cursor: str | None = None
     _seen: npt.NDArray[np.bool_] = field(init=False)
+    _known: npt.NDArray[np.bool_] | None = None
     _objects: int = 0
     _last: object = None
 
@@ -64,6 +58,12 @@ class Tally:
             changes = pc.sum(pc.not_equal(ids[1:], ids[:-1])).as_py() or 0
             self._objects += changes + (ids[0].as_py() != self._last)
             self._last = ids[-1].as_py()
+
+    def know(self, asked: npt.NDArray[np.int64] | int) -> None:
+        """Note that objects, by their index, have rows, though none in this answer: they are not missing."""
+        if self._known is None:
+            self._known = np.zeros_like(self._seen)
+        self._known[asked] = True
 
     def notes(self, room: int = MISSING_IDS_BYTES + RECORD_BYTES) -> Iterator[dict[str, Any]]:
         """Give what goes out in front of the record: the missing IDs, where they are too many for it.
@@ -97,9 +97,10 @@ class Tally:
 
     def _missing(self) -> list[str | int]:
         # after a limit nothing is known of the objects that were not reached
-        if self.ids is None or not self.complete or self._seen.all():
+        if self.ids is None or not self.complete:
             return []
-        return [self.ids[row] for row in np.flatnonzero(~self._seen).tolist()]
+        found = self._seen if self._known is None else self._seen | self._known
+        return [] if found.all() else [self.ids[row] for row in np.flatnonzero(~found).tolist()]
 
 
 def _most(room: int) -> int:

@@ -21,6 +21,8 @@ ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequen
 def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = None) -> Iterator[Rows]:
     """Cut and join rows into what fits a message each; the first leave at once.
 
+    Rows of zero rows say that the store is still at work. They leave at once too, in front of rows that wait.
+
     Parameters
     ----------
     rows
@@ -43,6 +45,7 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = 
     first = True
     for piece in rows:
         if len(piece.batch) == 0:
+            yield piece
             continue
         bytes_ = measure(piece.batch)
         if waiting and (size + bytes_ > soft or bytes_ >= SMALL_BYTES):

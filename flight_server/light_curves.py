@@ -9,36 +9,54 @@ import pyarrow as pa
 
 from flight_server.catalogue import Column
 from flight_server.plan import Plan
-from flight_server.storage.protocols import Rows, RowView, Scan
+from flight_server.reading import Reading
+from flight_server.storage.keys import key_expression
+from flight_server.storage.protocols import NOTHING_YET, Rows
 
 __all__ = ["with_upper_limits"]
 
 OBJECTS_TOGETHER = 128
 
 
-def with_upper_limits(plan: Plan, view: RowView, columns: tuple[Column, ...]) -> Iterator[Rows]:
+def with_upper_limits(reading: Reading, columns: tuple[Column, ...]) -> Iterator[Rows]:
     """Read the rows of the plan's table and of those added to it, object by object, by time within.
 
+    It begins with the object of the plan's cursor; `asked` counts from that one on. An object comes in one piece.
     Bad points at the very time of an alert of the same object are left out, as the public service does
     (fink-object-api, route `objects`, `withupperlim`). Cells that a table does not have are null.
     """
     first = 0
-    for ids in _object_groups(plan, view, columns):
-        parts = list(_read(plan, view, columns, ids))
+    for ids in _object_groups(reading, columns):
+        parts: list[tuple[int, Rows]] = []
+        for rank, rows in _read(reading, columns, ids):
+            if len(rows.batch):
+                parts.append((rank, rows))
+            else:
+                yield rows
         if parts:
-            merged = _in_order(plan, parts)
-            yield Rows(merged.batch, merged.asked + first, merged.keys)
-        first += len(ids) if plan.ids is not None else 0
+            merged = _in_order(reading.plan, parts)
+            asked = np.zeros_like(merged.asked) if reading.ids is None else merged.asked + first
+            yield Rows(merged.batch, asked, merged.keys)
+        elif not ids:
+            yield NOTHING_YET
+        first += len(ids)
 
 
-def _object_groups(plan: Plan, view: RowView, columns: tuple[Column, ...]) -> Iterator[Sequence[str | int]]:
-    if plan.ids is not None:
-        for first in range(0, len(plan.ids), OBJECTS_TOGETHER):
-            yield plan.ids[first : first + OBJECTS_TOGETHER]
+def _object_groups(reading: Reading, columns: tuple[Column, ...]) -> Iterator[Sequence[str | int]]:
+    """Give the objects in groups; an empty one while the store is still looking for them."""
+    table, after = reading.plan.table, reading.plan.after
+    if (ids := reading.ids) is not None:
+        for first in range(0, len(ids), OBJECTS_TOGETHER):
+            yield ids[first : first + OBJECTS_TOGETHER]
         return
     group: dict[str | int, None] = {}
-    names = tuple(column for column in columns if column.name == plan.table.id)
-    for rows in view.scan(Scan(table=plan.table, columns=names)):
+    names = tuple(column for column in columns if column.name == table.id)
+    # an upper limit's key may come before those of the object's alerts, so all alerts of the object are looked at
+    begin = None if after is None else key_expression(table.key).first_part(after.key)
+    for rows in reading.scan(table, names, after=begin):
+        if not len(rows.batch):
+            yield ()
+            continue
         for value in pa.compute.unique(rows.batch[0]).to_pylist():
             if value not in group and len(group) >= OBJECTS_TOGETHER:
                 yield tuple(group)
@@ -48,16 +66,20 @@ def _object_groups(plan: Plan, view: RowView, columns: tuple[Column, ...]) -> It
         yield tuple(group)
 
 
-def _read(plan: Plan, view: RowView, columns: tuple[Column, ...], ids: Sequence[str | int]) -> Iterator[tuple[int, Rows]]:
+def _read(reading: Reading, columns: tuple[Column, ...], ids: Sequence[str | int]) -> Iterator[tuple[int, Rows]]:
     """Read each table's rows in the columns wanted, with the rank of the table; the plan's own has rank 0."""
+    plan = reading.plan
     limits = plan.table.upper_limits
-    if limits is None:
+    if limits is None or not ids:
         return
     schema = pa.schema([column.field() for column in columns])
     for rank, (table, tag) in enumerate(((plan.table, limits.own), *plan.added)):
         having = tuple(c for c in columns if c.name != limits.tag and (table.columns is None or c.name in table.columns))
-        for rows in view.scan(Scan(table=table, columns=having, ids=ids)):
+        for rows in reading.scan(table, having, ids=ids):
             length = len(rows.batch)
+            if not length:
+                yield rank, rows
+                continue
             held = set(rows.batch.schema.names)
             tags = pa.array(np.full(length, tag, dtype=object), pa.string())
             cells = [

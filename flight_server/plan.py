@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from flight_server.catalogue import Catalogue, Column, schema_of
+from flight_server.cursors import Place, read_cursor
 from flight_server.declarations import Table
 from flight_server.errors import BadValue, NotSupported
 from flight_server.tickets import Query
@@ -39,6 +40,10 @@ class Plan:
         Bounds on the table's time column in its own terms: start <= time < stop.
     added
         Further tables whose rows are wanted, with the tag of each; the most wanted first.
+    stamps
+        The table that says where the cutouts are, if any are wanted.
+    after
+        The place after which the answer begins, if the query goes on from a cursor.
     """
 
     query: Query
@@ -49,11 +54,28 @@ class Plan:
     start: float | None
     stop: float | None
     added: tuple[tuple[Table, str], ...]
+    stamps: Table | None
+    after: Place | None
 
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of every batch of the answer."""
         return schema_of(self.columns + self.cutouts if self.cutouts else self.columns)
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """All tables that are read."""
+        yield self.table
+        yield from (table for table, _ in self.added)
+        if self.stamps is not None:
+            yield self.stamps
+
+    @property
+    def most(self) -> int | None:
+        """The most rows that are sent: what the limit leaves behind the cursor."""
+        if self.query.limit is None or self.after is None:
+            return self.query.limit
+        return max(0, self.query.limit - self.after.sent)
 
 
 def make_plan(query: Query, catalogue: Catalogue) -> Plan:
@@ -61,26 +83,33 @@ def make_plan(query: Query, catalogue: Catalogue) -> Plan:
 
     Raises
     ------
-    UnknownTable, UnknownColumn, BadValue, NotSupported
+    UnknownTable, UnknownColumn, BadValue, NotSupported, CursorMismatch
         Each names what is at fault.
     """
     table = catalogue.table(query.table)
     start, stop = _bounds(query, table, catalogue)
-    return Plan(
+    ids = None if query.ids is None else tuple(dict.fromkeys(_ids(query.ids, catalogue.type_of(table, table.id))))
+    after = query.resume_after
+    plan = Plan(
         query=query,
         table=table,
-        ids=None if query.ids is None else tuple(dict.fromkeys(_ids(query.ids, catalogue.type_of(table, table.id)))),
+        ids=ids,
         columns=_columns(query, table, catalogue),
         cutouts=_cutouts(query, table, catalogue),
         start=start,
         stop=stop,
         added=_added(query, table, catalogue),
+        stamps=catalogue.table(str(table.cutouts)) if query.cutouts else None,
+        after=None if after is None else read_cursor(after, query.fingerprint(), 1 if ids is None else len(ids)),
     )
+    if query.as_of is not None:
+        _check_versions(plan, query.as_of)
+    return plan
 
 
 def endpoint_queries(query: Query) -> Iterator[Query]:
-    """Split a query into ones of about a thousand objects; one with a limit stays whole."""
-    if query.ids is None or query.limit is not None:
+    """Split a query into ones of about a thousand objects; one with a limit or a cursor stays whole."""
+    if query.ids is None or query.limit is not None or query.resume_after is not None:
         yield query
         return
     for first in range(0, len(query.ids), ENDPOINT_OBJECTS):
@@ -141,3 +170,11 @@ def _added(query: Query, table: Table, catalogue: Catalogue) -> tuple[tuple[Tabl
     if not query.upper_limits or table.upper_limits is None:
         return ()
     return tuple((catalogue.table(name), tag) for name, tag in table.upper_limits.add.items())
+
+
+def _check_versions(plan: Plan, as_of: int) -> None:
+    """Refuse a bound on the time of writing where a row does not stay when it is written again."""
+    for table in plan.tables:
+        if table.on_equal_key == "overwrite":
+            message = f"the rows of {table.name} are overwritten, so that none is there as it was before: leave out as_of"
+            raise NotSupported(message, field="as_of", value=as_of)

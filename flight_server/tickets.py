@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from flight_server.errors import BadValue, InvalidTicket, NoSelection, NotSupported, TooLarge, UnknownField
@@ -25,7 +25,7 @@ CUTOUT_FORMATS = ("bytes", "fits", "array")
 COMPRESSIONS = ("none", "lz4", "zstd")
 SELECTIONS = ("ids", "cone", "class", "tag", "sso", "tracklet", "name", "night", "skymap", "all")
 # Part of the language, but nothing here answers them yet.
-NOT_YET = frozenset((*SELECTIONS[1:-1], "forced", "layout", "limit_objects", "as_of", "resume_after"))
+NOT_YET = frozenset((*SELECTIONS[1:-1], "forced", "layout", "limit_objects"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,8 @@ class Query:
     start: float | str | None = None
     stop: float | str | None = None
     limit: int | None = None
+    as_of: int | None = None
+    resume_after: str | None = None
     compression: str = "none"
     digest: bool = False
     max_message_bytes: int = DEFAULT_MESSAGE_BYTES
@@ -60,8 +62,13 @@ class Query:
         return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False).encode()
 
     def fingerprint(self) -> str:
-        """Give 12 hex digits that bind a cursor to this query."""
-        return hashlib.sha256(repr(self).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        """Give 12 hex digits that bind a cursor to this query.
+
+        `resume_after` is left out, since it is what a query that goes on adds. So is `as_of`: who goes on may pin
+        the state that the first answer had, which nobody knows before it.
+        """
+        bound = self if self.resume_after is None and self.as_of is None else replace(self, resume_after=None, as_of=None)
+        return hashlib.sha256(repr(bound).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
@@ -238,6 +245,8 @@ _PARSERS: dict[str, Callable[[str, object], Any]] = {
     "start": _moment,
     "stop": _moment,
     "limit": _positive,
+    "as_of": _positive,
+    "resume_after": _text,
     "compression": _choice(COMPRESSIONS),
     "digest": _flag,
     "max_message_bytes": _message_bytes,

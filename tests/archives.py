@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.archive import Archive
+from flight_server.callers import Caller
 from flight_server.catalogue import load_catalogue
 from flight_server.digests import Digest
 from flight_server.ingest import IngestReport, ingest
 from flight_server.settings import Settings, load_settings
 from flight_server.storage.embedded import EmbeddedStore
 from flight_server.stores import Store
+from flight_server.tickets import Query
 
 
 @dataclass
@@ -51,6 +53,11 @@ class Answered:
     messages: list[tuple[int, dict[str, Any]]]
     record: dict[str, Any]
 
+    @property
+    def missing(self) -> list[str | int]:
+        """All missing IDs, also those that came before the record."""
+        return [value for _, metadata in self.messages for value in metadata.get("missing_ids", ())]
+
 
 def ask(client: fl.FlightClient, **fields: Any) -> Answered:
     """Send a ticket and read the answer to its end."""
@@ -74,3 +81,11 @@ def digest(table: pa.Table) -> str:
     for batch in table.to_batches():
         found.update(batch)
     return found.hexdigest()
+
+
+def messages(opened: Opened, query: Query) -> Answered:
+    """Read an answer without a server."""
+    answer = opened.archive.answer(query, Caller())
+    found = list(answer.messages)
+    table = pa.Table.from_batches([message.batch for message in found], schema=answer.schema)
+    return Answered(table, [(len(message.batch), message.metadata) for message in found], found[-1].metadata)

@@ -186,6 +186,29 @@ def write_changed(file: Path, label: str, swap: bool) -> Path:
     return file
 
 
+def write_coincident(file: Path) -> Path:
+    """Write an object's alerts with histories of which limits, bad points and alerts share their times."""
+    table = pq.ParquetFile(TDE).read()
+    alerts = table.to_pylist()
+    times = sorted(alert["candidate"]["jd"] for alert in alerts)
+    moments = [times[0] - 0.5, times[0], times[5], times[5] + 0.25, times[5] + 0.5, times[-1], times[-1] + 1]
+    point = alerts[0]["prv_candidates"][0]
+    limits = [point | {"jd": jd, "magpsf": None, "diffmaglim": 20.5} for jd in moments]
+    bad = [point | {"jd": jd, "magpsf": 18.5, "rb": 0.1, "nbad": 1} for jd in moments[1:]]
+    for alert, history in zip(alerts, [limits, bad] + [[]] * 19, strict=True):
+        alert["prv_candidates"] = history
+    pq.write_table(pa.Table.from_pylist(alerts, schema=table.schema), file)
+    return file
+
+
+def rename(folder: Path, number: int) -> None:
+    """Give the objects of a simulated night names of their own, mixed with those of other nights."""
+    for file in folder.rglob("*.parquet"):
+        table = pq.ParquetFile(file).read()
+        names = [f"{name}{number}" for name in table["objectId"].to_pylist()]
+        pq.write_table(table.set_column(table.column_names.index("objectId"), "objectId", pa.array(names)), file)
+
+
 def make_scenes(folder: Path) -> dict[str, Scene]:
     """Make the scenes: a first ingest, one over rows that are held, and a compaction of five ingests."""
     folder.mkdir(exist_ok=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.archive import Archive, Message
-from flight_server.callers import Caller
 from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, Overloaded
 from flight_server.flight.actions import ACTIONS, run_action
 from flight_server.flight.boundary import guarded, guarded_stream, to_domain
+from flight_server.flight.calls import Call
 from flight_server.plan import Plan, endpoint_queries
 from flight_server.settings import Settings
 from flight_server.tickets import Query, parse_ticket
@@ -23,6 +23,7 @@ from flight_server.tickets import Query, parse_ticket
 __all__ = ["FlightServer", "address"]
 
 RETRY_AFTER_MS = 1000
+Sent = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC takes it
 
 
 class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
@@ -83,11 +84,12 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         """Answer a ticket."""
         self._check_open()
         query = parse_ticket(ticket.ticket, self._settings.tickets.max_bytes)
-        answer = self._archive.answer(query, _caller(context))
+        call = Call(context)
+        answer = self._archive.answer(query, call.caller())
         options = pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)
-        stream = guarded_stream(self._stream(answer.messages))
+        stream = guarded_stream(self._stream(answer.messages, call))
         # calls into a stream cost more than the work that a small answer is, so what is quick is done here
-        ready = list(islice(stream, 2 if len(query.ids or ()) == 1 else 1))
+        ready = _first(stream, 2 if len(query.ids or ()) == 1 else 1)
         return fl.GeneratorStream(answer.schema, chain(ready, stream), options=options)
 
     @guarded
@@ -124,7 +126,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         if descriptor.descriptor_type != fl.DescriptorType.CMD:
             raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
         query = parse_ticket(descriptor.command, self._settings.tickets.max_bytes)
-        return query, self._archive.plan(query, _caller(context))
+        return query, self._archive.plan(query, Call(context).caller())
 
     def _table_schema(self, name: str) -> pa.Schema:
         catalogue = self._archive.catalogue()
@@ -137,14 +139,18 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         totals = (-1 if count is None else count for count in (state.rows, state.bytes))
         return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], *totals, ordered=False)
 
-    def _stream(self, messages: Iterator[Message]) -> Iterator[tuple[pa.RecordBatch, bytes]]:
+    def _stream(self, messages: Iterator[Message], call: Call) -> Iterator[Sent]:
         if not self._streams.acquire(blocking=False):
             most = self._settings.limits.streams
             raise Overloaded(f"{most} streams are open, as many as this server gives", retry_after_ms=RETRY_AFTER_MS)
         try:
             for message in messages:
-                yield message.batch, json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode()
+                said = (
+                    json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode() if message.metadata else None
+                )
+                yield message.batch, said
         finally:
+            call.end()
             self._streams.release()
 
 
@@ -166,5 +172,11 @@ def _table_name(descriptor: fl.FlightDescriptor) -> str:
         raise BadValue("the path is not UTF-8 text", field="path") from None
 
 
-def _caller(context: fl.ServerCallContext) -> Caller:
-    return Caller(peer=context.peer())
+def _first(stream: Iterator[Sent], most: int) -> list[Sent]:
+    """Take the first messages, but none behind one that says nothing: that one is to keep the stream and leaves at once."""
+    taken: list[Sent] = []
+    for message in stream:
+        taken.append(message)
+        if message[1] is None or len(taken) == most:
+            break
+    return taken

@@ -64,6 +64,15 @@ class KeyExpression:
             raise ValueError(f"keys do not begin with {column}")
         return f"{value}{self.literals[0]}".encode()
 
+    def first_part(self, key: bytes) -> bytes:
+        """Give what all keys with the same value of the first column as this one begin with.
+
+        >>> key_expression("{i:objectId}_{i:jd}").first_part(b"ZTF20abfcszi_2459063.9292593")
+        b'ZTF20abfcszi_'
+        """
+        value, literal, _ = key.partition(self.literals[0].encode())
+        return value + literal
+
 
 @cache
 def key_expression(text: str) -> KeyExpression:

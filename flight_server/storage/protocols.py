@@ -18,6 +18,7 @@ from flight_server.errors import AlertflightError
 
 __all__ = [
     "ALERT",
+    "NOTHING_YET",
     "VERSION",
     "CutoutStore",
     "RowStore",
@@ -91,6 +92,10 @@ class Rows:
     keys: npt.NDArray[np.bytes_]
 
 
+# rows of no row and no column, such as a scan may give while it waits: they say that it is still at work
+NOTHING_YET = Rows(pa.record_batch([], schema=pa.schema([])), np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))
+
+
 def joined(parts: list[Rows]) -> Rows:
     """Join rows into one batch; a single part stays as it is."""
     if len(parts) == 1:
@@ -131,7 +136,15 @@ class RowView(Protocol):
         """The newest write that is in this view, ms since 1970: all rows written until then are in it, none after."""
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
-        """Read rows; every selected row comes exactly once, or the iterator raises."""
+        """Read rows; every selected row comes exactly once, or the iterator raises.
+
+        Among them may be `Rows` of zero rows and any columns, such as `NOTHING_YET`; see `Scan.patience`.
+
+        Raises
+        ------
+        BadValue
+            The store has thrown away rows that had to be read for `as_of`. A scan of no keys raises it too.
+        """
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
         """Count rows where that is cheap."""

@@ -56,7 +56,7 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
     paths = np.full(len(keys), None, dtype=object)
     fresh = np.ones(len(keys), dtype=bool)
     wanted = tuple(columns[name] for name in (str(table.path), table.id, layout.alert_id))
-    parts = list(view.scan(Scan(table=table, columns=wanted, keys=keys)))
+    parts = [part for part in view.scan(Scan(table=table, columns=wanted, keys=keys)) if len(part.batch)]
     if parts:
         held = pa.Table.from_batches([part.batch for part in parts])
         where = np.concatenate([part.asked for part in parts])

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from alert_data import ROOT
-from archives import ask
+from archives import Opened, ask
 from foreign_hash import column_hash
+from slow_stores import pausing
 
 from flight_server.flight import FlightServer
 
@@ -31,8 +32,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def call(program: Path, server: FlightServer) -> Any:
-    def run(method: str, body: dict[str, Any]) -> dict[str, Any]:
-        words = [program, f"127.0.0.1:{server.port}", method]
+    def run(method: str, body: dict[str, Any], port: int = server.port) -> dict[str, Any]:
+        words = [program, f"127.0.0.1:{port}", method]
         done = subprocess.run(
             words, input=json.dumps(body).encode() if body else b"", capture_output=True, check=False, timeout=120
         )
@@ -69,6 +70,20 @@ def test_go_reads_what_pyarrow_reads(call: Any, client: fl.FlightClient, fields:
         record.pop("as_of")
     assert records[-1] == answered.record
     assert records[:-1] == [metadata for _, metadata in answered.messages[:-1]]
+    for name in answered.table.schema.names:
+        assert seen["columns"][name] == column_hash(answered.table[name]), name
+
+
+@pytest.mark.parametrize("fields", TICKETS[1:5])
+def test_go_passes_over_pauses(call: Any, client: fl.FlightClient, sample: Opened, fields: dict[str, Any]) -> None:
+    slow = pausing(sample)
+    with FlightServer(slow.archive, slow.settings) as server:
+        seen = call("do_get", {"table": "ztf", **fields}, server.port)
+    answered = ask(client, table="ztf", **fields)
+    assert "error" not in seen
+    assert "" in seen["metadata"]
+    assert [rows for rows, text in zip(seen["sizes"], seen["metadata"], strict=True) if not text and rows] == []
+    assert json.loads(seen["metadata"][-1])["rows"] == seen["rows"] == len(answered.table)
     for name in answered.table.schema.names:
         assert seen["columns"][name] == column_hash(answered.table[name]), name
 

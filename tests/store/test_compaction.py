@@ -19,7 +19,7 @@ from archives import Opened, ask
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import COMMAND, serving
-from store_faults import EMBEDDED, contents, damage, everything, files, fill, open_archive, run, write_changed
+from store_faults import EMBEDDED, contents, damage, everything, files, fill, open_archive, rename, run, write_changed
 
 from flight_server.callers import Caller
 from flight_server.simulate import simulate
@@ -321,14 +321,6 @@ def test_segments_stay_below_the_limit(tmp_path: Path) -> None:
 
 def lengths(directory: bytes) -> list[int]:
     return np.frombuffer(directory, DIRECTORY)["length"].tolist()
-
-
-def rename(folder: Path, number: int) -> None:
-    """Give the objects of a simulated night names of their own, mixed with those of other nights."""
-    for file in folder.rglob("*.parquet"):
-        table = pq.ParquetFile(file).read()
-        names = [f"{name}{number}" for name in table["objectId"].to_pylist()]
-        pq.write_table(table.set_column(table.column_names.index("objectId"), "objectId", pa.array(names)), file)
 
 
 def test_rows_of_large_tables_that_supersede_each_other(tmp_path: Path, open_store: Callable[..., Opened]) -> None:

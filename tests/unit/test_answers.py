@@ -1,4 +1,3 @@
-import base64
 import json
 from itertools import groupby
 
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.answers import Tally, cursor
+from flight_server.answers import Tally
 from flight_server.storage.protocols import Rows
 
 MOST = 262_144
@@ -101,7 +100,10 @@ def test_the_record_is_json_with_the_words_of_the_design():
     assert record["cutout_errors"] == {"bad_gzip": 2}
 
 
-def test_a_cursor_says_query_object_and_key():
-    place = cursor("12ab", rows([3, 3, 4]))
-    assert json.loads(base64.urlsafe_b64decode(place)) == ["12ab", 4, "k4"]
-    assert cursor("12ab", rows([3, 3, 4])) == place != cursor("12ac", rows([3, 3, 4]))
+def test_an_object_known_to_have_rows_is_neither_missing_nor_counted():
+    tally = Tally(["a", "b", "c", "d"], as_of=0)
+    tally.know(np.array([0, 0]))
+    tally.know(1)
+    tally.count(rows([1, 2]), None)
+    record = tally.record()
+    assert (record["rows"], record["objects"], record["missing_ids"]) == (2, 2, ["d"])

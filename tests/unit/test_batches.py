@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flight_server.batches import cut, joined, part
 from flight_server.errors import RowTooLarge
-from flight_server.storage.protocols import Rows
+from flight_server.storage.protocols import NOTHING_YET, Rows
 
 MIB = 1_048_576
 DEFAULT = 3_670_016
@@ -40,8 +40,9 @@ PIECES = st.lists(st.lists(st.none() | st.integers(0, 1500), max_size=40), max_s
 def test_every_row_comes_once_and_in_order_and_fits(pieces, most):
     found = list(cut(numbered(pieces), most))
     total = sum(len(sizes) for sizes in pieces)
+    assert sum(not len(some.batch) for some in found) == sum(not sizes for sizes in pieces)
     for some in found:
-        assert 0 < len(some.batch) == len(some.asked) == len(some.keys)
+        assert len(some.batch) == len(some.asked) == len(some.keys)
         assert size(some) <= most
     for of in (lambda s: s.batch["n"].to_pylist(), lambda s: s.asked.tolist()):
         assert [n for some in found for n in of(some)] == list(range(total))
@@ -95,11 +96,6 @@ def test_the_first_rows_leave_before_more_are_read(sizes):
     assert asked == [0]
 
 
-def test_empty_pieces_are_no_messages():
-    assert list(cut(numbered([[], []]), DEFAULT)) == []
-    assert [len(some.batch) for some in cut(numbered([[], [1], []]), DEFAULT)] == [1]
-
-
 @pytest.mark.parametrize("before", [[], [5, 5], [400_000]])
 def test_a_row_that_cannot_fit_is_named(before):
     with pytest.raises(RowTooLarge) as caught:
@@ -124,3 +120,18 @@ def test_joined_and_part_are_inverse():
         assert mine.asked.tolist() == theirs.asked.tolist()
         assert mine.keys.tolist() == theirs.keys.tolist()
     assert joined(pieces[:1]) is pieces[0]
+
+
+def test_rows_of_zero_rows_leave_at_once_and_are_not_joined():
+    read = []
+
+    def source():
+        for piece in numbered([[1], [2], [3], [4]]):
+            read.append(0)
+            yield NOTHING_YET
+            read.append(1)
+            yield piece
+
+    taken = [(piece, len(read)) for piece in cut(source(), DEFAULT)]
+    assert [(len(piece.batch), after) for piece, after in taken] == [(0, 1), (1, 2), (0, 3), (0, 5), (0, 7), (3, 8)]
+    assert taken[-1][0].keys.tolist() == [b"key1", b"key2", b"key3"]

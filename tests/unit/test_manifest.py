@@ -1,9 +1,11 @@
 import sqlite3
+import zlib
 from dataclasses import fields, replace
 
 import pytest
 
 from flight_server.errors import AlertflightError, BadValue, CorruptData
+from flight_server.storage.embedded import manifest as manifest_module
 from flight_server.storage.embedded.manifest import BlockRecord, ColumnRecord, IngestRecord, Manifest, SegmentRecord
 
 SEGMENT = SegmentRecord(
@@ -158,6 +160,69 @@ def test_another_format_is_refused_by_number(file, opened):
     with pytest.raises(BadValue) as caught:
         opened()
     assert (caught.value.field, caught.value.value) == ("data", "7")
+
+
+def first_format(file):
+    """Make the manifest one of format 1, whose segments did not say since when they are whole."""
+    manifest = Manifest(file)
+    segments, others = manifest.read().segments, len(fields(SegmentRecord))
+    manifest.close()
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute("DROP TABLE segment")
+    names = ", ".join(field.name for field in fields(SegmentRecord) if field.name != "whole_since")
+    connection.execute(f"CREATE TABLE segment ({names}, checksum, PRIMARY KEY (id))")
+    for record in segments:
+        values = tuple(getattr(record, name) for name in names.split(", "))
+        marks = ", ".join("?" * others)
+        connection.execute(f"INSERT INTO segment VALUES ({marks})", (*values, zlib.crc32(repr(values).encode())))
+    found = 0
+    for table, key in (("segment", "id"), ("block", "name"), ("held_column", "table_name, name"), ("ingest", "id")):
+        rows = connection.execute(f"SELECT checksum FROM {table} ORDER BY {key}").fetchall()
+        found = zlib.crc32(repr((table, rows)).encode(), found)
+    connection.execute("UPDATE summary SET checksum = ?", (found,))
+    connection.execute("PRAGMA user_version = 1")
+    connection.execute("COMMIT")
+    return connection
+
+
+def test_a_manifest_of_the_first_format_is_brought_to_this_one(file, opened):
+    compacted = replace(SEGMENT, id=5, age=3, whole_since=SEGMENT.written)
+    opened().commit([*ALL, compacted])
+    connection = first_format(file)
+    for _ in range(2):
+        assert held(opened()) == ((SEGMENT, compacted), (BLOCK,), (COLUMN,), (INGEST,))
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+    opened().commit([replace(SEGMENT, id=6, age=6)])
+    assert len(held(opened())[0]) == 3
+
+
+def test_a_damaged_manifest_of_the_first_format_stays_as_it_is(file, opened):
+    opened().commit(ALL)
+    connection = first_format(file)
+    connection.execute("UPDATE segment SET rows = 11")
+    for _ in range(2):
+        with pytest.raises(CorruptData):
+            opened()
+    assert connection.execute("SELECT rows FROM segment").fetchall() == [(11,)]
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.execute("DROP TABLE segment")
+    with pytest.raises(CorruptData):
+        opened()
+    connection.close()
+
+
+def test_a_manifest_of_the_first_format_that_cannot_be_written_says_so(file, opened, monkeypatch):
+    opened().commit(ALL)
+    connection = first_format(file)
+    connection.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(manifest_module, "BUSY_SECONDS", 0.0)
+    with pytest.raises(BadValue, match="format 1 and cannot be brought to format 2: database is locked"):
+        opened()
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert held(opened())[0] == (SEGMENT,)
 
 
 def test_a_manifest_whose_making_was_killed_is_made_again(file, opened):

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -21,11 +22,9 @@ NOT_YET = [
     "skymap",
     "forced",
     "limit_objects",
-    "as_of",
-    "resume_after",
 ]
 FIELDS = ["table", "ids", "all", "columns", "cutouts", "cutout_format", "upper_limits", "start", "stop", "limit", "compression"]
-FIELDS += ["digest", "max_message_bytes", "layout", *NOT_YET]
+FIELDS += ["as_of", "resume_after", "digest", "max_message_bytes", "layout", *NOT_YET]
 
 
 def parsed(**fields):
@@ -61,6 +60,9 @@ def refused(ticket):
         ("stop", LARGEST, float(LARGEST)),
         ("limit", 1, 1),
         ("limit", LARGEST, LARGEST),
+        ("as_of", 1, 1),
+        ("as_of", LARGEST, LARGEST),
+        ("resume_after", "anything", "anything"),
         ("compression", "none", "none"),
         ("compression", "lz4", "lz4"),
         ("compression", "zstd", "zstd"),
@@ -97,6 +99,8 @@ BAD = {
     "start": NO_MOMENT,
     "stop": NO_MOMENT,
     "limit": NO_COUNT,
+    "as_of": NO_COUNT,
+    "resume_after": NO_TEXT,
     "compression": [*NO_TEXT, "LZ4", "gzip"],
     "digest": NO_FLAG,
     "max_message_bytes": [*NO_COUNT, 64 * 1024 * 1024 + 1],
@@ -212,6 +216,8 @@ OTHERS = st.fixed_dictionaries(
         "start": MOMENT,
         "stop": MOMENT,
         "limit": st.none() | st.integers(1, LARGEST),
+        "as_of": st.none() | st.integers(1, LARGEST),
+        "resume_after": st.none() | TEXT,
         "compression": st.sampled_from(["none", "lz4", "zstd"]),
         "digest": st.booleans(),
         "max_message_bytes": st.integers(1, 64 * 1024 * 1024),
@@ -228,7 +234,16 @@ def test_a_query_survives_its_ticket(query):
 
 @given(QUERIES, QUERIES)
 def test_a_cursor_is_bound_to_its_query(first, second):
-    assert (first.fingerprint() == second.fingerprint()) == (first == second)
+    assert (first.fingerprint() == second.fingerprint()) == (bare(first) == bare(second))
+
+
+@given(QUERIES, st.none() | st.integers(1, LARGEST), st.none() | TEXT)
+def test_a_query_that_goes_on_is_the_same_query(query, as_of, cursor):
+    assert replace(query, as_of=as_of, resume_after=cursor).fingerprint() == query.fingerprint() == bare(query).fingerprint()
+
+
+def bare(query):
+    return replace(query, as_of=None, resume_after=None)
 
 
 def test_spelling_does_not_change_the_fingerprint():

@@ -21,6 +21,7 @@ from flight_server.storage.embedded.manifest import Manifest, ManifestState, Seg
 from flight_server.storage.embedded.segment_output import SEGMENT_BYTES, SegmentOutput
 from flight_server.storage.embedded.segments import Segment, SegmentCache
 from flight_server.storage.embedded.snapshot import Snapshot
+from flight_server.storage.embedded.versions import newest_replacement
 from flight_server.storage.embedded.writing import next_number, remove_leftovers
 from flight_server.storage.protocols import Scan
 
@@ -132,10 +133,17 @@ def _merge(
             output.append(batch, some.keys)
             rows += len(batch)
             progress(table.name, len(batch))
+        dropped = sum(record.rows for record in records) - rows
         # a row that hid another one of these segments hides none now, unless an older segment has its key too
-        output.add_replaced(sum(record.replaced for record in records) - (sum(record.rows for record in records) - rows))
+        output.add_replaced(sum(record.replaced for record in records) - dropped)
         made = output.finish()
-    manifest.commit(made, remove_segments=[record.id for record in records])
+    # what stood until the newest of the replacing rows was written is not known any more
+    whole_since = max(record.whole_since for record in records)
+    if dropped:
+        whole_since = max(whole_since, newest_replacement(segments))
+    manifest.commit(
+        [replace(record, whole_since=whole_since) for record in made], remove_segments=[record.id for record in records]
+    )
 
 
 def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) -> tuple[int, int]:
@@ -144,11 +152,12 @@ def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) 
     used: set[str] = set()
     for name, table in catalogue.tables.items():
         if table.rows == "stamps":
-            segments = [_open(folder, record) for record in state.segments if record.table_name == name]
-            view = Snapshot(state, {name: segments}, SegmentCache(batches=8))
             path = catalogue.known[table.survey][str(table.path)]
-            for some in view.scan(Scan(table=table, columns=(path,))):
-                used.update(pc.unique(some.batch[0]).to_pylist())
+            # one by one: a row that a newer one hides is still read where `as_of` is before that one
+            for record in (record for record in state.segments if record.table_name == name):
+                view = Snapshot(state, {name: [_open(folder, record)]}, SegmentCache(batches=8))
+                for some in view.scan(Scan(table=table, columns=(path,))):
+                    used.update(pc.unique(some.batch[0]).to_pylist())
     now = time.time_ns() // 1_000_000
     gone = [record.name for record in state.blocks if record.name not in used and 0 < record.dropped <= now - KEPT_MS]
     marked = [replace(record, dropped=now) for record in state.blocks if record.name not in used and not record.dropped]

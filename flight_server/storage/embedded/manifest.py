@@ -11,7 +11,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from flight_server.injection import injection_point
 
 __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
 
-FORMAT = 1
+FORMAT = 2
 BUSY_SECONDS = 60.0
 
 
@@ -31,7 +31,9 @@ class SegmentRecord:
     `head_crc` is the CRC-32 of the data file up to its first record batch. `batches` lists offset, length, rows,
     CRC-32 and the CRC-32 of the keys of each record batch, as little-endian int64; `fences` the first key of
     each. Rows of a segment of higher `age` hide those of lower. `replaced` counts the rows whose key an earlier
-    segment holds too. Times are those of the table's time column; `written` is ms since 1970.
+    segment holds too. Times are those of the table's time column; `written` is when the newest row was written, ms
+    since 1970. Of what was written until `whole_since` or later nothing was thrown away; 0 where no version of a
+    row ever was.
     """
 
     id: int
@@ -50,6 +52,12 @@ class SegmentRecord:
     head_crc: int
     batches: bytes
     fences: bytes
+    whole_since: int = 0
+
+    @property
+    def compacted(self) -> bool:
+        """Whether the rows come from several ingests: a compaction makes segments of the age of its newest one."""
+        return self.age < self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,9 @@ class Manifest:
                 if any(file.parent.glob("segments/*/*")) or any(file.parent.glob("blocks/*")):
                     raise CorruptData("the manifest is empty, but the store holds files", field="manifest")
                 self._create()
-            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if self._format() == 1:
+                self._migrate()
+            found = self._format()
         if found != FORMAT:
             self._connection.close()
             raise BadValue(f"the store is of format {found}, this release reads format {FORMAT}", field="data", value=found)
@@ -169,14 +179,17 @@ class Manifest:
         with self._lock, _transaction(self._connection, "IMMEDIATE"):
             self._connection.executemany("DELETE FROM segment WHERE id = ?", [(number,) for number in remove_segments])
             self._connection.executemany("DELETE FROM block WHERE name = ?", [(name,) for name in remove_blocks])
-            for record in add:
-                values = astuple(record)
-                marks = ", ".join("?" * (len(values) + 1))
-                self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
+            self._insert(add)
             self._write_summary()
             injection_point("commit.inside")
         self.commits += 1
         injection_point("commit.after")
+
+    def _insert(self, records: Iterable[Record]) -> None:
+        for record in records:
+            values = astuple(record)
+            marks = ", ".join("?" * (len(values) + 1))
+            self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
 
     def _summary(self) -> int:
         """Give a checksum over the checksums of all rows, which a row that vanished changes."""
@@ -202,14 +215,39 @@ class Manifest:
                 raise CorruptData(f"the manifest's {table} {values[0]} is not what was written", field=table, value=values[0])
             yield cls(*values)
 
+    def _format(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
     def _create(self) -> None:
         with _transaction(self._connection, "IMMEDIATE"):
-            for cls, table in _TABLES.items():
-                names = ", ".join(field.name for field in fields(cls))
-                self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({names}, checksum, PRIMARY KEY ({_KEYS[table]}))")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS summary (checksum)")
-            self._write_summary()
-            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+            self._create_tables()
+
+    def _create_tables(self) -> None:
+        for cls, table in _TABLES.items():
+            names = ", ".join(field.name for field in fields(cls))
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({names}, checksum, PRIMARY KEY ({_KEYS[table]}))")
+        self._connection.execute("CREATE TABLE IF NOT EXISTS summary (checksum)")
+        self._write_summary()
+        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _migrate(self) -> None:
+        """Bring a manifest of format 1 to this one; it did not say since when segments are whole."""
+        try:
+            with _transaction(self._connection, "IMMEDIATE"):
+                if self._format() != 1:  # another process was faster
+                    return
+                self._check_summary()
+                held = list(self._rows(SegmentRecord))
+                self._connection.execute("DROP TABLE segment")
+                self._create_tables()
+                # nobody knows any more which rows a compaction threw away: it may have been up to its newest one
+                self._insert(replace(record, whole_since=record.written if record.compacted else 0) for record in held)
+                self._write_summary()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # damage, not what keeps the file from being written
+                raise
+            message = f"the store is of format 1 and cannot be brought to format {FORMAT}: {error}"
+            raise BadValue(message, field="data") from error
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from flight_server.errors import AlertflightError
 from flight_server.storage.embedded.gathering import gather, runs_of
 from flight_server.storage.embedded.manifest import ManifestState
 from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentCache
+from flight_server.storage.embedded.versions import segments_until, written_at
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
 from flight_server.storage.protocols import Rows, Scan, TableState
 
@@ -106,16 +107,26 @@ class Snapshot:
         if table_fault := self.fault(scan.table):
             raise table_fault
         segments = self._segments.get(scan.table.name, ())
+        until = None
+        if scan.as_of is not None:
+            segments = self._until(segments, scan.as_of)
+            # where all segments are older than that, nothing has to be looked at row by row
+            until = scan.as_of if any(segment.record.written > scan.as_of for segment in segments) else None
         if not segments:
             return
         hits = _find(segments, scan)
         counts = hits.high - hits.low
-        reader = _Reader(segments, scan.schema, self._cache)
-        if (alone := reader.one_run(hits)) is not None:
+        reader = _Reader(segments, scan.schema, self._cache, until)
+        if until is None and (alone := reader.one_run(hits)) is not None:
             yield alone
             return
         for first, last in _groups(counts.sum(axis=0), reader.row_bytes(hits)):
+            scan.patience.check()
             yield from reader.read(_Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last]))
+
+    def _until(self, segments: Sequence[Segment], as_of: int) -> Sequence[Segment]:
+        began = min((record.written for record in self._state.ingests), default=0)
+        return segments_until(segments, as_of) if as_of >= began else ()
 
 
 def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
@@ -136,9 +147,16 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
     else:
         cuts = np.unique(np.concatenate([segment.fences for segment in segments]))
-        asked = np.zeros(len(cuts), dtype=np.int64)
+        first = 0
+        if scan.after is not None:
+            # a key is behind what it is cut to; whole, a long one would widen all the others
+            first = max(0, int(np.searchsorted(cuts, scan.after[: cuts.itemsize], side="right")) - 1)
+        asked = np.zeros(len(cuts) - first, dtype=np.int64)
         alone = len(segments) == 1
-        lows = [np.arange(len(cuts)) * BATCH_ROWS if alone else segment.search(cuts) for segment in segments]
+        lows = [np.arange(first, len(cuts)) * BATCH_ROWS if alone else segment.search(cuts[first:]) for segment in segments]
+        if scan.after is not None:
+            for low, segment in zip(lows, segments, strict=True):
+                low[0] = segment.search(np.array([scan.after]), "right")[0]
         bounds = [(low, np.append(low[1:], segment.record.rows)) for low, segment in zip(lows, segments, strict=True)]
     return _Hits(asked, np.stack([low for low, _ in bounds]), np.stack([high for _, high in bounds]))
 
@@ -156,10 +174,11 @@ def _groups(counts: npt.NDArray[np.int64], row_bytes: float) -> Iterator[tuple[i
 
 
 class _Reader:
-    """Reads rows of one table's segments as one schema."""
+    """Reads rows of one table's segments as one schema; only those written until a moment, if one is given."""
 
-    def __init__(self, segments: Sequence[Segment], schema: pa.Schema, cache: SegmentCache) -> None:
+    def __init__(self, segments: Sequence[Segment], schema: pa.Schema, cache: SegmentCache, until: int | None) -> None:
         self._segments = segments
+        self._until = until
         self._schema = schema
         self._cache = cache
 
@@ -187,6 +206,11 @@ class _Reader:
     def read(self, hits: _Hits) -> Iterator[Rows]:
         """Read ranges; rows that stand together leave as slices of the mapped file, scattered ones are gathered."""
         segments, rows, asked = _expand(hits)
+        if self._until is not None:
+            written = self._written_until(segments, rows, self._until)
+            segments, rows, asked = segments[written], rows[written], asked[written]
+            if len(rows) == 0:
+                return
         keys = self._keys(segments, rows)
         if (np.count_nonzero(hits.high > hits.low, axis=0) > 1).any():
             order = np.lexsort((segments, keys, asked))
@@ -204,6 +228,14 @@ class _Reader:
             first = end
         if first < len(rows):
             yield self._gathered(segments[first:], rows[first:], asked[first:], keys[first:])
+
+    def _written_until(self, segments: Places, rows: Places, until: int) -> npt.NDArray[np.bool_]:
+        written = np.ones(len(rows), dtype=bool)
+        for number in np.unique(segments).tolist():
+            if self._segments[number].record.written > until:
+                here = segments == number
+                written[here] = written_at(self._segments[number], rows[here]) <= until
+        return written
 
     def _gathered(self, segments: Places, rows: Places, asked: Places, keys: npt.NDArray[np.bytes_]) -> Rows:
         begins = runs_of(segments, rows)

@@ -10,13 +10,12 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from flight_server.catalogue import empty_batch
 from flight_server.declarations import Table
 from flight_server.errors import ERRORS, AlertflightError, BackendLost, InternalError
 from flight_server.storage.hbase.requests import cells_wanted
 from flight_server.storage.hbase.schema_rows import TableSchema
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
-from flight_server.storage.protocols import Rows, Scan, TableState
+from flight_server.storage.protocols import NOTHING_YET, Rows, Scan, TableState
 from hbase_bridge import BridgeFault, Gateway, GatewayLost, ScanChannel
 
 __all__ = ["HBaseView", "LeftOut", "domain_error"]
@@ -149,7 +148,7 @@ class HBaseView:
                         yield Rows(batch.cells, batch.asked, batch.keys)
                         heard = time.monotonic()
                     elif time.monotonic() - heard > KEEP_ALIVE_SECONDS:
-                        yield _nothing(scan)
+                        yield NOTHING_YET
                         heard = time.monotonic()
             except GatewayLost as fault:
                 gateway.lose(socket, fault.message)
@@ -165,7 +164,7 @@ class HBaseView:
             if self._gateway.is_closed:
                 raise BackendLost("the server is about to stop")
             if time.monotonic() - heard > KEEP_ALIVE_SECONDS:
-                yield _nothing(scan)
+                yield NOTHING_YET
                 heard = time.monotonic()
 
 
@@ -204,7 +203,3 @@ class _Wanted:
             *ranges,
         ]
         return {"ranges": ranges}
-
-
-def _nothing(scan: Scan) -> Rows:
-    return Rows(empty_batch(scan.schema), np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))

@@ -159,7 +159,8 @@ class HBaseWriter:
                 known = self._catalogue.known[table.survey]
                 rows = place_stamps(table, layout, known, rows, keys, view, self._cutouts, self._blocks_of(table))
             rows = _as_columns(rows, columns)
-            held = list(view.scan(Scan(table=table, columns=tuple(columns), keys=keys)))
+            scan = Scan(table=table, columns=tuple(columns), keys=keys)
+            held = [some for some in view.scan(scan) if len(some.batch)]
             if held:
                 where = np.concatenate([some.asked for some in held])
                 stands = pa.Table.from_batches([some.batch for some in held])

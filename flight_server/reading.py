@@ -1,0 +1,63 @@
+"""How one answer reads the store: all its scans see one view, under one bound and one patience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flight_server.callers import Patience
+from flight_server.catalogue import Column
+from flight_server.declarations import Table
+from flight_server.plan import Plan
+from flight_server.storage.protocols import Rows, RowView, Scan
+
+__all__ = ["Reading"]
+
+NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A plan, the view of the store that answers it, and how long that may take."""
+
+    plan: Plan
+    view: RowView
+    patience: Patience
+
+    @property
+    def ids(self) -> tuple[str | int, ...] | None:
+        """The objects to read, from the cursor's on; None for the whole table."""
+        ids, after = self.plan.ids, self.plan.after
+        return ids if ids is None or after is None else ids[after.asked :]
+
+    def scan(
+        self,
+        table: Table,
+        columns: tuple[Column, ...],
+        *,
+        ids: Sequence[str | int] | None = None,
+        keys: npt.NDArray[np.bytes_] | None = None,
+        after: bytes | None = None,
+    ) -> Iterator[Rows]:
+        """Scan a table; see `Scan`."""
+        as_of = self.plan.query.as_of
+        return self.view.scan(
+            Scan(table=table, columns=columns, ids=ids, keys=keys, after=after, as_of=as_of, patience=self.patience)
+        )
+
+    def check_bound(self) -> None:
+        """Raise where the store cannot tell any more what the plan's tables held at `as_of`.
+
+        Raises
+        ------
+        BadValue
+            Names the oldest moment that can be asked for.
+        """
+        if self.plan.query.as_of is not None:
+            for table in self.plan.tables:
+                # a scan for nothing costs nothing, and is refused as one for some rows would be
+                for _ in self.scan(table, (), keys=NO_KEYS):
+                    pass

@@ -1,0 +1,116 @@
+"""The rows that a plan selects: of its tables, within its bounds, behind its cursor, up to its limit.
+
+Rows of zero rows pass through all of this as they are: a store gives them to say that it is still at work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from flight_server.answers import Tally
+from flight_server.catalogue import Column
+from flight_server.cursors import Place
+from flight_server.light_curves import with_upper_limits
+from flight_server.plan import Plan
+from flight_server.reading import Reading
+from flight_server.storage.protocols import NOTHING_YET, Rows, part
+
+__all__ = ["earlier", "limited", "selected"]
+
+PULSE_SECONDS = 5.0  # how long a client hears nothing while rows are read that are out of its bounds
+
+
+def selected(reading: Reading, columns: tuple[Column, ...]) -> Iterator[Rows]:
+    """Read the rows of all tables that the plan names, within its bounds and behind its cursor."""
+    plan, after = reading.plan, reading.plan.after
+    if plan.added:
+        rows = with_upper_limits(reading, columns)
+    else:
+        whole = after is not None and plan.ids is None
+        rows = reading.scan(plan.table, columns, ids=reading.ids, after=after.key if after and whole else None)
+    if after is not None and (plan.added or plan.ids is not None):
+        rows = _behind(rows, after)
+    return rows if plan.start is None and plan.stop is None else _within(rows, plan)
+
+
+def earlier(reading: Reading, columns: tuple[Column, ...]) -> Iterator[Rows]:
+    """Read a little of all rows of the objects before the cursor's, to tell which of them have any.
+
+    Parameters
+    ----------
+    reading
+        A plan with IDs and a cursor.
+    columns
+        What to read of a row; the time if the plan has bounds on it.
+    """
+    plan = reading.plan
+    if plan.ids is None or plan.after is None or not plan.after.asked:
+        return
+    for table in (plan.table, *(table for table, _ in plan.added)):
+        rows = reading.scan(table, columns, ids=plan.ids[: plan.after.asked])
+        yield from rows if plan.start is None and plan.stop is None else _within(rows, plan)
+
+
+def limited(rows: Iterator[Rows], limit: int | None, tally: Tally) -> Iterator[Rows]:
+    """Stop after `limit` rows, and note whether that left any behind."""
+    left = limit
+    for some in rows:
+        if left is None or len(some.batch) <= left:
+            left = None if left is None else left - len(some.batch)
+            yield some
+            continue
+        tally.complete = False
+        if left:
+            yield part(some, 0, left)
+        return
+
+
+def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
+    heard = time.monotonic()
+    for some in rows:
+        if not len(some.batch):
+            yield some
+            heard = time.monotonic()
+            continue
+        times = some.batch[plan.table.time].to_numpy(zero_copy_only=False)
+        mask = np.ones(len(times), dtype=bool)
+        if plan.start is not None:
+            mask &= times >= plan.start
+        if plan.stop is not None:
+            mask &= times < plan.stop
+        if mask.all():
+            yield some
+        elif mask.any():
+            yield Rows(some.batch.filter(pa.array(mask)), some.asked[mask], some.keys[mask])
+        elif time.monotonic() - heard >= PULSE_SECONDS:
+            yield NOTHING_YET
+        else:
+            continue
+        heard = time.monotonic()
+
+
+def _behind(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:
+    """Leave out what stands before a place, of rows that begin with the place's object, whose index is 0 in them."""
+    reached = False
+    for some in rows:
+        if not len(some.batch):
+            yield some
+            continue
+        before = 0 if reached else _before(some, place)
+        if before < len(some.batch):
+            reached = True
+            left = part(some, before, len(some.batch) - before) if before else some
+            yield Rows(left.batch, left.asked + place.asked, left.keys)
+
+
+def _before(rows: Rows, place: Place) -> int:
+    """Count the rows in front of a place; they are the first ones, since rows come in the answer's order."""
+    own = rows.asked == 0
+    found = np.flatnonzero(own & (rows.keys == place.key))
+    if len(found):
+        return int(found[0]) + min(place.same, len(found))
+    return int(np.count_nonzero(own & (rows.keys < place.key)))

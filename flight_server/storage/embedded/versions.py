@@ -1,0 +1,58 @@
+"""What a table held at some moment: the segments and rows that were written until then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from flight_server.errors import BadValue
+from flight_server.storage.embedded.segments import BATCH_ROWS, WRITTEN, Segment
+
+__all__ = ["newest_replacement", "segments_until", "written_at"]
+
+
+def segments_until(segments: Sequence[Segment], as_of: int) -> list[Segment]:
+    """Give those of a table's segments that can have rows written until then.
+
+    Raises
+    ------
+    BadValue
+        Compaction has thrown away versions of rows that stood then.
+    """
+    oldest = max((segment.record.whole_since for segment in segments), default=0)
+    if as_of < oldest:
+        table = segments[0].record.table_name
+        message = f"compaction threw away what {table} held at {as_of}: the oldest as_of that it can answer is {oldest}"
+        raise BadValue(message, field="as_of", value=as_of)
+    return [segment for segment in segments if segment.record.written <= as_of or segment.record.compacted]
+
+
+def written_at(segment: Segment, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Give when some rows were written, ms since 1970."""
+    written = np.full(len(rows), segment.record.written)
+    if segment.record.compacted:  # else they are all of one ingest
+        numbers, inside = np.divmod(rows, BATCH_ROWS)
+        for number in np.unique(numbers).tolist():
+            here = numbers == number
+            written[here] = segment.batch(number)[WRITTEN].to_numpy()[inside[here]]
+    return written
+
+
+def newest_replacement(segments: Sequence[Segment]) -> int:
+    """Say when the newest row was written that hides a row of an older one of these segments; 0 if none does.
+
+    Parameters
+    ----------
+    segments
+        Segments of one table, oldest first. All rows of one were written before all rows of the next.
+    """
+    for place in range(len(segments) - 1, 0, -1):
+        keys = segments[place].keys(0, segments[place].record.rows)
+        hiding = np.zeros(len(keys), dtype=bool)
+        for older in segments[:place]:
+            hiding |= older.search(keys, "right") > older.search(keys)
+        if hiding.any():
+            return int(written_at(segments[place], np.flatnonzero(hiding)).max())
+    return 0
