@@ -233,12 +233,19 @@ def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> Batches:
 
 
 def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[str, str], stamps: pa.Table) -> pa.Table:
-    """Give the alerts with these stamps in place of their own."""
+    """Give the alerts with these stamps in place of their own, and what stands beside a stamp as it is."""
     for kind, path in paths.items():
         top, _, field = path.partition(".")
-        values = pa.StructArray.from_arrays([stamps[columns[kind]].combine_chunks()], names=[field])
-        place = alerts.column_names.index(top) if top in alerts.column_names else None
-        alerts = alerts.append_column(top, values) if place is None else alerts.set_column(place, top, values)
+        stamp = stamps[columns[kind]].combine_chunks()
+        if top in alerts.column_names:
+            own = alerts[top].combine_chunks()
+            beside = own.type if pa.types.is_struct(own.type) else ()
+            fields = {each.name: pc.struct_field(own, [each.name]) for each in beside} | {field: stamp}
+            nothing = pc.and_(own.is_null(), stamp.is_null())
+            values = pa.StructArray.from_arrays(list(fields.values()), names=list(fields), mask=nothing)
+            alerts = alerts.set_column(alerts.column_names.index(top), top, values)
+        else:
+            alerts = alerts.append_column(top, pa.StructArray.from_arrays([stamp], names=[field]))
     return alerts
 
 
