@@ -32,9 +32,8 @@ def test_the_page_about_hbase_runs_and_prints_what_it_shows(
             assert "serving the tables from HBase" in running.printed
             _run(after, tmp_path, int(running.url.rsplit(":", 1)[1]))
     finally:
-        for table in admin.tables():
-            if table.startswith(prefix):
-                admin.drop(table)
+        if made := [table for table in admin.tables() if table.startswith(prefix)]:
+            admin.drop(*made)
 
 
 def _lay_out(folder: Path, cluster: Cluster, prefix: str) -> None:
