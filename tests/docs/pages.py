@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?P<fence>```+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=fence)[ ]*$", re.DOTALL | re.MULTILINE)
-KINDS = {"bash", "console", "json", "python", "text", "text example", "yaml"}
+# what needs HBase says so with a second word; it is run by a test of its own
+KINDS = {"bash", "bash cluster", "console", "json", "python", "python cluster", "text", "text example", "yaml"}
 PORT = re.compile(r"\b8815\b")
 SECONDS = 120
 
@@ -93,6 +94,14 @@ def anchors(page: Path) -> set[str]:
     """Give the anchors of a page's headings, as they are made from the headings' text."""
     headings = re.findall(r"^#+ +(.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Give the environment of what is run: that of the tests, without settings, and with a home of its own."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ALERTFLIGHT_", "PYTHON"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    given = {"HOME": str(home), "XDG_DATA_HOME": str(home / "share"), "XDG_CONFIG_HOME": str(home / "config")}
+    return kept | given | {"XDG_CACHE_HOME": str(home / "cache"), "PATH": path, "MPLBACKEND": "Agg", "TZ": "UTC"}
 
 
 def run_bash(block: Block, folder: Path, environment: Mapping[str, str], port: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -18,7 +17,22 @@ import click
 import pyarrow.flight as fl
 import pytest
 import yaml
-from pages import FENCE, KINDS, PAGES, ROOT, Block, all_blocks, anchors, blocks, commands, name, prose, run_bash, run_python
+from pages import (
+    FENCE,
+    KINDS,
+    PAGES,
+    ROOT,
+    Block,
+    all_blocks,
+    anchors,
+    blocks,
+    commands,
+    environment,
+    name,
+    prose,
+    run_bash,
+    run_python,
+)
 
 from flight_server.catalogue import TYPES, Column
 from flight_server.cli import main
@@ -27,19 +41,27 @@ from flight_server.errors import TRANSPORT
 from flight_server.flight.actions import ACTIONS
 from flight_server.resources import load_folder, load_resource
 from flight_server.settings import load_settings
+from flight_server.storage.hbase.requests import NAMED_MOST
 from flight_server.tickets import _PARSERS, CUTOUT_KINDS, NOT_YET
 
 REFERENCE = ROOT / "docs" / "reference"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 IMAGE_BYTES = 80_000
 
-# What sets up or serves is not run here: the two scripts are run elsewhere, `serve` by the fixture below.
+# What sets up or serves is not run here: the scripts are run elsewhere, `serve` by the fixture below, and
+# what `fink.yml` stands for is nobody's but the reader's.
 NOT_RUN = {
     "./scripts/run",
     "./scripts/test",
     ". .venv/bin/activate",
     "pip install matplotlib astropy",
     "alertflight serve --data DIR --port 9000",
+    "pip install 'alertflight[cluster]'",
+    "./scripts/cluster up",
+    "./scripts/cluster down",
+    "alertflight serve --config config/cluster.yml",
+    "alertflight tables --config fink.yml",
+    "alertflight serve --config fink.yml",
     "./scripts/bench embedded",
     "./scripts/bench rows --rows 10000000",
 }
@@ -53,14 +75,7 @@ class Running:
     home: Path
 
     def environment(self, folder: Path) -> dict[str, str]:
-        return _environment(self.home) | {"XDG_DATA_HOME": str(folder / "share")}
-
-
-def _environment(home: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ALERTFLIGHT_", "PYTHON"))}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    given = {"HOME": str(home), "XDG_DATA_HOME": str(home / "share"), "XDG_CONFIG_HOME": str(home / "config")}
-    return kept | given | {"XDG_CACHE_HOME": str(home / "cache"), "PATH": path, "MPLBACKEND": "Agg", "TZ": "UTC"}
+        return environment(self.home) | {"XDG_DATA_HOME": str(folder / "share")}
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +83,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("home")
     store = str(home / "store")
     alertflight = str(Path(sys.executable).with_name("alertflight"))
-    environment = _environment(home)
-    subprocess.run([alertflight, "ingest", "sample_data", "--data", store], cwd=ROOT, env=environment, check=True)
+    given = environment(home)
+    subprocess.run([alertflight, "ingest", "sample_data", "--data", store], cwd=ROOT, env=given, check=True)
     command = [alertflight, "serve", "--port", "0", "--data", store]
     with (home / "serve.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, cwd=home, env=given, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     with process.stdout:
         try:
@@ -98,10 +113,10 @@ def _of_kind(info: str) -> list[Path]:
 def test_bash_blocks_run_and_print_what_the_page_shows(page: Path, running: Running, folder: Path) -> None:
     for block in blocks(page):
         if block.info == "bash":
-            environment = running.environment(folder)
+            given = running.environment(folder)
             if "alertflight get" in block.text:  # the page means the server at its usual port
-                environment["ALERTFLIGHT_URL"] = f"grpc://127.0.0.1:{running.port}"
-            printed = run_bash(block, folder, environment, running.port)
+                given["ALERTFLIGHT_URL"] = f"grpc://127.0.0.1:{running.port}"
+            printed = run_bash(block, folder, given, running.port)
             if block.expected is not None:
                 assert printed == block.expected, block.label
 
@@ -219,6 +234,11 @@ def test_the_configuration_reference_shows_the_defaults() -> None:
     assert yaml.safe_load(first.text) == load_resource("alertflight.yml")
 
 
+def test_the_configuration_reference_shows_the_settings_of_a_cluster() -> None:
+    shown = [yaml.safe_load(block.text) for block in blocks(REFERENCE / "configuration.md") if block.info == "yaml"]
+    assert load_resource("cluster.yml") in shown
+
+
 def test_the_table_reference_names_every_word_and_table() -> None:
     words = {field.name for cls in (Table, AlertLayout, Family, Nested, UpperLimits, Column) for field in dataclasses.fields(cls)}
     words |= {field.name for field in dataclasses.fields(Condition)} - {"equal"} | {"is", "not", "survey", "alerts", "tables"}
@@ -240,6 +260,19 @@ def test_the_command_reference_names_every_command_and_option() -> None:
     assert {"--help", "-h", "--version"} <= named
 
 
+@pytest.mark.parametrize("command", ["up", "down", "status", "reset"])
+def test_the_command_reference_names_every_option_of_the_cluster(command: str) -> None:
+    words = [sys.executable, str(ROOT / "scripts" / "cluster"), command, "--help"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    named = _named(REFERENCE / "commands.md")
+    assert f"scripts/cluster {command}" in named
+    assert set(re.findall(r"^ +(--[a-z-]+)", told, re.MULTILINE)) <= named
+
+
+def test_the_page_of_the_bridge_has_the_number_of_named_columns() -> None:
+    assert f"up to {NAMED_MOST} stored columns" in prose(ROOT / "docs" / "explanation" / "hbase-bridge.md")
+
+
 def _headings() -> set[str]:
     return set(re.findall(r"^#+ `([^`]+)`", prose(REFERENCE / "commands.md"), re.MULTILINE))
 
@@ -248,7 +281,7 @@ def _headings() -> set[str]:
 def test_commands_in_the_text_exist(page: Path) -> None:
     context = click.Context(main)
     for block in blocks(page):
-        if block.info not in {"bash", "console"}:
+        if block.info not in {"bash", "bash cluster", "console"}:
             continue
         for line in block.text.removeprefix("$ ").replace("\n$ ", "\n").splitlines():
             words = shlex.split(line, comments=True)
