@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -50,22 +51,18 @@ class Turned:
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
-    """What is asked: the raw scanner, and our bridge in this process."""
+class Bridge:
+    """Our bridge in this process, which names at most `most` columns; each has a gateway of its own and remembers that."""
 
-    raw: RawSide
     archive: Archive
     store: Store
+    most: int
 
-    def raw_ms(self, columns: Sequence[str], named: bool, request: Request) -> float:
-        """Ask the raw scanner."""
-        return self.raw.scanner.scan(TABLE, self.raw.ranges(request), columns, Way(named=named)).ms
-
-    def ours_ms(self, columns: Sequence[str], most: int, request: Request) -> float:
-        """Ask our bridge, which names at most so many columns."""
+    def ms(self, columns: Sequence[str], request: Request) -> float:
+        """Read once."""
         plan = self.archive.plan(Query(table="ztf", ids=request, columns=tuple(columns)), Caller())
         scan = Scan(table=plan.table, columns=plan.columns, ids=plan.ids)
-        held, requests.NAMED_MOST = requests.NAMED_MOST, most
+        held, requests.NAMED_MOST = requests.NAMED_MOST, self.most
         try:
             return timed(lambda: _drain(self.store.view(), scan))
         finally:
@@ -74,29 +71,41 @@ class Sides:
 
 def bench_columns(folder: Path | None, most_rounds: int) -> Iterator[Turned]:
     """Measure; gives lines as they are ready."""
-    with cluster(folder) as held, compiled() as path, java(path, "Reference", held.zookeeper) as process:
+    with (
+        cluster(folder) as held,
+        compiled() as path,
+        java(path, "Reference", held.zookeeper) as process,
+    ):
         scanner = RawScanner(process)
         settings, regions = fill(held, scanner)
-        archive, store = open_archive(load_settings(settings, environment={}))
-        try:
-            columns = list(archive.catalogue().stored_columns(archive.catalogue().table("ztf")))
-            sides = Sides(RawSide(scanner, columns, [region.start for region in regions]), archive, store)
+        with _bridge(settings, ALWAYS) as naming, _bridge(settings, NEVER) as whole:
+            columns = list(naming.archive.catalogue().stored_columns(naming.archive.catalogue().table("ztf")))
+            raw = RawSide(scanner, columns, [region.start for region in regions])
             for work in works():
-                if work.columns is None and work.has_objects:
-                    for count in [*(count for count in COUNTS if count < len(columns)), len(columns)]:
-                        click.echo(f"  {work.name}, {count} columns", err=True)
-                        yield _measure(sides, work, _spread(columns, count), most_rounds)
-        finally:
-            store.close()
+                for count in COUNTS if work.columns is None and work.has_objects else ():
+                    click.echo(f"  {work.name}, {count} columns", err=True)
+                    yield _measure(work, _spread(columns, count), raw, (naming, whole), most_rounds)
 
 
-def _measure(sides: Sides, work: Work, columns: Sequence[str], most_rounds: int) -> Turned:
+@contextmanager
+def _bridge(settings: Path, most: int) -> Iterator[Bridge]:
+    archive, store = open_archive(load_settings(settings, environment={}))
+    try:
+        yield Bridge(archive, store, most)
+    finally:
+        store.close()
+
+
+def _measure(work: Work, columns: Sequence[str], raw: RawSide, bridges: Sequence[Bridge], most_rounds: int) -> Turned:
     count = max(FEWEST, int(most_rounds * work.share))
     random = np.random.default_rng(7)
     draws = [work.draw(random) for _ in range(count)]
-    raw = [partial(sides.raw_ms, columns, named) for named in (True, False)]
-    ours = [partial(sides.ours_ms, columns, most) for most in (ALWAYS, NEVER)]
-    times = rounds(draws, [*raw, *ours], warm=count // 2)
+
+    def scanned(named: bool, request: Request) -> float:
+        return raw.scanner.scan(TABLE, raw.ranges(request), columns, Way(named=named)).ms
+
+    sides = [*(partial(scanned, named) for named in (True, False)), *(partial(bridge.ms, columns) for bridge in bridges)]
+    times = rounds(draws, sides, warm=count // 2)
     return Turned(work.name, len(columns), count, *(float(np.median(side)) for side in times))
 
 
