@@ -18,8 +18,8 @@ from flight_server.archive import Archive
 from flight_server.callers import Caller
 from flight_server.serving import open_archive
 from flight_server.settings import load_settings
+from flight_server.storage.hbase import HBaseStore
 from flight_server.storage.protocols import Scan
-from flight_server.stores import Store
 from flight_server.tickets import parse_ticket
 from hbase.jvm import Way
 from hbase.works import RawSide, Request, Work
@@ -38,7 +38,7 @@ class Staged:
     """
 
     archive: Archive
-    store: Store
+    store: HBaseStore
     _noted: dict[str, list[float]] = field(default_factory=dict)
 
     def table(self, work: Work, raw: RawSide, way: Way, served: Served, requests: Sequence[Request]) -> str:
@@ -83,7 +83,7 @@ class Staged:
 
     def watch_calls(self) -> None:
         """Note the time of calls of the gateway from now on."""
-        gateway: Any = self.store.gateway  # type: ignore[union-attr]
+        gateway: Any = self.store.gateway
         call = gateway.call
 
         def noting(*words: Any, **more: Any) -> Any:
@@ -102,6 +102,7 @@ class Staged:
 def staged(settings: Path) -> Iterator[Staged]:
     """Open the archive in this process."""
     archive, store = open_archive(load_settings(settings, environment={}))
+    assert isinstance(store, HBaseStore)
     try:
         made = Staged(archive, store)
         made.watch_calls()
