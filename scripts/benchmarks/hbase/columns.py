@@ -152,21 +152,12 @@ def _spread(columns: Sequence[str], count: int) -> list[str]:
 
 def columns_table(found: Sequence[Turned]) -> str:
     """Lay the lines out as text; ratios are those of naming columns to reading whole families."""
-    sides = (
-        "raw: by name ms",
-        "whole ms",
-        "ratio",
-        "of processor time",
-        "bridge: by name ms",
-        "whole ms",
-        "ratio",
-        "of processor time",
-    )
-    rows = [("work", "columns", "n", *sides)]
+    head = [f"{side}: {what}" for side in ("raw", "bridge") for what in ("by name ms", "whole ms", "ratio", "of CPU")]
+    rows = [["work", "columns", "n", *head]]
     for one in found:
         cells = [str(one.columns), str(one.rounds)]
         for named, whole in ((0, 1), (2, 3)):
             cells += [f"{one.ms[named]:.2f}", f"{one.ms[whole]:.2f}"]
             cells += [f"{side[named] / side[whole]:.2f}" for side in (one.ms, one.cpu)]
-        rows.append((one.name, *cells))
+        rows.append([one.name, *cells])
     return aligned(rows)
