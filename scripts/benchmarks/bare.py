@@ -19,7 +19,7 @@ import pyarrow.flight as fl
 Recorded = tuple[pa.Schema, list[tuple[pa.RecordBatch, bytes]]]
 
 
-class BareServer(fl.FlightServerBase):
+class BareServer(fl.FlightServerBase):  # type: ignore[misc]
     """Sends recorded answers.
 
     Parameters

@@ -14,7 +14,8 @@ import click
 from embedded import Sizes, bench_embedded
 from hbase.columns import bench_columns, columns_table
 from hbase.ingesting import bench_ingest, ingest_table
-from hbase.lines import INCUMBENT, Measured, bench_hbase, hbase_table
+from hbase.lines import bench_hbase
+from hbase.report import INCUMBENT, Measured, cpu_table, hbase_table
 from measure import Line, table
 from rows import bench_rows, grown_table
 
@@ -94,13 +95,14 @@ def rows(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
 @main.command("hbase")
 @_cluster
 @ROUNDS
-def hbase_(cluster: Path | None, most_rounds: int, json_: Path | None) -> None:
+@click.option("--profile", is_flag=True, help="Also show where the time goes.")
+def hbase_(cluster: Path | None, most_rounds: int, profile: bool, json_: Path | None) -> None:
     """Measure the HBase store against the HBase client's own scanner; a goal that is missed is shown so, and the exit is 0."""
-    found = list(bench_hbase(cluster, most_rounds))
+    found = list(bench_hbase(cluster, most_rounds, profile=profile))
     texts = [one for one in found if isinstance(one, str)]
     works = [one for one in found if isinstance(one, Measured)]
     lines = [one for one in found if isinstance(one, Line)]
-    click.echo("\n\n".join([_where(), *texts, hbase_table(works), table(lines), INCUMBENT]))
+    click.echo("\n\n".join([_where(), *texts, hbase_table(works), cpu_table(works), table(lines), INCUMBENT]))
     _write(json_, {"works": [one.as_json() for one in works], "lines": [one.as_json() for one in lines], "texts": texts})
 
 

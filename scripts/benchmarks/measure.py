@@ -124,7 +124,7 @@ def rounds(requests: Sequence[T], sides: Sequence[Callable[[T], float]], warm: i
         for number in range(-warm, len(requests)):
             for turn in range(len(sides)):
                 place = (turn + number) % len(sides)
-                found[place, number] = sides[place](requests[number % len(requests)])
+                found[place, number % len(requests)] = sides[place](requests[number % len(requests)])
             if number % GARBAGE_ROUNDS == 0:
                 gc.collect()
     finally:

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+import pyarrow as pa
 import pyarrow.flight as fl
 from measure import aligned, compare, timed
 from memory import rss_anon
@@ -72,7 +74,7 @@ def bench_rows(work: Path, rows: int, repeat: int) -> Iterator[Grown]:
                 for size in sizes:
                     # the bare server sends answers of the smallest store, which have the same shape
                     pairs = list(zip(tickets[size][part : part + 50], tickets[sizes[0]][part : part + 50], strict=True))
-                    ours, reference = compare(pairs, lambda pair, s=size: servers[s].ask(pair[0]), lambda pair: bare.ask(pair[1]))
+                    ours, reference = compare(pairs, partial(_ask, servers[size], 0), partial(_ask, bare, 1))
                     lookups[size][0].extend(ours.tolist())
                     lookups[size][1].extend(reference.tolist())
         base = float(np.median(lookups[sizes[0]][0]))
@@ -146,8 +148,12 @@ def _tickets(store: Path, size: int, repeat: int) -> list[bytes]:
     return [json.dumps({"table": "ztf", "ids": [names[place].as_py()], "columns": columns}).encode() for place in chosen]
 
 
+def _ask(server: Served, side: int, pair: tuple[bytes, bytes]) -> pa.Table:
+    return server.ask(pair[side])
+
+
 def _first(server: Served, tickets: list[bytes]) -> float:
-    times = [timed(lambda ticket=ticket: server.ask(ticket)) for ticket in tickets]
+    times = [timed(partial(server.ask, ticket)) for ticket in tickets]
     return float(np.median(times))
 
 

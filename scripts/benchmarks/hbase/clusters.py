@@ -30,6 +30,11 @@ class Cluster:
         """Host and port."""
         return str(self._said()["zookeeper"])
 
+    @property
+    def regionservers(self) -> list[int]:
+        """Their process IDs."""
+        return [pid for name, pid in self._said()["pids"].items() if name.startswith("regionserver")]
+
     def settings(self, prefix: str, **sections: Mapping[str, Any]) -> Path:
         """Write settings of a server whose tables' names begin with `prefix`."""
         given = {

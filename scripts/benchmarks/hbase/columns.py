@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +18,11 @@ from flight_server.archive import Archive
 from flight_server.callers import Caller
 from flight_server.serving import open_archive
 from flight_server.settings import load_settings
-from flight_server.storage.hbase import requests
+from flight_server.storage.hbase import HBaseStore, requests
 from flight_server.storage.protocols import RowView, Scan
-from flight_server.stores import Store
 from flight_server.tickets import Query
 from hbase.clusters import cluster
+from hbase.cpu import Metered
 from hbase.filling import TABLE, fill
 from hbase.jvm import RawScanner, Way, compiled, java
 from hbase.works import RawSide, Request, Work, works
@@ -34,15 +36,23 @@ FEWEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """One work with some columns: medians in ms, of the raw scanner and of our bridge, by name and of whole families."""
+    """One work with some columns.
+
+    Parameters
+    ----------
+    name, columns, rounds
+        What was read, and how often by each side.
+    ms
+        Medians: the raw scanner by name and of whole families, our bridge by name and of whole families.
+    cpu
+        Processor time of a request, ms, of all processes: the same four.
+    """
 
     name: str
     columns: int
     rounds: int
-    raw_named: float
-    raw_whole: float
-    ours_named: float
-    ours_whole: float
+    ms: tuple[float, ...]
+    cpu: tuple[float, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Give what `--json` writes."""
@@ -50,54 +60,84 @@ class Turned:
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
-    """What is asked: the raw scanner, and our bridge in this process."""
+class Bridge:
+    """Our bridge in this process, which names at most `most` columns; each has a gateway of its own and remembers that."""
 
-    raw: RawSide
     archive: Archive
-    store: Store
+    store: HBaseStore
+    most: int
 
-    def raw_ms(self, columns: Sequence[str], named: bool, request: Request) -> float:
-        """Ask the raw scanner."""
-        return self.raw.scanner.scan(TABLE, self.raw.ranges(request), columns, Way(named=named)).ms
+    @property
+    def pid(self) -> int:
+        """Of the gateway."""
+        pid = self.store.gateway.pid
+        assert pid is not None
+        return pid
 
-    def ours_ms(self, columns: Sequence[str], most: int, request: Request) -> float:
-        """Ask our bridge, which names at most so many columns."""
+    def ms(self, columns: Sequence[str], request: Request) -> float:
+        """Read once."""
         plan = self.archive.plan(Query(table="ztf", ids=request, columns=tuple(columns)), Caller())
         scan = Scan(table=plan.table, columns=plan.columns, ids=plan.ids)
-        held, requests.NAMED_MOST = requests.NAMED_MOST, most
+        held, requests.NAMED_MOST = requests.NAMED_MOST, self.most
         try:
             return timed(lambda: _drain(self.store.view(), scan))
         finally:
             requests.NAMED_MOST = held
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is asked: the raw scanner, our bridge naming columns and reading whole families; and all their processes."""
+
+    raw: RawSide
+    bridges: tuple[Bridge, Bridge]
+    processes: Mapping[str, Sequence[int]]
+
+    def metered(self, columns: Sequence[str]) -> list[Metered]:
+        """Give the four sides for some columns."""
+
+        def scanned(named: bool, request: Request) -> float:
+            return self.raw.scanner.scan(TABLE, self.raw.ranges(request), columns, Way(named=named)).ms
+
+        calls = [partial(scanned, named) for named in (True, False)]
+        return [Metered(self.processes, call) for call in (*calls, *(partial(bridge.ms, columns) for bridge in self.bridges))]
+
+
 def bench_columns(folder: Path | None, most_rounds: int) -> Iterator[Turned]:
     """Measure; gives lines as they are ready."""
-    with cluster(folder) as held, compiled() as path, java(path, "Reference", held.zookeeper) as process:
-        scanner = RawScanner(process)
+    with ExitStack() as stack:
+        held = stack.enter_context(cluster(folder))
+        path = stack.enter_context(compiled())
+        scanner = RawScanner(stack.enter_context(java(path, "Reference", held.zookeeper)))
         settings, regions = fill(held, scanner)
-        archive, store = open_archive(load_settings(settings, environment={}))
-        try:
-            columns = list(archive.catalogue().stored_columns(archive.catalogue().table("ztf")))
-            sides = Sides(RawSide(scanner, columns, [region.start for region in regions]), archive, store)
-            for work in works():
-                if work.columns is None and work.has_objects:
-                    for count in [*(count for count in COUNTS if count < len(columns)), len(columns)]:
-                        click.echo(f"  {work.name}, {count} columns", err=True)
-                        yield _measure(sides, work, _spread(columns, count), most_rounds)
-        finally:
-            store.close()
+        bridges = stack.enter_context(_bridge(settings, ALWAYS)), stack.enter_context(_bridge(settings, NEVER))
+        catalogue = bridges[0].archive.catalogue()
+        columns = list(catalogue.stored_columns(catalogue.table("ztf")))
+        raw = RawSide(scanner, columns, [region.start for region in regions])
+        sides = Sides(raw, bridges, {"all": [os.getpid(), scanner.pid, *(bridge.pid for bridge in bridges), *held.regionservers]})
+        for work in works():
+            for count in COUNTS if work.columns is None and work.has_objects else ():
+                click.echo(f"  {work.name}, {count} columns", err=True)
+                yield _measure(sides, work, _spread(columns, count), most_rounds)
+
+
+@contextmanager
+def _bridge(settings: Path, most: int) -> Iterator[Bridge]:
+    archive, store = open_archive(load_settings(settings, environment={}))
+    assert isinstance(store, HBaseStore)
+    try:
+        yield Bridge(archive, store, most)
+    finally:
+        store.close()
 
 
 def _measure(sides: Sides, work: Work, columns: Sequence[str], most_rounds: int) -> Turned:
     count = max(FEWEST, int(most_rounds * work.share))
     random = np.random.default_rng(7)
-    draws = [work.draw(random) for _ in range(count)]
-    raw = [partial(sides.raw_ms, columns, named) for named in (True, False)]
-    ours = [partial(sides.ours_ms, columns, most) for most in (ALWAYS, NEVER)]
-    times = rounds(draws, [*raw, *ours], warm=count // 2)
-    return Turned(work.name, len(columns), count, *(float(np.median(side)) for side in times))
+    metered = sides.metered(columns)
+    times = rounds([work.draw(random) for _ in range(count)], metered, warm=count // 2)
+    medians = tuple(float(np.median(side)) for side in times)
+    return Turned(work.name, len(columns), count, medians, tuple(side.mean(count)["all"] for side in metered))
 
 
 def _drain(view: RowView, scan: Scan) -> None:
@@ -111,10 +151,13 @@ def _spread(columns: Sequence[str], count: int) -> list[str]:
 
 
 def columns_table(found: Sequence[Turned]) -> str:
-    """Lay the lines out as text."""
-    rows = [("work", "columns", "n", "raw: by name ms", "whole ms", "ratio", "bridge: by name ms", "whole ms", "ratio")]
+    """Lay the lines out as text; ratios are those of naming columns to reading whole families."""
+    head = [f"{side}: {what}" for side in ("raw", "bridge") for what in ("by name ms", "whole ms", "ratio", "of CPU")]
+    rows = [["work", "columns", "n", *head]]
     for one in found:
-        raw = (f"{one.raw_named:.2f}", f"{one.raw_whole:.2f}", f"{one.raw_named / one.raw_whole:.2f}")
-        ours = (f"{one.ours_named:.2f}", f"{one.ours_whole:.2f}", f"{one.ours_named / one.ours_whole:.2f}")
-        rows.append((one.name, str(one.columns), str(one.rounds), *raw, *ours))
+        cells = [str(one.columns), str(one.rounds)]
+        for named, whole in ((0, 1), (2, 3)):
+            cells += [f"{one.ms[named]:.2f}", f"{one.ms[whole]:.2f}"]
+            cells += [f"{side[named] / side[whole]:.2f}" for side in (one.ms, one.cpu)]
+        rows.append([one.name, *cells])
     return aligned(rows)
