@@ -13,7 +13,7 @@ __all__ = ["NAMED_MOST", "cells_wanted"]
 
 # With more columns than this it is faster to read whole families and to leave out what is not wanted.
 # Measured by `scripts/bench hbase`: docs/performance.md.
-NAMED_MOST = 24
+NAMED_MOST = 48
 _NAMES = {kind: name for name, kind in TYPES.items()}
 
 

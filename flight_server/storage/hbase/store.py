@@ -84,7 +84,7 @@ class HBaseStore:
         """Look for the tables' schemas again."""
         found = self._find()
         # what is as it was stays the same object, by which others know that they need not look again
-        if found.schemas != self._known.schemas or found.faults.keys() != self._known.faults.keys():
+        if found.schemas != self._known.schemas or _reasons(found) != _reasons(self._known):
             self._known = found
         self._found = time.monotonic()
 
@@ -152,6 +152,10 @@ class HBaseStore:
             raise TableRefused(f"the table {full} {why} in HBase", field="table", value=name)
         rows = self.gateway.call("schema-rows", table=full)
         return find_schema(self._catalogue.table(name), rows, self._catalogue, self._schema)
+
+
+def _reasons(known: Known) -> dict[str, str]:
+    return {name: fault.message for name, fault in known.faults.items()}
 
 
 @contextmanager
