@@ -30,8 +30,8 @@ def selected(reading: Reading, columns: tuple[Column, ...]) -> Iterator[Rows]:
     if plan.added:
         rows = with_upper_limits(reading, columns)
     else:
-        whole = after is not None and plan.ids is None
-        rows = reading.scan(plan.table, columns, ids=reading.ids, after=after.key if after and whole else None)
+        begin = after.key if after is not None and plan.ids is None else None
+        rows = reading.scan(plan.table, columns, ids=reading.ids, after=begin)
     if after is not None and (plan.added or plan.ids is not None):
         rows = _behind(rows, after)
     return rows if plan.start is None and plan.stop is None else _within(rows, plan)

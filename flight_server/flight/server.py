@@ -145,10 +145,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
             raise Overloaded(f"{most} streams are open, as many as this server gives", retry_after_ms=RETRY_AFTER_MS)
         try:
             for message in messages:
-                said = (
-                    json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode() if message.metadata else None
-                )
-                yield message.batch, said
+                yield message.batch, _said(message)
         finally:
             call.end()
             self._streams.release()
@@ -170,6 +167,13 @@ def _table_name(descriptor: fl.FlightDescriptor) -> str:
         return str(descriptor.path[0].decode())
     except UnicodeDecodeError:
         raise BadValue("the path is not UTF-8 text", field="path") from None
+
+
+def _said(message: Message) -> bytes | None:
+    """Give what a message says beside its batch, if anything."""
+    if not message.metadata:
+        return None
+    return json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _first(stream: Iterator[Sent], most: int) -> list[Sent]:

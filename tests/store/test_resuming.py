@@ -68,7 +68,7 @@ def queries(draw: st.DrawFn, stores: dict[str, Opened]) -> tuple[Opened, Query]:
         fields["ids"] = tuple(dict.fromkeys([*some, *some[:2]] if TDE_NAME in some else [*some, TDE_NAME]))
     fields["columns"] = COLUMNS[: draw(st.integers(1, 3 if fields["table"] == "ztf.upper" else 4))]
     # room for a row or two, or for some
-    fields["max_message_bytes"] = 2_450 + 50 * len(fields["columns"]) + draw(st.sampled_from([0, 60, 500, 3_000]))
+    fields["max_message_bytes"] = 2_550 + 50 * len(fields["columns"]) + draw(st.sampled_from([0, 60, 500, 3_000]))
     if fields["table"] == "ztf":
         fields["upper_limits"] = draw(st.booleans())
         if draw(st.integers(0, 3)) == 0:
