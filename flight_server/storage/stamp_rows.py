@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from flight_server.catalogue import Column
 from flight_server.declarations import AlertLayout, Table
-from flight_server.storage.embedded.merging import merge_over
+from flight_server.storage.merging import merge_over
 from flight_server.storage.protocols import CutoutStore, RowView, Scan
 
 __all__ = ["BLOCK_ROWS", "WriteBlocks", "place_stamps"]

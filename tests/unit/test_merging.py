@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.storage.embedded.merging import key_array, merge_equal_keys, merge_over
+from flight_server.storage.merging import key_array, merge_equal_keys, merge_over
 
 SCHEMA = pa.schema(
     [("f", pa.float32()), ("d", pa.float64()), ("n", pa.int64()), ("s", pa.string()), ("b", pa.bool_()), ("x", pa.binary())]

@@ -28,14 +28,14 @@ from flight_server.storage.embedded.manifest import (
     ManifestState,
     SegmentRecord,
 )
-from flight_server.storage.embedded.merging import key_array, merge_equal_keys, merge_over
-from flight_server.storage.embedded.runs import Runs
 from flight_server.storage.embedded.segment_output import SegmentOutput
 from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
 from flight_server.storage.keys import key_expression
+from flight_server.storage.merging import key_array, merge_equal_keys, merge_over
 from flight_server.storage.protocols import ALERT, VERSION, Scan
+from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS
 
 __all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]

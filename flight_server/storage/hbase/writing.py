@@ -21,13 +21,13 @@ from flight_server.catalogue import TYPES, Catalogue, Column
 from flight_server.declarations import Survey, Table
 from flight_server.errors import RowTooLarge
 from flight_server.injection import injection_point
-from flight_server.storage.embedded.merging import changed_cells, key_array, merge_equal_keys, merge_over
-from flight_server.storage.embedded.runs import Runs
 from flight_server.storage.hbase.schema_rows import schema_row_key
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
 from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.keys import key_expression
+from flight_server.storage.merging import changed_cells, key_array, merge_equal_keys, merge_over
 from flight_server.storage.protocols import ALERT, VERSION, RowView, Scan
+from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
 from hbase_bridge import Gateway, WriteChannel
 

@@ -1,4 +1,4 @@
-"""Rows of one table on their way into segments, in bounded memory: sorted runs on disk, merged by ranges of keys."""
+"""Rows of one table on their way into a store, in bounded memory: sorted runs on disk, merged by ranges of keys."""
 
 from __future__ import annotations
 
