@@ -53,7 +53,10 @@ class SpilledAlerts:
                 rows = places[here] & ((1 << FILE_BITS) - 1)
                 parts.append(self._tables[number].take(pa.array(rows)).replace_schema_metadata(None))
                 order.append(here)
-            yield np.concatenate(order), pa.concat_tables(parts).combine_chunks()
+            # in the order of the places given, whatever file each came from
+            found = np.concatenate(order)
+            sorting = np.argsort(found)
+            yield found[sorting], pa.concat_tables(parts).take(pa.array(sorting)).combine_chunks()
 
     def close(self) -> None:
         """Take the files away."""
