@@ -35,6 +35,7 @@ PACKED: dict[str, Callable[[Any], bytes]] = {
 }
 NAMES = {"int32": "integer", "int64": "long", "float": "float", "double": "double", "string": "string", "bool": "boolean"}
 TABLES = ("ztf", "ztf.cutouts", "ztf.upper", "ztf.uppervalid")
+FILLERS = {"0", "0.0", "-1.0", "false", "Unknown"}  # what the public service has where the file has nothing
 
 
 def types(table: str) -> dict[str, str]:
@@ -221,11 +222,11 @@ def test_cells_are_those_of_the_public_service(empty: Any) -> None:
                 for name, cell in found[key].items()
             }
             for name, text in golden[table][key].items():
-                if name == "d:hdfs_path":
+                if name == "d:hdfs_path" or name.startswith("d:lc_features"):  # lists, which are spelled in another way there
                     continue
-                assert same(row[name], text), (table, key, name)
-                compared += 1
-    assert compared > 1000
+                assert same(row[name], text) if name in row else text in FILLERS, (table, key, name)
+                compared += name in row
+    assert compared > 4500
 
 
 def unpacked(kind: str, cell: bytes) -> Any:
