@@ -36,6 +36,38 @@ class CastingTest {
   }
 
   @Test
+  void integersAreExact() throws Exception {
+    List<CellType> stored = List.of(CellType.LONG, CellType.FLOAT, CellType.STRING);
+    assertEquals(1L << 62, Casting.integer(stored, Bytes.toBytes((float) (1L << 62)), 0, 4, 8));
+    for (float value : new float[] {0.5f, Float.NaN, Float.POSITIVE_INFINITY, 9.223372E18f}) {
+      assertThrows(Casting.CannotBe.class, () -> Casting.integer(stored, Bytes.toBytes(value), 0, 4, 8), "" + value);
+    }
+    assertEquals(Long.MIN_VALUE, Casting.integer(stored, Bytes.toBytes(-9.223372036854775808E18f), 0, 4, 8));
+    assertEquals(Integer.MIN_VALUE, Casting.integer(stored, Bytes.toBytes(-2147483648L), 0, 8, 4));
+    assertThrows(Casting.CannotBe.class, () -> Casting.integer(stored, Bytes.toBytes(-2147483649L), 0, 8, 4));
+    for (String text : new String[] {"", "one", "1.5", "--1", "0x10"}) {
+      byte[] cell = text.getBytes(UTF_8);
+      assertThrows(Casting.CannotBe.class, () -> Casting.integer(stored, cell, 0, cell.length, 8), text);
+    }
+  }
+
+  @Test
+  void numbersKeepTheirBits() throws Exception {
+    List<CellType> stored = List.of(CellType.FLOAT, CellType.DOUBLE);
+    assertEquals(-0.0, Casting.real(stored, Bytes.toBytes(-0.0f), 0, 4));
+    assertEquals(0.1f, (float) Casting.real(stored, Bytes.toBytes(0.1), 0, 8));
+    assertTrue(Double.isNaN(Casting.real(stored, Bytes.toBytes(Double.NaN), 0, 8)));
+  }
+
+  @Test
+  void aFloatIsWrittenOutAsAFloat() throws Exception {
+    List<CellType> stored = List.of(CellType.STRING, CellType.FLOAT, CellType.DOUBLE);
+    assertEquals("18.4", new String(Casting.text(stored, Bytes.toBytes(18.4f), 0, 4), UTF_8));
+    assertEquals("18.4", new String(Casting.text(stored, Bytes.toBytes(18.4), 0, 8), UTF_8));
+    assertThrows(Casting.CannotBe.class, () -> Casting.text(stored, new byte[5], 0, 5));
+  }
+
+  @Test
   void textIsUtf8() {
     byte[] text = "\u00e9toile".getBytes(UTF_8);
     assertTrue(Casting.isText(text, 0, text.length));

@@ -1,0 +1,66 @@
+"""Where the gateway's jar comes from, and what is said when it cannot be had."""
+
+import shutil
+import zipfile
+
+import pytest
+
+from hbase_bridge import BridgeFault
+from hbase_bridge.jar import find_jar
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "alertflight"
+
+
+def commands(tmp_path, monkeypatch, **found):
+    """Let only these commands be found."""
+    (tmp_path / "bin").mkdir()
+    for name, target in found.items():
+        (tmp_path / "bin" / name).symlink_to(target)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+def test_a_jar_that_is_given_is_taken(tmp_path, cache):
+    jar = tmp_path / "my.jar"
+    jar.write_bytes(b"jar")
+    assert find_jar(jar) == jar
+    assert not cache.exists()
+
+
+def test_a_jar_that_is_given_but_not_there_is_named(tmp_path):
+    for absent in (tmp_path / "absent.jar", tmp_path):
+        with pytest.raises(BridgeFault, match=r"there is no file .*gateway\.jar must name") as caught:
+            find_jar(absent)
+        assert str(absent) in caught.value.message
+        assert caught.value.code == "bad_value"
+
+
+def test_without_maven_or_java_it_is_said_how_to_get_them(tmp_path, monkeypatch, cache):
+    commands(tmp_path, monkeypatch)
+    with pytest.raises(BridgeFault) as caught:
+        find_jar()
+    assert caught.value.code == "not_supported"
+    for word in ("Java 17", "Maven", "apt install", "gateway.jar"):
+        assert word in caught.value.message
+    assert [file.name for file in cache.iterdir()] == ["bridge.lock"]
+
+
+def test_a_build_that_fails_is_told_and_leaves_no_jar(tmp_path, monkeypatch, cache):
+    false = shutil.which("false")
+    commands(tmp_path, monkeypatch, mvn=false, java=false)
+    with pytest.raises(BridgeFault, match="the HBase gateway could not be built; Maven said"):
+        find_jar()
+    assert [file.name for file in cache.iterdir()] == ["bridge.lock"]
+
+
+@pytest.mark.hbase
+@pytest.mark.timeout(1800)
+def test_a_jar_that_was_built_is_found_without_maven(tmp_path, monkeypatch):
+    built = find_jar()
+    commands(tmp_path, monkeypatch)
+    assert find_jar() == built
+    with zipfile.ZipFile(built) as jar:
+        assert "alertflight/bridge/Main.class" in jar.namelist()
