@@ -151,6 +151,7 @@ class HBaseView:
                         yield NOTHING_YET
                         heard = time.monotonic()
             except GatewayLost as fault:
+                patience.check()  # one that took its time is left in the middle, and that is no fault of the gateway
                 gateway.lose(socket, fault.message)
                 raise
         if unknown := channel.totals["unknown"]:

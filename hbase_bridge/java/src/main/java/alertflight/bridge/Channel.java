@@ -8,15 +8,19 @@ import java.nio.ByteOrder;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.SocketChannel;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.zip.CRC32C;
 
 /** One connection of the data channel: numbered frames out, checked frames in, and a look whether anyone is there. */
 final class Channel implements Closeable {
+  private static final long MOST_WAIT = 60_000; // ms; then the socket is tried again
+
   private final SocketChannel socket;
   private final Selector selector = Selector.open();
   private final ReentrantLock writing = new ReentrantLock();
   private volatile long wrote = System.nanoTime();
+  private ByteBuffer half; // what the reader has not taken of the last frame
   private int sequence;
   private int expected;
 
@@ -28,27 +32,66 @@ final class Channel implements Closeable {
 
   /** Writes a frame, waiting for a slow reader as long as it stays. */
   void write(Frame frame) throws IOException {
+    write(frame, Long.MAX_VALUE);
+  }
+
+  /**
+   * Writes a frame, waiting for a slow reader for so many milliseconds.
+   *
+   * @return false if the reader has not taken all of it by then; {@code finish} writes the rest
+   */
+  boolean write(Frame frame, long milliseconds) throws IOException {
     writing.lock();
     try {
-      ByteBuffer bytes = frame.numbered(sequence++);
-      while (bytes.hasRemaining()) {
-        if (socket.write(bytes) == 0) {
-          await(SelectionKey.OP_WRITE);
-        }
+      if (half != null) {
+        throw new IOException("a frame stands half written");
       }
-      wrote = System.nanoTime();
+      half = frame.numbered(sequence++);
+      return writeHalf(milliseconds);
     } finally {
       writing.unlock();
     }
   }
 
-  /** Says that work goes on, unless something was written not long ago or is being written. */
+  /** Writes what is left of the last frame. */
+  void finish() throws IOException {
+    writing.lock();
+    try {
+      if (half != null) {
+        writeHalf(Long.MAX_VALUE);
+      }
+    } finally {
+      writing.unlock();
+    }
+  }
+
+  private boolean writeHalf(long milliseconds) throws IOException {
+    long begun = System.nanoTime();
+    while (half.hasRemaining()) {
+      if (socket.write(half) == 0) {
+        if (TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - begun) >= milliseconds) {
+          return false;
+        }
+        await(SelectionKey.OP_WRITE, milliseconds);
+      }
+    }
+    half = null;
+    wrote = System.nanoTime();
+    return true;
+  }
+
+  /** Says that work goes on, unless something was written not long ago, is being written, or waits to be read. */
   void writeAlive(long scan, long quietNanos) throws IOException {
     if (System.nanoTime() - wrote < quietNanos || !writing.tryLock()) {
       return;
     }
     try {
-      write(Frame.of(Frame.ALIVE, scan, new byte[0]));
+      ByteBuffer bytes = Frame.of(Frame.ALIVE, scan, new byte[0]).numbered(sequence);
+      if (half == null && socket.write(bytes) > 0) { // where there is no room nobody waits, least of all here
+        sequence++;
+        half = bytes;
+        writeHalf(Long.MAX_VALUE);
+      }
     } finally {
       writing.unlock();
     }
@@ -72,7 +115,7 @@ final class Channel implements Closeable {
         throw new EOFException("the other end closed in the middle");
       }
       if (count == 0) {
-        await(SelectionKey.OP_READ);
+        await(SelectionKey.OP_READ, Long.MAX_VALUE);
       }
     }
     return bytes.flip();
@@ -102,10 +145,10 @@ final class Channel implements Closeable {
     return new Received(header.get(4), header.getLong(8), header.getInt(20), header.getInt(24), header.getInt(28), payload);
   }
 
-  private void await(int operation) throws IOException {
+  private void await(int operation, long milliseconds) throws IOException {
     SelectionKey key = socket.keyFor(selector);
     key.interestOps(operation);
-    selector.select();
+    selector.select(Math.max(1, Math.min(milliseconds, MOST_WAIT)));
     selector.selectedKeys().clear();
     if (Thread.interrupted()) {
       throw new java.nio.channels.ClosedByInterruptException();

@@ -107,7 +107,7 @@ public final class EntryPoint {
   private Map<String, Object> health() {
     Map<String, Object> words = new LinkedHashMap<>();
     words.put("runs", runs.size());
-    words.put("scanners", ScanRun.OPEN_SCANNERS.get());
+    words.put("scanners", OpenScanner.count());
     words.put("frame_bytes", pool.taken());
     words.put("references", references.getAsInt());
     words.put("threads", ManagementFactory.getThreadMXBean().getThreadCount());

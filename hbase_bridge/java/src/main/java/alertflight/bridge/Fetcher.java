@@ -9,7 +9,6 @@ import java.util.TreeMap;
 import java.util.concurrent.CompletionException;
 import org.apache.hadoop.hbase.client.RegionLocator;
 import org.apache.hadoop.hbase.client.Result;
-import org.apache.hadoop.hbase.client.ResultScanner;
 import org.apache.hadoop.hbase.client.Scan;
 import org.apache.hadoop.hbase.client.Table;
 import org.apache.hadoop.hbase.filter.MultiRowRangeFilter;
@@ -68,13 +67,10 @@ final class Fetcher {
 
   /** Adds the rows of sorted ranges of one region to an encoder; false where they are too many to hold. */
   boolean fetch(List<KeyRange> ranges, BatchEncoder encoder) {
-    ScanRun.OPEN_SCANNERS.incrementAndGet();
     try {
       return read(ranges, encoder);
     } catch (IOException | BridgeException fault) {
       throw new CompletionException(fault);
-    } finally {
-      ScanRun.OPEN_SCANNERS.decrementAndGet();
     }
   }
 
@@ -88,7 +84,7 @@ final class Fetcher {
       scan.setFilter(new MultiRowRangeFilter(rows));
     }
     int place = 0;
-    try (Table table = connections.table(request.table()); ResultScanner scanner = table.getScanner(scan)) {
+    try (Table table = connections.table(request.table()); OpenScanner scanner = new OpenScanner(table, scan)) {
       for (Result row = scanner.next(); row != null; row = scanner.next()) {
         check.run();
         byte[] key = row.getRow();

@@ -6,7 +6,7 @@ import java.util.concurrent.TimeUnit;
 
 /** The memory of all frames on their way, outside the heap and bounded. */
 final class FramePool {
-  private static final int[] SIZES = {1 << 16, 1 << 18, 3 << 19, Frame.MOST_BYTES};
+  private static final int[] SIZES = {1 << 16, 1 << 18, 9 << 17, 3 << 19, Frame.MOST_BYTES}; // most batches have 1 MiB
   private static final int KEPT = 24;
   private static final long PATIENCE = TimeUnit.SECONDS.toNanos(20);
 

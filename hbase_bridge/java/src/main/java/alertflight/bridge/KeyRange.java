@@ -22,6 +22,11 @@ record KeyRange(long asked, byte[] start, byte[] stop) {
         words.get(2).asText().getBytes(ISO_8859_1));
   }
 
+  /** Gives the part behind a key. */
+  KeyRange behind(byte[] key) {
+    return new KeyRange(asked, Arrays.copyOf(key, key.length + 1), stop);
+  }
+
   boolean holds(byte[] key) {
     return Arrays.compareUnsigned(key, start) >= 0 && (stop.length == 0 || Arrays.compareUnsigned(key, stop) < 0);
   }

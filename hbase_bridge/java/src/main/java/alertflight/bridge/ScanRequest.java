@@ -32,6 +32,7 @@ record ScanRequest(
     int threads,
     long deadline) {
 
+  private static final long LATE_NANOS = TimeUnit.SECONDS.toNanos(2);
   private static final int FETCH_BYTES = 1 << 20; // larger ones take longer: measured
 
   static ScanRequest of(JsonNode words) throws BridgeException {
@@ -63,9 +64,18 @@ record ScanRequest(
         .setMaxResultSize(FETCH_BYTES).setCaching(Integer.MAX_VALUE));
   }
 
+  /** Whether the deadline is so long over that the scan must be held up where it does not look at it. */
+  boolean isLate() {
+    return System.nanoTime() - deadline > LATE_NANOS;
+  }
+
   void checkDeadline() throws BridgeException {
-    if (System.nanoTime() > deadline) {
-      throw new BridgeException("deadline", "the scan took longer than it was given");
+    if (System.nanoTime() - deadline > 0) {
+      throw late();
     }
+  }
+
+  static BridgeException late() {
+    return new BridgeException("deadline", "the scan took longer than it was given");
   }
 }

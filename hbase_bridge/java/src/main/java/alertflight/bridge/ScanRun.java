@@ -20,7 +20,6 @@ import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.hadoop.hbase.client.Get;
 import org.apache.hadoop.hbase.client.Result;
-import org.apache.hadoop.hbase.client.ResultScanner;
 import org.apache.hadoop.hbase.client.Scan;
 import org.apache.hadoop.hbase.client.Table;
 
@@ -31,11 +30,11 @@ import org.apache.hadoop.hbase.client.Table;
  * parallel, and leave in order.
  */
 final class ScanRun implements Run {
-  static final AtomicInteger OPEN_SCANNERS = new AtomicInteger();
-
   private static final int FIRST_BYTES = 128 << 10; // the first rows leave at once
   private static final int GETS = 256;
   private static final int CLAIM_SECONDS = 60;
+  private static final long STALL_MILLISECONDS = 3_000;
+  private static final long TURN_NANOS = TimeUnit.MILLISECONDS.toNanos(300);
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final long id;
@@ -50,6 +49,7 @@ final class ScanRun implements Run {
   private volatile Thread thread;
   private final CompletableFuture<Channel> attached = new CompletableFuture<>();
   private final CompletableFuture<Void> finished = new CompletableFuture<>();
+  private Frame half; // the frame that is being written
   private long rows;
   private int frames;
 
@@ -85,6 +85,7 @@ final class ScanRun implements Run {
       throw fault;
     } finally {
       thread = null;
+      releaseHalf();
       Thread.interrupted(); // the thread serves others after this
     }
   }
@@ -114,7 +115,7 @@ final class ScanRun implements Run {
     if (open == null) {
       return;
     }
-    if (open.isLeft()) {
+    if (open.isLeft() || request.isLate()) {
       cancel();
     } else {
       open.writeAlive(id, quietNanos);
@@ -123,9 +124,8 @@ final class ScanRun implements Run {
 
   /** Tells the other side, if it is there. */
   private void fail(Throwable fault) {
-    BridgeException known = cancelled
-        ? new BridgeException("cancelled", "the scan was cancelled", fault)
-        : Faults.of(fault, request.table());
+    BridgeException known = !cancelled ? Faults.of(fault, request.table())
+        : request.isLate() ? ScanRequest.late() : new BridgeException("cancelled", "the scan was cancelled", fault);
     Thread.interrupted();
     Map<String, Object> words = new LinkedHashMap<>();
     words.put("code", known.code());
@@ -155,14 +155,28 @@ final class ScanRun implements Run {
     request.checkDeadline();
   }
 
-  /** Reads one range, however long, as it comes. */
+  /** Reads one range, however long, as it comes. While the reader does not read, the heap has nothing of it. */
   private void stream(KeyRange range) throws IOException, BridgeException, InterruptedException {
+    KeyRange left = range;
+    while (left != null) {
+      workers.enter();
+      try {
+        left = streamSome(left);
+      } finally {
+        workers.leave();
+      }
+      finishWriting();
+    }
+  }
+
+  /** Reads a range to its end, or until its reader has stopped or others want room; gives what is left of it. */
+  private KeyRange streamSome(KeyRange range) throws IOException, BridgeException, InterruptedException {
     Scan scan = request.scan(range.start(), range.stop()).setAsyncPrefetch(range.stop().length == 0);
     BatchEncoder encoder = encoder();
+    long turn = System.nanoTime() + TURN_NANOS;
     workers.streaming.acquire();
     boolean held = true;
-    OPEN_SCANNERS.incrementAndGet();
-    try (Table table = connections.table(request.table()); ResultScanner scanner = table.getScanner(scan)) {
+    try (Table table = connections.table(request.table()); OpenScanner scanner = new OpenScanner(table, scan)) {
       for (Result row = scanner.next(); row != null; row = scanner.next()) {
         check();
         if (!request.cells().isData(row.getRow()) || !encoder.add(row, range.asked()) || !isFull(encoder)) {
@@ -171,7 +185,10 @@ final class ScanRun implements Run {
         Frame frame = encoder.finish(pool, id);
         workers.streaming.release(); // a slow reader holds up nobody else
         held = false;
-        write(frame);
+        boolean taken = beginWriting(frame);
+        if (!taken || workers.isCrowded() && System.nanoTime() - turn > 0) {
+          return range.behind(row.getRow());
+        }
         workers.streaming.acquire();
         held = true;
       }
@@ -179,15 +196,15 @@ final class ScanRun implements Run {
         Frame frame = encoder.finish(pool, id);
         workers.streaming.release();
         held = false;
-        write(frame);
+        beginWriting(frame);
       }
     } finally {
-      OPEN_SCANNERS.decrementAndGet();
       if (held) {
         workers.streaming.release();
       }
     }
     encoders.add(encoder);
+    return null;
   }
 
   private boolean isFull(BatchEncoder encoder) {
@@ -296,12 +313,33 @@ final class ScanRun implements Run {
   }
 
   private void write(Frame frame) throws IOException, BridgeException, InterruptedException {
-    try {
-      channel().write(frame);
-      rows += frame.rows;
-      frames++;
-    } finally {
-      frame.release();
+    beginWriting(frame);
+    finishWriting();
+  }
+
+  /** Writes a frame; false if its reader has stopped to read for now, and {@code finishWriting} is to wait for it. */
+  private boolean beginWriting(Frame frame) throws IOException, BridgeException, InterruptedException {
+    half = frame;
+    rows += frame.rows;
+    frames++;
+    if (!channel().write(frame, STALL_MILLISECONDS)) {
+      return false;
+    }
+    releaseHalf();
+    return true;
+  }
+
+  private void finishWriting() throws IOException, BridgeException, InterruptedException {
+    if (half != null) {
+      channel().finish();
+      releaseHalf();
+    }
+  }
+
+  private void releaseHalf() {
+    if (half != null) {
+      half.release();
+      half = null;
     }
   }
 }
