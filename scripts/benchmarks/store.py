@@ -78,7 +78,7 @@ def run(*words: object) -> str:
     command = [str(word) for word in (COMMAND, *words)]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603  (our own command)
     if done.returncode:
-        raise click.ClickException(f"alertflight {words[0]} failed: {(done.stderr or '')[-500:]}")
+        raise click.ClickException(f"alertflight {words[0]} failed: {(done.stderr or '')[-2000:]}")
     return done.stdout
 
 

@@ -106,8 +106,8 @@ class Sides:
 def bench_columns(folder: Path | None, most_rounds: int) -> Iterator[Turned]:
     """Measure; gives lines as they are ready."""
     with ExitStack() as stack:
-        held = stack.enter_context(cluster(folder))
         path = stack.enter_context(compiled())
+        held = stack.enter_context(cluster(folder))
         scanner = RawScanner(stack.enter_context(java(path, "Reference", held.zookeeper)))
         settings, regions = fill(held, scanner)
         bridges = stack.enter_context(_bridge(settings, ALWAYS)), stack.enter_context(_bridge(settings, NEVER))

@@ -36,7 +36,7 @@ class Ingested:
 
 def bench_ingest(folder: Path | None, runs: int) -> Iterator[Ingested]:
     """Ingest the same alerts some times, each time into new tables."""
-    with cluster(folder) as held, compiled() as path, java(path, "Reference", held.zookeeper) as process:
+    with compiled() as path, cluster(folder) as held, java(path, "Reference", held.zookeeper) as process:
         raw = RawScanner(process)
         settings = held.settings(PREFIX)
         for _ in range(runs):

@@ -111,6 +111,7 @@ class RawScanner:
 @contextmanager
 def compiled() -> Iterator[str]:
     """Compile the programs; gives their class path."""
+    click.echo("compiling the references (and the gateway, if it is new) ...", err=True)
     try:
         jar = find_jar()
     except BridgeFault as fault:
@@ -119,6 +120,7 @@ def compiled() -> Iterator[str]:
     if compiler is None:
         raise click.ClickException("there is no javac: install a JDK (Debian: apt install openjdk-17-jdk-headless)")
     with tempfile.TemporaryDirectory(prefix="alertflight-bench-") as folder:
+        jar = Path(shutil.copy(jar, folder))  # Java opens it again and again, and a build may take the old one away
         words = [compiler, "-cp", str(jar), "-d", folder, *(str(file) for file in sorted(SOURCES.glob("*.java")))]
         done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
         if done.returncode:

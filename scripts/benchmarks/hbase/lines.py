@@ -49,8 +49,8 @@ class Bench:
 def bench_hbase(folder: Path | None, most_rounds: int, *, profile: bool) -> Iterator[Measured | Line | str]:
     """Measure; gives lines as they are ready, and further tables."""
     with ExitStack() as stack:
-        held = stack.enter_context(cluster(folder))
         path = stack.enter_context(compiled())
+        held = stack.enter_context(cluster(folder))
         scanner = RawScanner(stack.enter_context(java(path, "Reference", held.zookeeper)))
         settings, regions = fill(held, scanner)
         yield aligned([tuple(asdict(regions[0])), *(tuple(map(str, asdict(one).values())) for one in regions)], left=(0, 1, 2))
