@@ -1,0 +1,86 @@
+"""The commands over an HBase, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.flight as fl
+from archives import ask
+from processes import COMMAND, example, serving
+
+
+def children(process: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def test_a_server_over_hbase_serves_and_takes_its_gateway_with_it(ingested: Any) -> None:
+    with serving([COMMAND, "serve", "--port", "0", "--config", ingested.config]) as running:
+        zookeeper = ingested.stores.cluster.zookeeper
+        assert f"serving the tables from HBase at {zookeeper}" in running.printed
+        assert "is not served" not in running.printed
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example(running.printed)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "i:magpsf" in done.stdout
+        with fl.connect(running.url) as client:
+            assert ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"]).record["missing_cutouts"] == 0
+        (gateway,) = children(running.process.pid)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 0
+        assert not is_running(gateway)
+
+
+def test_a_server_that_is_killed_leaves_no_gateway(ingested: Any) -> None:
+    with serving([COMMAND, "serve", "--port", "0", "--config", ingested.config]) as running:
+        (gateway,) = children(running.process.pid)
+        watched = os.pidfd_open(gateway)
+        try:
+            running.process.kill()
+            waiting = select.poll()
+            waiting.register(watched, select.POLLIN)
+            assert waiting.poll(60_000), "the gateway ends with the server's end of its pipe"
+        finally:
+            os.close(watched)
+
+
+def test_a_table_that_cannot_be_served_is_told_at_the_start(empty: Any) -> None:
+    admin = empty.stores.admin
+    admin.put_schema(f"{empty.prefix}ztf.upper", "schema_1.0_1.0", {"i:objectId": "string", "i:jd": "double"})
+    with serving([COMMAND, "serve", "--port", "0", "--config", empty.config]) as running:
+        for table in ("ztf", "ztf.cutouts", "ztf.uppervalid"):
+            assert f"{table} is not served: {table} has no schema row" in running.printed
+        assert "ztf.upper is not served" not in running.printed
+        with fl.connect(running.url) as client:
+            assert ask(client, table="ztf.upper", ids=["a"]).record["missing"] == 1
+            (health,) = client.do_action(fl.Action("health", b""))
+            assert json.loads(health.body.to_pybytes())["tables"]["ztf"] == "table_refused"
+
+
+def test_commands_say_what_is_wrong_with_the_cluster(ingested: Any, tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    for text, reason in (
+        ("hbase: {zookeeper: nonsense}", "nonsense"),
+        ("gateway: {jar: /absent.jar}", "/absent.jar"),
+        ("gateway: {heap: some}", "did not start"),
+    ):
+        config.write_text("store: hbase\n" + text)
+        done = subprocess.run([COMMAND, "ingest", "x.parquet", "--config", config], capture_output=True, text=True, check=False)
+        assert done.returncode in {2, 3}, done.stderr
+        assert reason in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
