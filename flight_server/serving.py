@@ -44,10 +44,11 @@ def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) ->
     Streams under way get `GRACE_SECONDS` to finish. pyarrow's own shutdown waits for ever for a client that
     has stopped reading, so after that the process ends whatever it says.
     """
-    stop = threading.Event()
+    # a pipe, since a handler that sets an event can meet the very lock that waiting for it holds
+    stopped, stop = os.pipe()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        os.write(stop, b"!")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
@@ -60,7 +61,7 @@ def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) ->
         else None
     )
     ready(server, archive)
-    stop.wait()
+    os.read(stopped, 1)
     server.drain()
     if compaction is not None:
         compaction.stop()

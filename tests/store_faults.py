@@ -25,7 +25,7 @@ from flight_server.tickets import CUTOUT_KINDS, Query
 
 Contents = dict[str, tuple[int, str]]
 EMBEDDED = "flight_server.storage.embedded"
-SPILLING = {f"{EMBEDDED}.runs.RUN_BYTES": 16_384, f"{EMBEDDED}.runs.PART_BYTES": 32_768}
+SPILLING = {"flight_server.storage.runs.RUN_BYTES": 16_384, "flight_server.storage.runs.PART_BYTES": 32_768}
 INGESTING = (
     "run.spilled",
     "segment.data",
