@@ -304,6 +304,7 @@ def _command(settings: GatewaySettings, jar: Path) -> list[str]:
         f"-XX:MaxDirectMemorySize={settings.frame_bytes + DIRECT_BYTES}",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:+UseParallelGC",
+        "-XX:NewRatio=1",  # nearly all objects are cells that live for one batch
         "-Djava.net.preferIPv4Stack=true",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
         "-Dorg.apache.hbase.thirdparty.io.netty.allocator.numDirectArenas=4",

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -18,7 +19,7 @@ __all__ = ["find_jar"]
 
 log = logging.getLogger(__name__)
 NAME = "alertflight-bridge.jar"
-KEPT_JARS = 3
+UNUSED_SECONDS = 90 * 86_400.0
 SOURCES = ("pom.xml", "src/main")
 
 
@@ -48,14 +49,15 @@ def find_jar(given: Path | None = None) -> Path:
                 if not jar.is_file():
                     _build(project, sources, jar)
                     _drop_old(cache)
+        jar.touch()
     return jar
 
 
 def _drop_old(cache: Path) -> None:
-    """Keep the newest jars only; a process that has an older one open keeps it open."""
-    jars = sorted(cache.glob("bridge-*.jar"), key=lambda file: file.stat().st_mtime)
-    for file in jars[:-KEPT_JARS]:
-        file.unlink(missing_ok=True)
+    """Take away jars that no gateway has been started from for long; Java opens its jar again while it runs."""
+    for file in cache.glob("bridge-*.jar"):
+        if time.time() - file.stat().st_mtime > UNUSED_SECONDS:
+            file.unlink(missing_ok=True)
 
 
 def _all(path: Path) -> list[Path]:

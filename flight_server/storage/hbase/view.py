@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ KEEP_ALIVE_SECONDS = 5.0
 WAIT_SECONDS = 0.5
 BATCH_BYTES = 1 << 20
 KEPT_REQUESTS = 256
+TELLINGS = 3  # that a gateway may forget at once what it was told, under very many kinds of scans
 Place = tuple[int, bytes]  # the asked item and the row key of the last row that left
 
 
@@ -40,6 +42,13 @@ def domain_error(fault: BridgeFault) -> AlertflightError:
     return ERRORS.get(fault.code, InternalError)(fault.message)
 
 
+class CellsWanted(NamedTuple):
+    """What a scan reads of each row: a short name, under which the gateway holds it, and the text that says it."""
+
+    name: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of the tables at one moment: their schemas, or why one has none."""
@@ -47,17 +56,18 @@ class Known:
     schemas: Mapping[str, TableSchema]
     faults: Mapping[str, AlertflightError]
     columns: Mapping[str, Mapping[str, pa.DataType]]
-    # the texts of requests, by table and by the identity of the columns, which are kept beside them
-    _cells: dict[tuple[str, int], tuple[object, str]] = field(default_factory=dict)
+    # what scans read, by table and by the identity of the columns, which are kept beside it
+    _cells: dict[tuple[str, int], tuple[object, CellsWanted]] = field(default_factory=dict)
 
-    def cells_of(self, scan: Scan) -> str:
-        """Say to the gateway which cells a scan reads."""
+    def cells_of(self, scan: Scan) -> CellsWanted:
+        """Say which cells a scan reads."""
         key = scan.table.name, id(scan.columns)
         held = self._cells.get(key)
         if held is None or held[0] is not scan.columns:
             if len(self._cells) >= KEPT_REQUESTS:
                 self._cells.clear()
-            held = self._cells[key] = scan.columns, cells_wanted(scan.table, scan.columns, self.schemas[scan.table.name])
+            text = cells_wanted(scan.table, scan.columns, self.schemas[scan.table.name])
+            held = self._cells[key] = scan.columns, CellsWanted(sha256(text.encode()).hexdigest()[:24], text)
         return held[1]
 
 
@@ -123,15 +133,14 @@ class HBaseView:
                 return
             yield from self._await_gateway(scan)
 
-    def _read(self, scan: Scan, cells: str, selection: Mapping[str, object]) -> Iterator[Rows]:
+    def _read(self, scan: Scan, cells: CellsWanted, selection: Mapping[str, object]) -> Iterator[Rows]:
         """Read one scan of the gateway, once."""
         gateway = self._gateway
         socket = gateway.socket
         patience = scan.patience
         patience.check()
-        opened = gateway.call(
-            "open-scan",
-            cells=cells,
+        opened = self._open(
+            cells,
             table=self._prefix + scan.table.name,
             threads=self._threads,
             batch_bytes=BATCH_BYTES,
@@ -156,6 +165,17 @@ class HBaseView:
                 raise
         if unknown := channel.totals["unknown"]:
             self._left_out(scan.table.name, unknown)
+
+    def _open(self, cells: CellsWanted, **words: object) -> Any:
+        """Open a scan; a gateway that does not hold what it reads is told."""
+        for _ in range(TELLINGS):
+            try:
+                return self._gateway.call("open-scan", cells=cells.name, **words)
+            except BridgeFault as fault:
+                if fault.code != "unknown_cells":
+                    raise
+            self._gateway.call("define-cells", name=cells.name, cells=cells.text)
+        return self._gateway.call("open-scan", cells=cells.name, **words)
 
     def _await_gateway(self, scan: Scan) -> Iterator[Rows]:
         """Wait for the next gateway, as long as the caller does."""

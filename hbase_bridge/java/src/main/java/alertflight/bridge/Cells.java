@@ -16,8 +16,8 @@ import org.apache.hadoop.hbase.client.Scan;
 import org.apache.hadoop.hbase.util.Bytes;
 
 /**
- * Which cells a scan reads, and where each goes. Scans ask for the same ones again and again, so these are kept by
- * the text that asks for them.
+ * Which cells a scan reads, and where each goes. Scans ask for the same ones again and again, so these are kept under
+ * names, which are shorter than the texts that say all columns.
  */
 final class Cells {
   /** The place of a column that is known but not asked for. */
@@ -76,17 +76,26 @@ final class Cells {
    *     ({@code named}) or the {@code families} to read whole, and what keys of rows to {@code skip} begin with
    */
   static Cells of(String text) throws BridgeException {
-    Cells held = HELD.get(text);
+    try {
+      return new Cells(JSON.readTree(text));
+    } catch (JsonProcessingException fault) {
+      throw new BridgeException("internal", "the cells of a scan are not JSON", fault);
+    }
+  }
+
+  /** Keeps what to read under a name, by which scans ask for it. */
+  static boolean define(String name, String text) throws BridgeException {
+    if (HELD.size() >= KEPT) {
+      HELD.clear();
+    }
+    return HELD.put(name, of(text)) == null;
+  }
+
+  /** Gives what was defined under a name; what is not held any more must be defined again. */
+  static Cells named(String name) throws BridgeException {
+    Cells held = HELD.get(name);
     if (held == null) {
-      try {
-        held = new Cells(JSON.readTree(text));
-      } catch (JsonProcessingException fault) {
-        throw new BridgeException("internal", "the cells of a scan are not JSON", fault);
-      }
-      if (HELD.size() >= KEPT) {
-        HELD.clear();
-      }
-      HELD.put(text, held);
+      throw new BridgeException("unknown_cells", "no cells are held under " + name);
     }
     return held;
   }

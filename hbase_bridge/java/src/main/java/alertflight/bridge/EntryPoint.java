@@ -14,7 +14,7 @@ import java.util.function.IntSupplier;
 /** All that the other side can call: one method, whose requests and replies are JSON texts. */
 public final class EntryPoint {
   private static final ObjectMapper JSON = new ObjectMapper();
-  private static final Set<String> QUICK = Set.of("health", "open-scan", "open-write", "cancel"); // HBase is not asked
+  private static final Set<String> QUICK = Set.of("health", "define-cells", "open-scan", "open-write", "cancel"); // HBase is not asked
 
   private final Calls calls;
   private final Connections connections;
@@ -71,6 +71,7 @@ public final class EntryPoint {
       case "regions" -> tables.regions(words.path("table").asText());
       case "schema-rows" -> tables.schemaRows(words.path("table").asText());
       case "create-table" -> tables.create(words);
+      case "define-cells" -> Cells.define(words.path("name").asText(), words.path("cells").asText());
       case "open-scan" -> openScan(words);
       case "open-write" -> openWrite();
       case "commit" -> commit(words);

@@ -49,7 +49,7 @@ record ScanRequest(
         ranges,
         keys,
         words.path("first").asLong(0),
-        Cells.of(words.path("cells").asText()),
+        Cells.named(words.path("cells").asText()),
         words.path("as_of").asLong(0),
         words.path("batch_bytes").asInt(1 << 20),
         Math.max(1, words.path("threads").asInt(1)),
