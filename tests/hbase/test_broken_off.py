@@ -15,6 +15,7 @@ import pyarrow.flight as fl
 import pytest
 from alert_data import SAMPLES
 from archives import ask, digest
+from hbase_ingested import Ingested
 from store_faults import CHILD, INGESTING_INTO_HBASE
 
 SMALL = {"flight_server.storage.hbase.writing.BATCH_BYTES": 60_000}  # so that a table takes several batches
@@ -32,8 +33,6 @@ KILLS = [
 
 @pytest.fixture
 def tables(hbase_stores: Any) -> Iterator[Any]:
-    from conftest import Ingested
-
     prefix = hbase_stores.prefix()
     yield Ingested(hbase_stores, prefix)
     hbase_stores.give_back([prefix])
