@@ -64,6 +64,9 @@ NOT_RUN = {
     "alertflight serve --config fink.yml",
     "./scripts/bench embedded",
     "./scripts/bench rows --rows 10000000",
+    "./scripts/bench hbase",
+    "./scripts/bench hbase-columns",
+    "./scripts/bench hbase-ingest",
 }
 
 
