@@ -81,8 +81,9 @@ public final class EntryPoint {
   }
 
   private Map<String, Object> openScan(JsonNode words) throws BridgeException {
+    ScanRequest request = ScanRequest.of(words); // one that is refused opens nothing
     long id = runs.number();
-    ScanRun run = new ScanRun(id, ScanRequest.of(words), connections, workers, pool);
+    ScanRun run = new ScanRun(id, request, connections, workers, pool);
     String secret = runs.add(id, run);
     workers.connections.execute(run::begin);
     return Map.of("id", id, "secret", secret);
