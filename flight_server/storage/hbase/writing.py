@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from flight_server.catalogue import TYPES, Catalogue, Column
 from flight_server.declarations import Survey, Table
-from flight_server.errors import RowTooLarge
+from flight_server.errors import CorruptData, RowTooLarge
 from flight_server.injection import injection_point
 from flight_server.storage.hbase.schema_rows import schema_row_key
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
@@ -192,17 +192,22 @@ class HBaseWriter:
     def _put(self, table: Table, columns: Sequence[Column], batches: Batches) -> int:
         """Put rows; gives how many."""
         opened = self._gateway.call("open-write")
+        sent = 0
         timeout = self._gateway.settings.call_timeout
         with WriteChannel(self._gateway.socket, opened["id"], opened["secret"], timeout) as channel:
             name = self._prefix + table.name
             channel.table(name, [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns])
             for batch, keys in batches:
                 _write(channel, batch, keys)
+                sent += len(keys)
                 injection_point("hbase.put")
             channel.end()
         rows = self._gateway.call("commit", id=opened["id"], milliseconds=int(COMMIT_SECONDS * 1000))
         injection_point("hbase.committed")
-        return int(rows.get(name, 0))
+        written = int(rows.get(name, 0))
+        if written != sent:
+            raise CorruptData(f"{sent} rows were sent to {name}, but the gateway wrote {written}", field="table", value=name)
+        return written
 
 
 def _write(channel: WriteChannel, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:

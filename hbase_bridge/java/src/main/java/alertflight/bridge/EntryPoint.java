@@ -92,6 +92,7 @@ public final class EntryPoint {
   private Map<String, Object> openWrite() {
     long id = runs.number();
     WriteRun run = new WriteRun(id, connections, workers);
+    writes.values().removeIf(WriteRun::hasFailed); // nobody commits these
     writes.put(id, run);
     return Map.of("id", id, "secret", runs.add(id, run));
   }

@@ -54,11 +54,6 @@ final class Runs {
     return HexFormat.of().formatHex(secret);
   }
 
-  Run get(long id) {
-    Open found = open.get(id);
-    return found == null ? null : found.run;
-  }
-
   /** Gives the run that a connection is for, or null; a secret opens one connection only. */
   Run claim(long id, byte[] secret) {
     Open found = open.get(id);

@@ -46,6 +46,7 @@ final class ScanRun implements Run {
   private final Deque<BatchEncoder> encoders = new ConcurrentLinkedDeque<>();
   private final AtomicInteger fetching = new AtomicInteger(); // parts of chunks
   private volatile boolean cancelled;
+  private final Object threadLock = new Object();
   private volatile Thread thread;
   private final CompletableFuture<Channel> attached = new CompletableFuture<>();
   private final CompletableFuture<Void> finished = new CompletableFuture<>();
@@ -84,9 +85,11 @@ final class ScanRun implements Run {
       finished.completeExceptionally(fault);
       throw fault;
     } finally {
-      thread = null;
+      synchronized (threadLock) {
+        thread = null;
+        Thread.interrupted();
+      }
       releaseHalf();
-      Thread.interrupted(); // the thread serves others after this
     }
   }
 
@@ -103,9 +106,10 @@ final class ScanRun implements Run {
   @Override
   public void cancel() {
     cancelled = true;
-    Thread running = thread;
-    if (running != null) {
-      running.interrupt();
+    synchronized (threadLock) { // a thread that has ended this run serves another one
+      if (thread != null) {
+        thread.interrupt();
+      }
     }
   }
 

@@ -24,6 +24,7 @@ final class WriteRun implements Run {
   private final Connections connections;
   private final Workers workers;
   private final CompletableFuture<Map<String, Long>> done = new CompletableFuture<>();
+  private final Object threadLock = new Object();
   private volatile Thread thread;
   private volatile boolean cancelled;
   private volatile Channel waiting;
@@ -49,9 +50,16 @@ final class WriteRun implements Run {
       Map<String, Object> words = Map.of("code", known.code(), "message", known.getMessage());
       channel.write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(words)));
     } finally {
-      thread = null;
-      Thread.interrupted();
+      synchronized (threadLock) {
+        thread = null;
+        Thread.interrupted();
+      }
     }
+  }
+
+  /** Whether it has ended, and not well. */
+  boolean hasFailed() {
+    return done.isCompletedExceptionally();
   }
 
   /** Gives the rows put into each table, once all are; a write that failed or is not done yet raises. */
@@ -68,9 +76,10 @@ final class WriteRun implements Run {
   @Override
   public void cancel() {
     cancelled = true;
-    Thread running = thread;
-    if (running != null) {
-      running.interrupt();
+    synchronized (threadLock) { // a thread that has ended this run serves another one
+      if (thread != null) {
+        thread.interrupt();
+      }
     }
   }
 
