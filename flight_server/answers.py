@@ -15,10 +15,24 @@ import pyarrow.compute as pc
 
 from flight_server.storage.protocols import Rows
 
-__all__ = ["Tally"]
+__all__ = ["FailedCutout", "Tally"]
 
-MISSING_IDS_BYTES = 262_144
+LIST_BYTES = 262_144
 RECORD_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCutout:
+    """A stamp that is in the archive but not in the answer, and why."""
+
+    object_id: str | int
+    alert_id: int
+    kind: str
+    reason: str
+
+    def note(self) -> dict[str, str | int]:
+        """Say it in the record."""
+        return {"id": self.object_id, "alert": self.alert_id, "kind": self.kind, "reason": self.reason}
 
 
 @dataclass(slots=True)
@@ -39,6 +53,7 @@ class Tally:
     missing_cutouts: int = 0
     cutout_bytes_read: int = 0
     cutout_errors: Counter[str] = field(default_factory=Counter)
+    failed_cutouts: list[FailedCutout] = field(default_factory=list)
     complete: bool = True
     cursor: str | None = None
     _seen: npt.NDArray[np.bool_] = field(init=False)
@@ -65,35 +80,43 @@ class Tally:
             self._known = np.zeros_like(self._seen)
         self._known[asked] = True
 
-    def notes(self, room: int = MISSING_IDS_BYTES + RECORD_BYTES) -> Iterator[dict[str, Any]]:
-        """Give what goes out in front of the record: the missing IDs, where they are too many for it.
+    def fail(self, cutout: FailedCutout) -> None:
+        """Note a stamp that cannot be given."""
+        self.cutout_errors[cutout.reason] += 1
+        self.failed_cutouts.append(cutout)
+
+    def notes(self, room: int = 2 * LIST_BYTES + RECORD_BYTES) -> Iterator[dict[str, Any]]:
+        """Give what goes out in front of the record: missing IDs and failed cutouts, where they are too many for it.
 
         Parameters
         ----------
         room
             The bytes that a message has for it.
         """
-        missing = self._missing()
         most = _most(room)
-        if missing and len(json.dumps(missing)) > most:
-            yield from ({"missing_ids": part} for part in _parts(missing, most))
+        for name, values in self._lists().items():
+            if not _fits(values, most):
+                yield from ({name: part} for part in _parts(values, most))
 
-    def record(self, room: int = MISSING_IDS_BYTES + RECORD_BYTES) -> dict[str, Any]:
-        """Give the completeness record; the missing IDs are in it unless `notes` gave them."""
-        missing = self._missing()
-        short = not missing or len(json.dumps(missing)) <= _most(room)
+    def record(self, room: int = 2 * LIST_BYTES + RECORD_BYTES) -> dict[str, Any]:
+        """Give the completeness record; what `notes` gave is not in it once more."""
+        lists = self._lists()
+        most = _most(room)
         return {
             "complete": self.complete,
             "rows": self.rows,
             "objects": int(self._seen.sum()) if self.ids is not None else self._objects,
-            "missing": len(missing),
-            "missing_ids": missing if short else [],
+            "missing": len(lists["missing_ids"]),
+            **{name: values if _fits(values, most) else [] for name, values in lists.items()},
             "missing_cutouts": self.missing_cutouts,
             "cutout_errors": dict(self.cutout_errors),
             "cutout_bytes_read": self.cutout_bytes_read,
             "as_of": self.as_of,
             "cursor": self.cursor,
         }
+
+    def _lists(self) -> dict[str, list[Any]]:
+        return {"missing_ids": self._missing(), "failed_cutouts": [cutout.note() for cutout in self.failed_cutouts]}
 
     def _missing(self) -> list[str | int]:
         # after a limit nothing is known of the objects that were not reached
@@ -104,14 +127,18 @@ class Tally:
 
 
 def _most(room: int) -> int:
-    """Give the bytes that a list of missing IDs may have; the rest of the record needs some too."""
-    return min(MISSING_IDS_BYTES, max(room - RECORD_BYTES, 1))
+    """Give the bytes that a list may have, which the record has two of; the rest of the record needs some too."""
+    return min(LIST_BYTES, max((room - RECORD_BYTES) // 2, 1))
 
 
-def _parts(ids: list[str | int], most: int) -> Iterator[list[str | int]]:
-    part: list[str | int] = []
+def _fits(values: list[Any], most: int) -> bool:
+    return not values or len(json.dumps(values)) <= most
+
+
+def _parts(values: list[Any], most: int) -> Iterator[list[Any]]:
+    part: list[Any] = []
     size = 0
-    for value in ids:
+    for value in values:
         size += len(json.dumps(value)) + 2
         if part and size > most - 64:
             yield part

@@ -13,7 +13,7 @@ from typing import Any
 
 from flight_server.resources import load_folder
 
-__all__ = ["AlertLayout", "Condition", "Family", "Nested", "Survey", "Table", "UpperLimits", "load_surveys"]
+__all__ = ["AlertLayout", "BlockLayout", "Condition", "Family", "Nested", "Survey", "Table", "UpperLimits", "load_surveys"]
 
 RowSource = str  # alerts | stamps | history
 
@@ -58,6 +58,25 @@ class Nested:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockLayout:
+    """Where a survey's blocks of stamps have what is searched: columns of the files, paths with dots.
+
+    Parameters
+    ----------
+    alert_id
+        The alert's own ID.
+    stamps
+        The stamps of each kind.
+    object_id
+        The object's ID, which must agree too; None where the alert's alone is looked at.
+    """
+
+    alert_id: str
+    stamps: Mapping[str, str] = field(hash=False)
+    object_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AlertLayout:
     """How a survey's alert packets are recognised and read."""
 
@@ -66,6 +85,7 @@ class AlertLayout:
     families: Mapping[str, Family]
     history: str
     stamps: Mapping[str, str]
+    block: BlockLayout
     version: tuple[str, ...]
     nested: Mapping[str, Nested]
     not_stored: frozenset[str]
@@ -142,13 +162,14 @@ def parse_survey(declared: Mapping[str, Any]) -> Survey:
 
 
 def _alerts(words: Mapping[str, Any]) -> AlertLayout:
-    _only(words, ("recognised_by", "alert_id", "cells", "history", "stamps", "version", "nested", "not_stored"))
+    _only(words, ("recognised_by", "alert_id", "cells", "history", "stamps", "blocks", "version", "nested", "not_stored"))
     return AlertLayout(
         recognised_by=tuple(words["recognised_by"]),
         alert_id=words["alert_id"],
         families={f: Family(**_tuples(w)) for f, w in words["cells"].items()},
         history=words["history"],
         stamps=MappingProxyType(words["stamps"]),
+        block=BlockLayout(stamps=MappingProxyType(words["stamps"]), **words["blocks"]),
         version=tuple(words["version"]),
         nested={n: Nested(**_tuples(w)) for n, w in words["nested"].items()},
         not_stored=frozenset(words["not_stored"]),

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from flight_server.callers import NO_HURRY, Patience
 from flight_server.catalogue import Column, schema_of
-from flight_server.declarations import Table
+from flight_server.declarations import BlockLayout, Table
 from flight_server.errors import AlertflightError
 
 __all__ = [
@@ -21,11 +21,13 @@ __all__ = [
     "NOTHING_YET",
     "VERSION",
     "CutoutStore",
+    "PendingStamps",
     "RowStore",
     "RowView",
     "RowWriter",
     "Rows",
     "Scan",
+    "StampFailure",
     "Stamps",
     "TableState",
     "joined",
@@ -200,25 +202,64 @@ class RowStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StampFailure:
+    """A stamp that should be there but cannot be read: of which alert, by its row, which kind, and a word that says why."""
+
+    row: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stamps:
-    """Stamps as stored, one array of n binary values for each kind, and the bytes read for them."""
+    """Stamps as stored, one array of n binary values for each kind.
+
+    Parameters
+    ----------
+    kinds
+        The stamps; null where there is none, or where it failed.
+    bytes_read
+        The bytes read for them.
+    failures
+        Those that failed.
+    """
 
     kinds: Mapping[str, pa.BinaryArray]
     bytes_read: int
+    failures: tuple[StampFailure, ...] = ()
+
+
+class PendingStamps(Protocol):
+    """Stamps that are being read."""
+
+    def wait(self, seconds: float) -> Stamps | None:
+        """Wait at most so long; None while they are not all there. Raises what kept them from being read."""
+
+    def cancel(self) -> None:
+        """Say that nobody waits any more."""
 
 
 class CutoutStore(Protocol):
     """A store of image stamps in Parquet blocks."""
 
-    def read(self, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]) -> Stamps:
-        """Read the stamps of n alerts, in their order; one that is not there is null.
+    def begin(
+        self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
+    ) -> PendingStamps:
+        """Begin to read the stamps of n alerts, in their order.
 
         Parameters
         ----------
+        layout
+            How the blocks are laid out.
         paths
-            The block of each alert, as its table row names it; null where it has none.
+            The block of each alert, as its table row names it; null where it has none, and so no stamps.
         object_ids, alert_ids
             The object's ID and the alert's own (candid), n each.
         kinds
             Any of Science, Template, Difference.
         """
+
+    def read(
+        self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
+    ) -> Stamps:
+        """Read them all before it returns; see `begin`."""

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from flight_server.catalogue import Column
 from flight_server.declarations import AlertLayout, Table
+from flight_server.errors import CorruptData
 from flight_server.storage.merging import merge_over
-from flight_server.storage.protocols import CutoutStore, RowView, Scan
+from flight_server.storage.protocols import CutoutStore, RowView, Scan, StampFailure
 
 __all__ = ["BLOCK_ROWS", "WriteBlocks", "place_stamps"]
 
@@ -61,7 +62,9 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
         held = pa.Table.from_batches([part.batch for part in parts])
         where = np.concatenate([part.asked for part in parts])
         held_paths, object_ids, alert_ids = (held[column.name].combine_chunks() for column in wanted)
-        read = cutouts.read(held_paths, object_ids, alert_ids, list(layout.stamp_columns))
+        read = cutouts.read(layout.block, held_paths, object_ids, alert_ids, list(layout.stamp_columns))
+        if read.failures:
+            _refuse(read.failures[0], held_paths, alert_ids)
         old = pa.table(list(read.kinds.values()), names=names)
         stamps, fresh = merge_over(old, where, stamps)
         # a block is searched by the alert's ID: under another one the stamps must be written again
@@ -74,6 +77,14 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
         chosen = todo[first : first + BLOCK_ROWS]
         paths[chosen] = write(bare.take(pa.array(chosen)), stamps.take(pa.array(chosen)))
     return bare.append_column(str(table.path), pa.array(paths.tolist(), pa.string()))
+
+
+def _refuse(failure: StampFailure, paths: pa.Array, alert_ids: pa.Array) -> None:
+    """Raise where stamps that are held cannot be compared with new ones: to write over them would lose them."""
+    name = paths[failure.row].as_py().rpartition("/")[2]
+    alert = alert_ids[failure.row].as_py()
+    message = f"the block {name} does not give the {failure.kind} stamp of alert {alert} ({failure.reason})"
+    raise CorruptData(message, field="cutouts", value=name)
 
 
 def _with_all(rows: pa.Table, names: list[str]) -> pa.Table:

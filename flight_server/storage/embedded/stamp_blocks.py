@@ -14,10 +14,12 @@ import pyarrow as pa
 from flight_server.catalogue import Column
 from flight_server.declarations import AlertLayout, Table
 from flight_server.injection import injection_point
+from flight_server.storage.blocks import BlockCutouts, LocalFiles
+from flight_server.storage.blocks.footers import footer_crc
+from flight_server.storage.blocks.output import block_schema, write_block
 from flight_server.storage.embedded.files import publish
 from flight_server.storage.embedded.manifest import BlockRecord
 from flight_server.storage.embedded.snapshot import Snapshot
-from flight_server.storage.parquet_blocks import ParquetCutouts, block_schema, footer_crc, write_block
 from flight_server.storage.stamp_rows import place_stamps
 
 __all__ = ["BLOCK_FOLDER", "StampBlocks"]
@@ -42,7 +44,8 @@ class StampBlocks:
         self._folder = folder
         self._view = view
         self._held = {record.name: record for record in held}
-        self._cutouts = ParquetCutouts(folder, lambda name: self._held[name].footer_crc if name in self._held else None)
+        self._files = LocalFiles(folder)
+        self._cutouts = BlockCutouts(self._files, lambda name: self._held[name].footer_crc if name in self._held else None)
         self.records: list[BlockRecord] = []
 
     def store(
@@ -78,6 +81,6 @@ class StampBlocks:
         publish(draft, self._folder / name)
         injection_point("block.published")
         if name not in self._held:
-            self._held[name] = BlockRecord(name, len(ids), len(content), digest, footer_crc(self._folder / name))
+            self._held[name] = BlockRecord(name, len(ids), len(content), digest, footer_crc(self._files.open(name)))
             self.records.append(self._held[name])
         return name

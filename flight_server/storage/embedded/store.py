@@ -12,13 +12,13 @@ from pathlib import Path
 
 from flight_server.catalogue import Catalogue, load_catalogue
 from flight_server.errors import AlertflightError, BackendLost, BadValue, CorruptData
+from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.embedded.compaction import CompactionReport, compact
 from flight_server.storage.embedded.manifest import Manifest, ManifestState
 from flight_server.storage.embedded.segments import Segment, SegmentCache
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.verifying import verify
 from flight_server.storage.embedded.writing import Transaction, exclusive
-from flight_server.storage.parquet_blocks import ParquetCutouts
 
 __all__ = ["EmbeddedStore", "verify_folder"]
 
@@ -59,7 +59,7 @@ class EmbeddedStore:
             raise BadValue(f"the data folder {folder} cannot be used: {reason}", field="data", value=folder) from error
         self._checked = time.monotonic()
         self._refresh()
-        self.cutouts = ParquetCutouts(folder, self._footer_crc)
+        self.cutouts = BlockCutouts(LocalFiles(folder), self._footer_crc)
 
     def view(self) -> Snapshot:
         """Give the store as it is now; a commit of another process shows within `FRESH_SECONDS`."""

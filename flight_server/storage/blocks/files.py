@@ -1,0 +1,159 @@
+"""Where blocks are: files that are read by byte ranges, on this machine's disks or on HDFS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from flight_server.errors import CorruptData
+
+__all__ = ["BlockFault", "BlockFile", "BlockFiles", "BlockPaths", "LocalFiles"]
+
+
+class BlockFault(Exception):
+    """A block that cannot be read as it should be; `reason` is the word that answers count it under."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class BlockFile(Protocol):
+    """An open block. Threads may share it."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Its modification time and length: the same for the same bytes."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read exactly so many bytes.
+
+        Raises
+        ------
+        BlockFault
+            They are damaged, or the file ends before them.
+        BackendLost
+            What holds the file does not answer.
+        """
+
+
+class BlockFiles(Protocol):
+    """A file system with blocks."""
+
+    def open(self, path: str) -> BlockFile:
+        """Open a block that a table's cell names.
+
+        Raises
+        ------
+        BlockFault
+            There is no such file (`block_missing`).
+        CorruptData
+            It stands outside of the folders that blocks may stand in.
+        BackendLost
+            The file system does not answer.
+        """
+
+
+class BlockPaths:
+    """Turns what a table's cells say of blocks into paths, and refuses what blocks may not be.
+
+    Parameters
+    ----------
+    roots
+        The folders that blocks may stand in.
+    rewrite
+        What the beginnings of cells are replaced by, for blocks that were moved; the longest that fits counts.
+    setting
+        The setting that says the roots, for the error.
+
+    Examples
+    --------
+    >>> paths = BlockPaths(["/archive"], {"hdfs://old:8020/user": "hdfs://new/archive"}, "hdfs.roots")
+    >>> paths.path("hdfs://old:8020/user/a.parquet")
+    '/archive/a.parquet'
+    """
+
+    def __init__(self, roots: Sequence[str], rewrite: Mapping[str, str], setting: str) -> None:
+        self._roots = tuple(root.rstrip("/") + "/" for root in roots)
+        self._rewrite = sorted(rewrite.items(), key=lambda item: len(item[0]), reverse=True)
+        self._setting = setting
+
+    def path(self, cell: str) -> str:
+        """Give the path of a block that a table's cell names.
+
+        Raises
+        ------
+        CorruptData
+            It stands outside of the roots.
+        """
+        named = cell
+        for old, new in self._rewrite:
+            if named.startswith(old):
+                named = new + named.removeprefix(old)
+                break
+        path = urlsplit(named).path if "://" in named else named
+        odd = "\0" in path or "\\" in path or ".." in unquote(path).split("/")
+        if odd or not path.startswith(self._roots):
+            name = cell.rpartition("/")[2][:120]
+            message = f"the block {name} is outside of the folders in {self._setting}"
+            raise CorruptData(message, field="cutouts", value=name)
+        return path
+
+
+class LocalFiles:
+    """Blocks on this machine's disks.
+
+    Parameters
+    ----------
+    root
+        The folder that holds all of them; paths are relative to it, or begin with it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self._paths = BlockPaths([str(self._root)], {}, "data")
+
+    def open(self, path: str) -> _LocalFile:
+        """Open a block; see `BlockFiles.open`."""
+        named = path if path.startswith(("/", "file://")) else f"{self._root}/{path}"
+        real = Path(self._paths.path(named)).resolve()
+        self._paths.path(str(real))  # no link leads out of the folder
+        try:
+            state = real.stat()
+        except FileNotFoundError as error:
+            raise BlockFault("block_missing", "there is no such file") from error
+        except OSError as error:
+            raise BlockFault("block_damaged", f"the disk does not give it: {error.strerror}") from error
+        return _LocalFile(real, state)
+
+
+class _LocalFile:
+    """A file that is opened for each read, so that none stays open."""
+
+    def __init__(self, path: Path, state: os.stat_result) -> None:
+        self._path = path
+        self.size = state.st_size
+        self.version = (state.st_mtime_ns, state.st_size)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read exactly so many bytes; see `BlockFile.read`."""
+        try:
+            handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.pread(handle, length, offset)
+            finally:
+                os.close(handle)
+        except FileNotFoundError as error:
+            raise BlockFault("block_missing", "there is no such file") from error
+        except OSError as error:
+            raise BlockFault("block_damaged", f"the disk does not give it: {error.strerror}") from error
+        if len(data) != length:
+            raise BlockFault("block_damaged", f"it ends before byte {offset + length}")
+        return data

@@ -1,0 +1,195 @@
+"""What a block's footer says of a column's chunks: where they are and how their values are kept.
+
+pyarrow reads the footer. What it does not tell, where the offset indexes are, is read from the same bytes besides.
+Rules: the Apache Parquet format, parquet.thrift.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flight_server.storage.blocks.compact import CompactReader, encode_texts
+from flight_server.storage.blocks.files import BlockFault, BlockFile
+
+__all__ = ["TYPES", "Chunk", "Footer", "read_footer"]
+
+TAIL_BYTES = 98_304  # one read: the footer and the offset indexes of a broker's file
+MAGIC = b"PAR1"
+END_BYTES = 8  # the footer's length and the magic
+
+TYPES = {"BOOLEAN": 0, "INT32": 1, "INT64": 2, "INT96": 3, "FLOAT": 4, "DOUBLE": 5, "BYTE_ARRAY": 6}
+CODECS = {"UNCOMPRESSED": 0, "SNAPPY": 1, "GZIP": 2, "LZO": 3, "BROTLI": 4, "ZSTD": 6, "LZ4": 7}
+
+# fields of ColumnMetaData and ColumnChunk
+PATH, CODEC, VALUES, COMPRESSED, DATA_OFFSET, DICTIONARY_OFFSET = 3, 4, 5, 7, 9, 11
+METADATA, INDEX_OFFSET, INDEX_LENGTH = 3, 4, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One column's values of one row group.
+
+    Parameters
+    ----------
+    rows
+        How many rows it has.
+    type, codec
+        Their numbers in the format: of the values, and of how pages are compressed.
+    levels
+        The definition level of a value that is not null.
+    start, stop
+        Its bytes in the file.
+    index
+        Offset and length of its offset index, None where it has none.
+    """
+
+    rows: int
+    type: int
+    codec: int
+    levels: int
+    start: int
+    stop: int
+    index: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """A block's footer, and the bytes that came with it.
+
+    Parameters
+    ----------
+    metadata
+        As pyarrow has read it.
+    encoded
+        The footer's bytes.
+    tail
+        The last bytes of the file.
+    tail_start
+        Where they begin in the file.
+    """
+
+    metadata: pq.FileMetaData
+    encoded: bytes
+    tail: bytes
+    tail_start: int
+
+    @property
+    def group_rows(self) -> list[int]:
+        """The rows of each row group."""
+        return [self.metadata.row_group(group).num_rows for group in range(self.metadata.num_row_groups)]
+
+    def has(self, leaf: str) -> bool:
+        """Whether there is such a column, a path with dots."""
+        return self._number(leaf) is not None
+
+    def chunks(self, leaf: str) -> list[Chunk]:
+        """Give a column's chunk in each row group.
+
+        Raises
+        ------
+        BlockFault
+            There is no such column, or it holds lists.
+        """
+        number = self._number(leaf)
+        if number is None:
+            raise BlockFault("block_damaged", f"it has no column {leaf}")
+        column = self.metadata.schema.column(number)
+        if column.max_repetition_level or column.physical_type not in TYPES:
+            raise BlockFault("block_damaged", f"its column {leaf} is of another type")
+        groups = [self.metadata.row_group(group) for group in range(self.metadata.num_row_groups)]
+        told = [_told(group.column(number)) for group in groups]
+        found = list(_found(self.encoded, leaf))
+        # the same texts may stand elsewhere by chance: only what agrees with what pyarrow has read counts
+        agrees = [one["numbers"] for one in found] == [one["numbers"] for one in told]
+        levels = column.max_definition_level
+        return [
+            Chunk(
+                rows=group.num_rows,
+                type=TYPES[column.physical_type],
+                codec=found[place]["codec"] if agrees else here["codec"],
+                levels=levels,
+                start=here["start"],
+                stop=here["start"] + here["numbers"][1],
+                index=found[place]["index"] if agrees else None,
+            )
+            for place, (group, here) in enumerate(zip(groups, told, strict=True))
+        ]
+
+    def _number(self, leaf: str) -> int | None:
+        schema = self.metadata.schema
+        return next((n for n in range(len(schema)) if schema.column(n).path == leaf), None)
+
+
+def read_footer(file: BlockFile) -> Footer:
+    """Read the end of a block, in one read for most.
+
+    Raises
+    ------
+    BlockFault
+        It is not a Parquet file.
+    """
+    size = file.size
+    if size < END_BYTES + len(MAGIC):
+        raise BlockFault("block_damaged", "it is too short for a Parquet file")
+    start = max(size - TAIL_BYTES, 0)
+    tail = file.read(start, size - start)
+    length = int.from_bytes(tail[-END_BYTES:-4], "little")
+    if tail[-4:] != MAGIC or length + END_BYTES > size:
+        raise BlockFault("block_damaged", "it does not end as a Parquet file does")
+    if length + END_BYTES > len(tail):
+        more = size - END_BYTES - length
+        tail = file.read(more, start - more) + tail
+        start = more
+    encoded = tail[len(tail) - END_BYTES - length : -END_BYTES]
+    try:
+        # a file that is nothing but a footer has the same metadata
+        metadata = pq.read_metadata(pa.BufferReader(MAGIC + tail[len(tail) - END_BYTES - length :]))
+    except (pa.ArrowException, OSError) as error:
+        raise BlockFault("block_damaged", "its footer cannot be read") from error
+    return Footer(metadata, encoded, tail, start)
+
+
+def footer_crc(file: BlockFile) -> int:
+    """Give the CRC-32 of a Parquet file's footer: its metadata, their length and the magic at the end."""
+    size = file.size
+    end = min(size, END_BYTES)
+    length = int.from_bytes(file.read(size - end, min(end, 4)), "little") + END_BYTES
+    start = max(size - length, 0)
+    return zlib.crc32(file.read(start, size - start))
+
+
+def _told(chunk: Any) -> dict[str, Any]:
+    """Give what pyarrow has read of a chunk."""
+    offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
+    return {
+        "numbers": (chunk.num_values, chunk.total_compressed_size, chunk.data_page_offset),
+        "codec": CODECS.get(chunk.compression, -1),
+        "start": min(offset for offset in offsets if offset),
+    }
+
+
+def _found(encoded: bytes, leaf: str) -> Iterator[dict[str, Any]]:
+    """Find a column's chunks in a footer by its path, which stands in front of all that is wanted."""
+    path = encode_texts(leaf.split("."))
+    place = encoded.find(path)
+    while place >= 0:
+        reader = CompactReader(encoded, place + len(path))
+        try:
+            column = reader.struct(field=PATH)
+            chunk = reader.struct(field=METADATA)
+        except ValueError:
+            column = chunk = {}
+        if {CODEC, VALUES, COMPRESSED, DATA_OFFSET} <= column.keys():
+            index = (chunk.get(INDEX_OFFSET), chunk.get(INDEX_LENGTH))
+            yield {
+                "numbers": (column[VALUES], column[COMPRESSED], column[DATA_OFFSET]),
+                "codec": column[CODEC],
+                "index": index if all(isinstance(one, int) for one in index) else None,
+            }
+        place = encoded.find(path, place + 1)

@@ -1,0 +1,206 @@
+"""What is known of an open block besides its stamps, and a bounded cache of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_server.declarations import BlockLayout
+from flight_server.storage.blocks.files import BlockFault, BlockFile
+from flight_server.storage.blocks.footers import TYPES, Chunk, Footer, read_footer
+from flight_server.storage.blocks.pages import Pages, pages_by_index, walk_bytes, walk_file
+from flight_server.storage.blocks.ranges import read_ranges
+from flight_server.storage.blocks.views import Part, decode
+
+__all__ = ["BlockIndex", "IndexCache", "open_index"]
+
+CACHED_BYTES = 134_217_728  # about 700 blocks of 3,000 alerts
+PAGE_COST = 160  # bytes of memory that a page's place takes
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """A block's alerts, sorted by their IDs."""
+
+    alert_ids: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    object_ids: pa.Array | None  # by row
+
+
+@dataclass(slots=True)
+class BlockIndex:
+    """A block's alerts and where its pages are.
+
+    Parameters
+    ----------
+    file
+        The block.
+    ids
+        Its alerts.
+    chunks
+        To each column of stamps its chunks, one a row group.
+    encoded
+        The offset indexes of those that came with the footer, until they are read.
+    bytes_read
+        What opening it took.
+    """
+
+    file: BlockFile
+    ids: _Ids
+    chunks: dict[str, list[Chunk]]
+    encoded: dict[str, list[bytes | None]]
+    bytes_read: int
+    pages: dict[str, list[Pages]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory, about."""
+        pages = sum(len(one.data) for some in self.pages.values() for one in some)
+        encoded = sum(len(one or b"") for some in self.encoded.values() for one in some)
+        held = 0 if self.ids.object_ids is None else self.ids.object_ids.nbytes
+        return self.ids.alert_ids.nbytes * 2 + held + encoded + PAGE_COST * (pages + 4 * len(self.chunks))
+
+    def find(self, object_ids: pa.Array, alert_ids: pa.Array) -> npt.NDArray[np.int64]:
+        """Give the row of each alert, the first if there are several, -1 where the block has none of that object."""
+        wanted = alert_ids.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        known = alert_ids.is_valid().to_numpy(zero_copy_only=False)
+        ids = self.ids
+        rows = np.full(len(wanted), -1)
+        place = np.searchsorted(ids.alert_ids, wanted)
+        names = None if ids.object_ids is None else object_ids.cast(ids.object_ids.type)
+        left = np.flatnonzero(known & (place < len(ids.alert_ids)))
+        while len(left):
+            left = left[ids.alert_ids[place[left]] == wanted[left]]
+            held = ids.rows[place[left]]
+            if names is None or ids.object_ids is None:
+                same = np.ones(len(left), dtype=bool)
+            else:
+                equal = pc.equal(ids.object_ids.take(pa.array(held)), names.take(pa.array(left)))
+                same = pc.fill_null(equal, fill_value=False).to_numpy(zero_copy_only=False)
+            rows[left[same]] = held[same]
+            left = left[~same]
+            place[left] += 1
+            left = left[place[left] < len(ids.alert_ids)]
+        return rows
+
+    def pages_of(self, leaf: str) -> tuple[list[Pages], int]:
+        """Find the pages of a column, by row group; gives also the bytes read for it."""
+        with self.lock:
+            if leaf in self.pages:
+                return self.pages[leaf], 0
+            found, taken = self._find_pages(leaf)
+            self.pages[leaf] = found
+            self.encoded.pop(leaf, None)
+            return found, taken
+
+    def _find_pages(self, leaf: str) -> tuple[list[Pages], int]:
+        chunks = self.chunks[leaf]
+        encoded = list(self.encoded[leaf])
+        away = [(place, chunk.index) for place, chunk in enumerate(chunks) if chunk.index and encoded[place] is None]
+        read, taken = read_ranges(self.file, [index for _, index in away if index])
+        for (place, _), content in zip(away, read, strict=True):
+            encoded[place] = content
+        found = []
+        for chunk, data in zip(chunks, encoded, strict=True):
+            if data is not None:
+                found.append(pages_by_index(data, chunk))
+            else:
+                pages, walked = walk_file(self.file, chunk)
+                found.append(pages)
+                taken += walked
+        return found, taken
+
+
+def open_index(file: BlockFile, layout: BlockLayout) -> BlockIndex:
+    """Read a block's footer and IDs.
+
+    Raises
+    ------
+    BlockFault
+        It is not a block of that layout, or damaged.
+    """
+    footer = read_footer(file)
+    leaves = [leaf for leaf in (layout.alert_id, layout.object_id) if leaf is not None]
+    columns, taken = _read_columns(file, [footer.chunks(leaf) for leaf in leaves])
+    chunks = {leaf: footer.chunks(leaf) for leaf in layout.stamps.values() if footer.has(leaf)}
+    if any(chunk.type != TYPES["BYTE_ARRAY"] for some in chunks.values() for chunk in some):
+        raise BlockFault("block_damaged", "its stamps are not of bytes")
+    encoded = {leaf: [_encoded_index(chunk, footer) for chunk in some] for leaf, some in chunks.items()}
+    ids = _ids(columns[0], columns[1] if len(columns) > 1 else None)
+    return BlockIndex(file, ids, chunks, encoded, len(footer.tail) + taken)
+
+
+class IndexCache:
+    """The indexes used last, by path, version and layout. Threads share it."""
+
+    def __init__(self, most: int = CACHED_BYTES) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._held: OrderedDict[object, BlockIndex] = OrderedDict()
+
+    def get(self, key: object) -> BlockIndex | None:
+        """Give an index that is held."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+            return self._held.get(key)
+
+    def put(self, key: object, index: BlockIndex) -> None:
+        """Hold an index, and let go of those used longest ago."""
+        with self._lock:
+            self._held[key] = index
+            while len(self._held) > 1 and sum(one.cost for one in self._held.values()) > self._most:
+                self._held.popitem(last=False)
+
+    def drop(self, key: object) -> None:
+        """Let go of an index."""
+        with self._lock:
+            self._held.pop(key, None)
+
+
+def _encoded_index(chunk: Chunk, footer: Footer) -> bytes | None:
+    if chunk.index is None:
+        return None
+    begin = chunk.index[0] - footer.tail_start
+    return footer.tail[begin : begin + chunk.index[1]] if begin >= 0 else None
+
+
+def _read_columns(file: BlockFile, columns: Sequence[list[Chunk]]) -> tuple[list[pa.Array], int]:
+    """Read whole columns, those that stand near each other at once."""
+    places = sorted({(chunk.start, chunk.stop - chunk.start) for chunks in columns for chunk in chunks})
+    read, taken = read_ranges(file, places)
+    data = {start: content for (start, _), content in zip(places, read, strict=True)}
+    made = []
+    for chunks in columns:
+        parts = []
+        for chunk in chunks:
+            content = data[chunk.start]
+            pages = walk_bytes(content, chunk)
+            split = pages.dictionary[1] if pages.dictionary else 0
+            parts.append(Part(chunk, content[:split], content[split:], chunk.rows))
+        made.append(decode(parts) if parts else pa.nulls(0))
+    return made, taken
+
+
+def _ids(alert_ids: pa.Array, object_ids: pa.Array | None) -> _Ids:
+    try:
+        numbers = alert_ids.cast(pa.int64())
+        names = None if object_ids is None else object_ids.cast(pa.string() if _is_text(object_ids) else object_ids.type)
+    except pa.ArrowException as error:
+        raise BlockFault("block_damaged", "its IDs are of another type") from error
+    held = np.flatnonzero(numbers.is_valid().to_numpy(zero_copy_only=False))
+    values = numbers.fill_null(0).to_numpy(zero_copy_only=False)[held]
+    order = np.argsort(values, kind="stable")
+    return _Ids(values[order], held[order], names)
+
+
+def _is_text(values: pa.Array) -> bool:
+    return bool(pa.types.is_binary(values.type) or pa.types.is_string(values.type))

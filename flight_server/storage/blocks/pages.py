@@ -1,0 +1,169 @@
+"""Where a chunk's pages are: by its offset index, or by walking from page header to page header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flight_server.storage.blocks.compact import CompactReader
+from flight_server.storage.blocks.files import BlockFault, BlockFile
+from flight_server.storage.blocks.footers import Chunk
+
+__all__ = ["Page", "Pages", "check_page", "pages_by_index", "walk_bytes", "walk_file"]
+
+HEADER_BYTES = 512  # most headers have less; those with statistics of long values have more
+LONGEST_HEADER = 1_048_576
+WINDOW_BYTES = 1_048_576
+SMALL_PAGE = 131_072
+
+# fields of PageHeader, DataPageHeader and DataPageHeaderV2
+TYPE, SIZE, DATA_HEADER, DATA_HEADER_V2 = 1, 3, 5, 8
+VALUES, ROWS_V2 = 1, 3
+DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A data page: its bytes in the file, header included, and its rows in the row group."""
+
+    start: int
+    size: int
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The pages of a chunk: its data pages by row, and the bytes of its dictionary page, if it has one."""
+
+    data: tuple[Page, ...]
+    dictionary: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    kind: int
+    size: int  # of the page, header included
+    rows: int
+
+
+def pages_by_index(encoded: bytes, chunk: Chunk) -> Pages:
+    """Read a chunk's offset index.
+
+    Raises
+    ------
+    BlockFault
+        It does not fit the chunk.
+    """
+    try:
+        locations = CompactReader(encoded).struct()[1]
+        places = [(location[1], location[2], location[3]) for location in locations]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BlockFault("block_damaged", "an offset index cannot be read") from error
+    pages: list[Page] = []
+    stops = [first for _, _, first in places[1:]] + [chunk.rows]
+    end = chunk.start
+    for (start, size, first), stop in zip(places, stops, strict=True):
+        if start < end or size <= 0 or stop <= first or first != (pages[-1].first_row + pages[-1].rows if pages else 0):
+            raise BlockFault("block_damaged", "an offset index does not fit its chunk")
+        pages.append(Page(start, size, first, stop - first))
+        end = start + size
+    if end > chunk.stop or not pages:
+        raise BlockFault("block_damaged", "an offset index does not fit its chunk")
+    # what stands in front of the first data page is the dictionary
+    front = pages[0].start - chunk.start
+    return Pages(tuple(pages), (chunk.start, front) if front else None)
+
+
+def walk_file(file: BlockFile, chunk: Chunk) -> tuple[Pages, int]:
+    """Find a chunk's pages by reading little but their headers; gives also how many bytes that took."""
+    walk = _Walk(chunk)
+    data, start = b"", chunk.start
+    taken = 0
+    window = HEADER_BYTES
+    while walk.place < chunk.stop:
+        try:
+            header = _read_header(data, walk.place - start)
+        except ValueError as error:
+            if start == walk.place and (start + len(data) == chunk.stop or window > LONGEST_HEADER):
+                raise BlockFault("block_damaged", "a page header cannot be read") from error
+            window = window * 16 if start == walk.place and data else window
+            start = walk.place
+            data = file.read(start, min(window, chunk.stop - start))
+            taken += len(data)
+            continue
+        walk.step(header)
+        # where pages are small it is cheaper to read over them
+        window = HEADER_BYTES if header.size > SMALL_PAGE else WINDOW_BYTES
+    return walk.done(), taken
+
+
+def walk_bytes(data: bytes, chunk: Chunk) -> Pages:
+    """Find a chunk's pages in its bytes."""
+    walk = _Walk(chunk)
+    while walk.place < chunk.stop:
+        try:
+            header = _read_header(data, walk.place - chunk.start)
+        except ValueError as error:
+            raise BlockFault("block_damaged", "a page header cannot be read") from error
+        walk.step(header)
+    return walk.done()
+
+
+def check_page(data: bytes, page: Page) -> None:
+    """See that a page's bytes are one data page of as many rows as were told.
+
+    Raises
+    ------
+    BlockFault
+        They are not.
+    """
+    try:
+        header = _read_header(data)
+    except ValueError as error:
+        raise BlockFault("block_damaged", "a page header cannot be read") from error
+    if header.kind not in (DATA_PAGE, DATA_PAGE_V2) or (header.rows, header.size) != (page.rows, page.size):
+        raise BlockFault("block_damaged", "a page is not what the offset index says")
+
+
+class _Walk:
+    """Goes from header to header."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        self.place = chunk.start
+        self._row = 0
+        self._pages: list[Page] = []
+        self._dictionary: tuple[int, int] | None = None
+
+    def step(self, header: _Header) -> None:
+        size = header.size
+        if self.place + size > self._chunk.stop:
+            raise BlockFault("block_damaged", "a page reaches behind its chunk")
+        if header.kind in (DATA_PAGE, DATA_PAGE_V2):
+            self._pages.append(Page(self.place, size, self._row, header.rows))
+            self._row += header.rows
+        elif header.kind == DICTIONARY_PAGE and self._dictionary is None and not self._pages:
+            self._dictionary = (self.place, size)
+        elif header.kind != INDEX_PAGE:
+            raise BlockFault("block_damaged", "a page is of no known type")
+        self.place += size
+
+    def done(self) -> Pages:
+        if self._row != self._chunk.rows:
+            raise BlockFault("block_damaged", f"its pages have {self._row} rows, the footer says {self._chunk.rows}")
+        return Pages(tuple(self._pages), self._dictionary)
+
+
+def _read_header(data: bytes, place: int = 0) -> _Header:
+    reader = CompactReader(data, place)
+    header = reader.struct()
+    inner = header.get(DATA_HEADER) or header.get(DATA_HEADER_V2) or {}
+    try:
+        kind, size = header[TYPE], header[SIZE]
+        # columns without lists: as many values as rows, nulls included
+        rows = inner[ROWS_V2 if kind == DATA_PAGE_V2 else VALUES] if kind in (DATA_PAGE, DATA_PAGE_V2) else 0
+    except KeyError as error:
+        raise ValueError("a page header lacks a field") from error
+    if not isinstance(size, int) or not isinstance(rows, int) or size < 0 or rows < 0:
+        raise ValueError("a page header has a wrong field")
+    return _Header(kind, reader.position - place + size, rows)
