@@ -1,4 +1,4 @@
-"""Java, Maven and the jars, which all clusters of one pom.xml share."""
+"""Java, Maven and the jars, which all users of one pom.xml share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hbase_cluster.faults import ClusterFault
 
-__all__ = ["HERE", "find_jars", "find_java"]
+__all__ = ["HERE", "find_jars", "find_java", "move"]
 
 HERE = Path(__file__).resolve().parent
 OLDEST_JAVA = 17
@@ -36,19 +36,26 @@ def find_java() -> str:
     return java
 
 
-def find_jars() -> Path:
-    """Find the folder with the jars, which are downloaded when this pom.xml is seen for the first time."""
-    pom = HERE / "pom.xml"
+def find_jars(name: str = "cluster", pom: Path = HERE / "pom.xml") -> Path:
+    """Find the folder with the jars of a pom.xml, which are downloaded when it is seen for the first time.
+
+    Parameters
+    ----------
+    name
+        What the cache calls them.
+    pom
+        Names them.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "alertflight" / f"cluster-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    home = cache / "alertflight" / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     lib = home / "lib"
     if not lib.is_dir():
         maven = _find_maven()
-        print("fetching the jars of HBase and Hadoop with Maven (once) ...", flush=True)
+        print(f"fetching the jars of {name} with Maven (once) ...", flush=True)
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home, prefix="fetching-") as fetched:
             _fetch(maven, pom, Path(fetched) / "lib")
-            _move(Path(fetched) / "lib", lib)
+            move(Path(fetched) / "lib", lib)
     return lib
 
 
@@ -61,12 +68,12 @@ def _fetch(maven: str, pom: Path, folder: Path) -> None:
         raise ClusterFault("Maven could not fetch the jars; it said:\n" + "\n".join(said[:8]))
 
 
-def _move(fetched: Path, lib: Path) -> None:
-    """Rename, so that what lies there is whole; another `up` may have been quicker with the same."""
+def move(made: Path, place: Path) -> None:
+    """Rename a folder, so that what lies there is whole; another process may have been quicker with the same."""
     try:
-        fetched.rename(lib)
+        made.rename(place)
     except OSError:
-        if not lib.is_dir():
+        if not place.is_dir():
             raise
 
 

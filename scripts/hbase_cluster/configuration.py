@@ -11,7 +11,17 @@ from xml.sax.saxutils import escape
 
 from hbase_cluster.faults import ClusterFault
 
-__all__ = ["DATANODES", "HOST", "Options", "find_free_base", "is_free", "ports_of", "write_configuration", "write_whole"]
+__all__ = [
+    "DATANODES",
+    "HOST",
+    "Options",
+    "find_free_base",
+    "hdfs_url",
+    "is_free",
+    "ports_of",
+    "write_configuration",
+    "write_whole",
+]
 
 HOST = "127.0.0.1"
 DATANODES = 2
@@ -52,7 +62,7 @@ class Options:
     session_timeout
         After so many seconds ZooKeeper gives a silent RegionServer up.
     regionservers
-        How many there are.
+        How many there are; without any there is HDFS alone.
     properties
         Further settings of HBase and HDFS.
     """
@@ -115,6 +125,11 @@ def write_whole(path: Path, text: str) -> None:
     unfinished = path.with_name(path.name + ".new")
     unfinished.write_text(text)
     unfinished.replace(path)
+
+
+def hdfs_url(options: Options) -> str:
+    """Where its files are."""
+    return _hdfs(ports_of(options))
 
 
 def _hdfs(ports: Mapping[str, int]) -> str:

@@ -100,6 +100,8 @@ class Cluster:
                 "dfs.datanode.http.address": f"{HOST}:{ports[f'{name}-http']}",
             }
             found.append(Daemon(name, f"{hadoop}.datanode.DataNode", "192m", ports[name], _defined(given), small))
+        if not self.options.regionservers:
+            return found
         found.append(Daemon("zookeeper", f"{hbase}.zookeeper.HQuorumPeer", "128m", ports["zookeeper"], ("start",), small))
         found.append(Daemon("master", f"{hbase}.master.HMaster", "512m", ports["master"], ("start",), small))
         for number in range(1, self.options.regionservers + 1):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hbase_cluster.artifacts import HERE, find_jars, find_java
-from hbase_cluster.configuration import HOST, ports_of, write_configuration
+from hbase_cluster.configuration import HOST, hdfs_url, ports_of, write_configuration
 from hbase_cluster.daemons import Cluster, Daemon
 from hbase_cluster.faults import ClusterFault
 from hbase_cluster.state import Wishes, choose, forget_processes, read_options, save
@@ -69,7 +69,9 @@ def _up(folder: Path, wishes: Wishes) -> None:
     hdfs = [daemon for daemon in cluster.daemons if not daemon.of_hbase]
     started = _start(cluster, hdfs, say)
     wait_for_hdfs(cluster)
-    say("HDFS is ready")
+    say(f"HDFS is ready: {hdfs_url(options)}")
+    if not options.regionservers:
+        return
     started |= _start(cluster, [daemon for daemon in cluster.daemons if daemon.of_hbase], say)
     wait_for_table(cluster, started)
     say(f"HBase is ready: ZooKeeper at {HOST}:{ports_of(options)['zookeeper']}, settings in {folder / 'alertflight.yml'}")
@@ -166,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ports", type=_ports, metavar="BASE", help="first of a block of ports, or `free` (default: the usual ports)"
     )
     up.add_argument("--session-timeout", type=_positive, metavar="SECONDS", help="of ZooKeeper (default: 600)")
-    up.add_argument("--regionservers", type=_positive, metavar="N", help="how many (default: 2)")
+    up.add_argument("--regionservers", type=_number, metavar="N", help="how many (default: 2); 0: HDFS alone, no HBase")
     up.add_argument(
         "--set",
         type=_setting,
@@ -198,8 +200,14 @@ def _ports(word: str) -> int | str:
 
 
 def _positive(word: str) -> int:
-    if not word.isdecimal() or int(word) == 0:
+    if _number(word) == 0:
         raise argparse.ArgumentTypeError(f"{word!r} is no positive number")
+    return int(word)
+
+
+def _number(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no number")
     return int(word)
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from hbase_cluster.configuration import HOST, Options, find_free_base, is_free, ports_of, write_whole
+from hbase_cluster.configuration import HOST, Options, find_free_base, hdfs_url, is_free, ports_of, write_whole
 from hbase_cluster.daemons import Cluster
 from hbase_cluster.faults import ClusterFault
 
@@ -48,7 +48,7 @@ def choose(folder: Path, wishes: Wishes, *, running: bool) -> Options:
     options = replace(
         saved,
         session_timeout=wishes.session_timeout or saved.session_timeout,
-        regionservers=wishes.regionservers or saved.regionservers,
+        regionservers=saved.regionservers if wishes.regionservers is None else wishes.regionservers,
         properties=properties,
     )
     if isinstance(wishes.ports, int):
@@ -67,7 +67,7 @@ def save(cluster: Cluster) -> None:
     ports, running = ports_of(cluster.options), cluster.running()
     facts = {
         "zookeeper": f"{HOST}:{ports['zookeeper']}",
-        "hdfs": f"hdfs://{HOST}:{ports['namenode']}",
+        "hdfs": hdfs_url(cluster.options),
         "conf": str(cluster.folder / "conf"),
         "lib": str(cluster.lib),
         "pids": {daemon.name: running[daemon.name][0] for daemon in cluster.daemons if daemon.name in running},

@@ -29,7 +29,7 @@ def listens(port: int) -> bool:
 
 
 def wait_for_hdfs(cluster: Cluster) -> None:
-    """Until ZooKeeper listens and HDFS is out of safe mode and hears all DataNodes."""
+    """Until ZooKeeper, if it is wanted, listens and HDFS is out of safe mode and hears all DataNodes."""
     ports = ports_of(cluster.options)
     below = [daemon.port for daemon in cluster.daemons if not daemon.of_hbase]
     _wait(cluster, "HDFS", lambda: all(map(listens, below)) and _hdfs_is_ready(ports["namenode-http"]))
