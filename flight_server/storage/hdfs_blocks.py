@@ -33,9 +33,7 @@ class HdfsBlocks(BlockCutouts):
         How many blocks are read at once.
     """
 
-    def __init__(
-        self, url: str, roots: Sequence[str], rewrite: Mapping[str, str], archive: str, threads: int = 4
-    ) -> None:
+    def __init__(self, url: str, roots: Sequence[str], rewrite: Mapping[str, str], archive: str, threads: int = 4) -> None:
         self._hdfs = HdfsFiles(url, roots, rewrite)
         self._archive = archive.rstrip("/")
         super().__init__(self._hdfs, threads=threads)
