@@ -18,6 +18,7 @@ from alert_data import MANY_AVRO, NEWEST, TDE
 from flight_server.archive import Archive
 from flight_server.callers import Caller
 from flight_server.catalogue import load_catalogue
+from flight_server.errors import CorruptData
 from flight_server.ingest import ingest
 from flight_server.settings import load_settings
 from flight_server.storage.embedded import EmbeddedStore, verify_folder
@@ -127,12 +128,14 @@ def is_clear(done: subprocess.CompletedProcess[str]) -> bool:
 
 
 def everything(archive: Archive, name: str) -> tuple[int, str]:
-    """Ask for all rows, columns and stamps of a table; gives rows and digest."""
+    """Ask for all rows, columns and stamps of a table; gives rows and digest. A stamp that cannot be read is an error."""
     table = archive.catalogue().table(name)
     cutouts = CUTOUT_KINDS if table.cutouts and table.survey == "ztf" else ()
     answer = archive.answer(Query(table=name, all=True, digest=True, cutouts=cutouts), Caller())
     record = list(answer.messages)[-1].metadata
     assert record["complete"]
+    if record["cutout_errors"]:
+        raise CorruptData(f"stamps are damaged: {record['cutout_errors']}", field="cutouts")
     return record["rows"], record["digest"]
 
 

@@ -65,26 +65,62 @@ def test_blocks_have_small_row_groups_a_page_index_and_checksums(sample: Opened)
     assert ask(sample, ids=("ZTF17aaaaapa",), cutouts=("Science",))[1]["cutout_bytes_read"] < block.stat().st_size / 4
 
 
-def test_a_flipped_byte_in_a_block_is_an_error_not_an_answer(open_store: Store) -> None:
+def test_a_flipped_byte_costs_the_stamps_of_its_page_and_each_is_named(open_store: Store) -> None:
     opened = open_store()
     opened.ingest(TDE)
+    whole, _ = ask(opened, ids=("ZTF20abfcszi",), cutouts=KINDS)
     (block,) = (opened.settings.folder / "blocks").glob("*.parquet")
     content = bytearray(block.read_bytes())
     content[len(content) // 2] ^= 1
     block.write_bytes(content)
-    with pytest.raises(CorruptData, match=f"block {block.name}"):
-        ask(opened, ids=("ZTF20abfcszi",), cutouts=KINDS)
+    table, record = ask(opened, ids=("ZTF20abfcszi",), cutouts=KINDS)
+    failed = {(one["alert"], one["kind"]) for one in record["failed_cutouts"]}
+    assert record["cutout_errors"] == {"block_damaged": len(failed)}
+    assert 0 < len(failed) <= 21
+    assert record["missing_cutouts"] == 0
+    assert all(one["id"] == "ZTF20abfcszi" and one["reason"] == "block_damaged" for one in record["failed_cutouts"])
+    for before, row in zip(whole.to_pylist(), table.to_pylist(), strict=True):
+        for kind in KINDS:
+            name = f"b:cutout{kind}_stampData"
+            assert row[name] == (None if (row["i:candid"], kind) in failed else before[name])
     assert ask(opened, ids=("ZTF20abfcszi",))[1]["rows"] == 21, "what needs no stamps goes on"
 
 
-def test_a_missing_block_is_an_error(open_store: Store) -> None:
+def test_a_block_that_is_gone_costs_all_of_its_stamps(open_store: Store) -> None:
+    opened = open_store()
+    opened.ingest(TDE)
+    (block,) = (opened.settings.folder / "blocks").glob("*.parquet")
+    content = block.read_bytes()
+    block.unlink()
+    table, record = ask(opened, ids=("ZTF20abfcszi",), cutouts=("Science",))
+    assert record["cutout_errors"] == {"block_missing": 21}
+    assert [one["alert"] for one in record["failed_cutouts"]] == table["i:candid"].to_pylist()
+    assert table["b:cutoutScience_stampData"].null_count == 21
+    block.write_bytes(content)
+    assert ask(opened, ids=("ZTF20abfcszi",), cutouts=("Science",))[1]["cutout_errors"] == {}, "it is back"
+
+
+def test_stamps_that_cannot_be_compared_are_not_written_over(open_store: Store) -> None:
     opened = open_store()
     opened.ingest(TDE)
     (block,) = (opened.settings.folder / "blocks").glob("*.parquet")
     block.unlink()
-    with pytest.raises(CorruptData, match="missing or damaged") as caught:
-        ask(opened, ids=("ZTF20abfcszi",), cutouts=("Science",))
-    assert str(opened.settings.folder) not in caught.value.message
+    with pytest.raises(CorruptData, match=f"the block {block.name} does not give the Science stamp of alert"):
+        opened.ingest(TDE)
+
+
+def test_named_failures_that_one_message_cannot_hold_come_before_the_record(open_store: Store) -> None:
+    opened = open_store()
+    opened.ingest(SAMPLES)
+    for block in (opened.settings.folder / "blocks").glob("*.parquet"):
+        block.unlink()
+    query = Query(table="ztf", all=True, columns=("i:candid",), cutouts=KINDS, max_message_bytes=8192)
+    messages = [message.metadata for message in opened.archive.answer(query, Caller()).messages]
+    lists = [message["failed_cutouts"] for message in messages if "failed_cutouts" in message]
+    assert lists.pop() == []
+    assert len(lists) > 1
+    named = [(one["alert"], one["kind"]) for some in lists for one in some]
+    assert len(named) == len(set(named)) == messages[-1]["cutout_errors"]["block_missing"] == 108 * 3
 
 
 def test_stamps_arriving_again_are_not_written_again(open_store: Store) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.declarations import BlockLayout
+from flight_server.storage.blocks.columns import BlockColumn, PlacedPage, rows_inside
 from flight_server.storage.blocks.files import BlockFault, BlockFile, BlockFiles
 from flight_server.storage.blocks.footers import footer_crc
 from flight_server.storage.blocks.index import BlockIndex, IndexCache, open_index
-from flight_server.storage.blocks.pages import Page, Pages, check_page
-from flight_server.storage.blocks.ranges import read_ranges
-from flight_server.storage.blocks.views import Part, decode
 from flight_server.storage.blocks.workers import Workers
 from flight_server.storage.protocols import StampFailure, Stamps
 
 __all__ = ["BlockCutouts"]
 
 READ_THREADS = 4
-BATCH_BYTES = 8_388_608  # pages that are read and decoded together
 
 Rows = npt.NDArray[np.int64]
 
@@ -168,10 +164,11 @@ class _Reading:
         self._fail(asked.places[rows < 0], self._kinds, "not_in_block")
         with self._lock:
             self._bytes_read += taken
-            self._left += len(self._kinds)
-        for kind in self._kinds:
+            self._left += len(self._kinds) - 1
+        for kind in self._kinds[1:]:
             work = lambda kind=kind: self._read(asked, index, kind, rows)  # noqa: E731
             self._cutouts.submit(lambda work=work: self._work(work))  # type: ignore[misc]
+        self._read(asked, index, self._kinds[0], rows)
 
     def _read(self, asked: _Asked, index: BlockIndex, kind: str, rows: Rows) -> None:
         leaf = self._layout.stamps[kind]
@@ -188,29 +185,29 @@ class _Reading:
             self._fail(places, (kind,), fault.reason)
             return
         self._add(taken)
-        for batch in _batches(index, leaf, pages, rows):
+        column = BlockColumn(index, leaf, pages)
+        for batch in column.batches(rows):
             if self._cancelled:
                 return
-            self._read_batch(asked, index, kind, batch, rows, places)
+            self._read_batch(asked, column, kind, batch, rows, places)
 
     def _read_batch(  # noqa: PLR0917
-        self, asked: _Asked, index: BlockIndex, kind: str, batch: _Batch, rows: Rows, places: Rows
+        self, asked: _Asked, column: BlockColumn, kind: str, batch: Sequence[PlacedPage], rows: Rows, places: Rows
     ) -> None:
+        first, last = np.searchsorted(rows, [batch[0].first_row, batch[-1].first_row + batch[-1].page.rows])
         try:
-            values, taken = _read_pages(index, self._layout.stamps[kind], batch)
+            values, taken = column.read(batch)
         except BlockFault as fault:
-            if len(batch.pages) > 1:  # most of them are whole
-                for one in batch.single():
-                    self._read_batch(asked, index, kind, one, rows, places)
+            if len(batch) > 1:  # most of them are whole
+                for one in batch:
+                    self._read_batch(asked, column, kind, [one], rows, places)
                 return
-            self._cutouts.forget(asked.path, self._layout, index)
-            first, last = batch.span(rows)
+            self._cutouts.forget(asked.path, self._layout, column.index)
             self._fail(places[first:last], (kind,), fault.reason)
             return
-        self._add(taken)
-        first, last = batch.span(rows)
-        chosen = values.take(pa.array(batch.inside(rows[first:last])))
+        chosen = values.take(pa.array(rows_inside(batch, rows[first:last])))
         with self._lock:
+            self._bytes_read += taken
             self._found[kind].append((places[first:last], chosen))
 
     def _add(self, taken: int) -> None:
@@ -220,88 +217,6 @@ class _Reading:
     def _fail(self, places: Rows, kinds: Sequence[str], reason: str) -> None:
         with self._lock:
             self._failures += [StampFailure(row, kind, reason) for row in places.tolist() for kind in kinds]
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A page of a block: its row group, and its first row in the block."""
-
-    group: int
-    page: Page
-    first_row: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Pages that are read together, in the order of the file."""
-
-    pages: tuple[_Placed, ...]
-    dictionaries: dict[int, tuple[int, int] | None]
-
-    def single(self) -> Iterator[_Batch]:
-        """Give each page alone."""
-        for page in self.pages:
-            yield _Batch((page,), self.dictionaries)
-
-    def span(self, rows: Rows) -> tuple[int, int]:
-        """Say which of the sorted rows lie in its pages."""
-        last = self.pages[-1]
-        first, stop = np.searchsorted(rows, [self.pages[0].first_row, last.first_row + last.page.rows])
-        return int(first), int(stop)
-
-    def inside(self, rows: Rows) -> Rows:
-        """Turn rows of the block into rows of its pages' values."""
-        starts = np.array([placed.first_row for placed in self.pages])
-        sizes = np.array([placed.page.rows for placed in self.pages])
-        page = np.searchsorted(starts, rows, side="right") - 1
-        inside: Rows = rows - starts[page] + (np.cumsum(sizes) - sizes)[page]
-        return inside
-
-
-def _batches(index: BlockIndex, leaf: str, pages: Sequence[Pages], rows: Rows) -> Iterator[_Batch]:
-    """Give the pages that hold these sorted rows, some at a time."""
-    dictionaries = {group: one.dictionary for group, one in enumerate(pages)}
-    base = itertools.accumulate((chunk.rows for chunk in index.chunks[leaf]), initial=0)
-    placed = [
-        _Placed(group, page, first + page.first_row)
-        for group, (one, first) in enumerate(zip(pages, base, strict=False))
-        for page in one.data
-    ]
-    starts = np.array([one.first_row for one in placed])
-    some: list[_Placed] = []
-    size = 0
-    for number in np.unique(np.searchsorted(starts, rows, side="right") - 1).tolist():
-        one = placed[number]
-        if some and size + one.page.size > BATCH_BYTES:
-            yield _Batch(tuple(some), dictionaries)
-            some, size = [], 0
-        some.append(one)
-        size += one.page.size
-    if some:
-        yield _Batch(tuple(some), dictionaries)
-
-
-def _read_pages(index: BlockIndex, leaf: str, batch: _Batch) -> tuple[pa.Array, int]:
-    """Read and decode pages; gives also the bytes read."""
-    groups = [(group, list(some)) for group, some in itertools.groupby(batch.pages, key=lambda one: one.group)]
-    ranges = []
-    for group, some in groups:
-        if dictionary := batch.dictionaries[group]:
-            ranges.append(dictionary)
-        ranges += [(one.page.start, one.page.size) for one in some]
-    read, taken = read_ranges(index.file, ranges)
-    left = iter(read)
-    parts = []
-    for group, some in groups:
-        dictionary_bytes = next(left) if batch.dictionaries[group] else b""
-        data = [next(left) for _ in some]
-        for one, content in zip(some, data, strict=True):
-            check_page(content, one.page)
-        chunk = index.chunks[leaf][group]
-        parts.append(
-            Part(chunk, dictionary_bytes, data[0] if len(data) == 1 else b"".join(data), sum(one.page.rows for one in some))
-        )
-    return decode(parts), taken
 
 
 def _scattered(parts: Sequence[tuple[Rows, pa.Array]], rows: int) -> pa.BinaryArray:

@@ -7,7 +7,7 @@ Rules: the Apache Parquet format, parquet.thrift.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,21 +72,15 @@ class Footer:
         The last bytes of the file.
     tail_start
         Where they begin in the file.
+    leaves
+        The columns, by their paths with dots.
     """
 
     metadata: pq.FileMetaData
     encoded: bytes
     tail: bytes
     tail_start: int
-
-    @property
-    def group_rows(self) -> list[int]:
-        """The rows of each row group."""
-        return [self.metadata.row_group(group).num_rows for group in range(self.metadata.num_row_groups)]
-
-    def has(self, leaf: str) -> bool:
-        """Whether there is such a column, a path with dots."""
-        return self._number(leaf) is not None
+    leaves: Mapping[str, int]
 
     def chunks(self, leaf: str) -> list[Chunk]:
         """Give a column's chunk in each row group.
@@ -96,7 +90,7 @@ class Footer:
         BlockFault
             There is no such column, or it holds lists.
         """
-        number = self._number(leaf)
+        number = self.leaves.get(leaf)
         if number is None:
             raise BlockFault("block_damaged", f"it has no column {leaf}")
         column = self.metadata.schema.column(number)
@@ -120,10 +114,6 @@ class Footer:
             )
             for place, (group, here) in enumerate(zip(groups, told, strict=True))
         ]
-
-    def _number(self, leaf: str) -> int | None:
-        schema = self.metadata.schema
-        return next((n for n in range(len(schema)) if schema.column(n).path == leaf), None)
 
 
 def read_footer(file: BlockFile) -> Footer:
@@ -152,7 +142,9 @@ def read_footer(file: BlockFile) -> Footer:
         metadata = pq.read_metadata(pa.BufferReader(MAGIC + tail[len(tail) - END_BYTES - length :]))
     except (pa.ArrowException, OSError) as error:
         raise BlockFault("block_damaged", "its footer cannot be read") from error
-    return Footer(metadata, encoded, tail, start)
+    schema = metadata.schema
+    leaves = {schema.column(number).path: number for number in range(len(schema))}
+    return Footer(metadata, encoded, tail, start, leaves)
 
 
 def footer_crc(file: BlockFile) -> int:

@@ -55,7 +55,7 @@ class BlockIndex:
     file: BlockFile
     ids: _Ids
     chunks: dict[str, list[Chunk]]
-    encoded: dict[str, list[bytes | None]]
+    encoded: dict[str, list[bytes | memoryview | None]]
     bytes_read: int
     pages: dict[str, list[Pages]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -130,7 +130,7 @@ def open_index(file: BlockFile, layout: BlockLayout) -> BlockIndex:
     footer = read_footer(file)
     leaves = [leaf for leaf in (layout.alert_id, layout.object_id) if leaf is not None]
     columns, taken = _read_columns(file, [footer.chunks(leaf) for leaf in leaves])
-    chunks = {leaf: footer.chunks(leaf) for leaf in layout.stamps.values() if footer.has(leaf)}
+    chunks = {leaf: footer.chunks(leaf) for leaf in layout.stamps.values() if leaf in footer.leaves}
     if any(chunk.type != TYPES["BYTE_ARRAY"] for some in chunks.values() for chunk in some):
         raise BlockFault("block_damaged", "its stamps are not of bytes")
     encoded = {leaf: [_encoded_index(chunk, footer) for chunk in some] for leaf, some in chunks.items()}
@@ -166,7 +166,7 @@ class IndexCache:
             self._held.pop(key, None)
 
 
-def _encoded_index(chunk: Chunk, footer: Footer) -> bytes | None:
+def _encoded_index(chunk: Chunk, footer: Footer) -> bytes | memoryview | None:
     if chunk.index is None:
         return None
     begin = chunk.index[0] - footer.tail_start
@@ -185,7 +185,7 @@ def _read_columns(file: BlockFile, columns: Sequence[list[Chunk]]) -> tuple[list
             content = data[chunk.start]
             pages = walk_bytes(content, chunk)
             split = pages.dictionary[1] if pages.dictionary else 0
-            parts.append(Part(chunk, content[:split], content[split:], chunk.rows))
+            parts.append(Part(chunk, content[:split], [content[split:]], chunk.rows))
         made.append(decode(parts) if parts else pa.nulls(0))
     return made, taken
 

@@ -17,8 +17,9 @@ SMALL_PAGE = 131_072
 
 # fields of PageHeader, DataPageHeader and DataPageHeaderV2
 TYPE, SIZE, DATA_HEADER, DATA_HEADER_V2 = 1, 3, 5, 8
-VALUES, ROWS_V2 = 1, 3
+VALUES, ENCODING, ROWS_V2, ENCODING_V2 = 1, 2, 3, 4
 DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 1, 2, 3
+DICTIONARY_ENCODINGS = (2, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,10 @@ class _Header:
     kind: int
     size: int  # of the page, header included
     rows: int
+    encoding: int
 
 
-def pages_by_index(encoded: bytes, chunk: Chunk) -> Pages:
+def pages_by_index(encoded: bytes | memoryview, chunk: Chunk) -> Pages:
     """Read a chunk's offset index.
 
     Raises
@@ -97,7 +99,7 @@ def walk_file(file: BlockFile, chunk: Chunk) -> tuple[Pages, int]:
     return walk.done(), taken
 
 
-def walk_bytes(data: bytes, chunk: Chunk) -> Pages:
+def walk_bytes(data: bytes | memoryview, chunk: Chunk) -> Pages:
     """Find a chunk's pages in its bytes."""
     walk = _Walk(chunk)
     while walk.place < chunk.stop:
@@ -109,8 +111,8 @@ def walk_bytes(data: bytes, chunk: Chunk) -> Pages:
     return walk.done()
 
 
-def check_page(data: bytes, page: Page) -> None:
-    """See that a page's bytes are one data page of as many rows as were told.
+def check_page(data: memoryview, page: Page) -> bool:
+    """See that a page's bytes are one data page of as many rows as were told; says whether it needs the dictionary.
 
     Raises
     ------
@@ -123,6 +125,7 @@ def check_page(data: bytes, page: Page) -> None:
         raise BlockFault("block_damaged", "a page header cannot be read") from error
     if header.kind not in (DATA_PAGE, DATA_PAGE_V2) or (header.rows, header.size) != (page.rows, page.size):
         raise BlockFault("block_damaged", "a page is not what the offset index says")
+    return header.encoding in DICTIONARY_ENCODINGS
 
 
 class _Walk:
@@ -154,16 +157,19 @@ class _Walk:
         return Pages(tuple(self._pages), self._dictionary)
 
 
-def _read_header(data: bytes, place: int = 0) -> _Header:
+def _read_header(data: bytes | memoryview, place: int = 0) -> _Header:
     reader = CompactReader(data, place)
     header = reader.struct()
     inner = header.get(DATA_HEADER) or header.get(DATA_HEADER_V2) or {}
     try:
         kind, size = header[TYPE], header[SIZE]
         # columns without lists: as many values as rows, nulls included
-        rows = inner[ROWS_V2 if kind == DATA_PAGE_V2 else VALUES] if kind in (DATA_PAGE, DATA_PAGE_V2) else 0
+        rows = encoding = 0
+        if kind in (DATA_PAGE, DATA_PAGE_V2):
+            second = kind == DATA_PAGE_V2
+            rows, encoding = inner[ROWS_V2 if second else VALUES], inner[ENCODING_V2 if second else ENCODING]
     except KeyError as error:
         raise ValueError("a page header lacks a field") from error
     if not isinstance(size, int) or not isinstance(rows, int) or size < 0 or rows < 0:
         raise ValueError("a page header has a wrong field")
-    return _Header(kind, reader.position - place + size, rows)
+    return _Header(kind, reader.position - place + size, rows, encoding)

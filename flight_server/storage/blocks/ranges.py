@@ -11,9 +11,9 @@ __all__ = ["read_ranges"]
 GAP_BYTES = 65_536  # a request of its own costs more than reading over so much
 
 
-def read_ranges(file: BlockFile, ranges: Sequence[tuple[int, int]]) -> tuple[list[bytes], int]:
+def read_ranges(file: BlockFile, ranges: Sequence[tuple[int, int]]) -> tuple[list[memoryview], int]:
     """Read ranges (offset, length) that ascend and do not overlap; gives also how many bytes were read in all."""
-    found: list[bytes] = []
+    found: list[memoryview] = []
     taken = 0
     first = 0
     while first < len(ranges):
@@ -23,11 +23,8 @@ def read_ranges(file: BlockFile, ranges: Sequence[tuple[int, int]]) -> tuple[lis
         while last < len(ranges) and ranges[last][0] - stop <= GAP_BYTES:
             stop = ranges[last][0] + ranges[last][1]
             last += 1
-        data = file.read(start, stop - start)
+        data = memoryview(file.read(start, stop - start))
         taken += stop - start
-        if last == first + 1:
-            found.append(data)
-        else:
-            found += [data[offset - start : offset - start + size] for offset, size in ranges[first:last]]
+        found += [data[offset - start : offset - start + size] for offset, size in ranges[first:last]]
         first = last
     return found, taken

@@ -35,15 +35,20 @@ class Part:
     dictionary
         The bytes of its dictionary page, empty if it has none.
     data
-        The bytes of the data pages, one behind the other.
+        The bytes of the data pages.
     rows
         How many rows these have.
     """
 
     chunk: Chunk
-    dictionary: bytes
-    data: bytes
+    dictionary: bytes | memoryview
+    data: Sequence[bytes | memoryview]
     rows: int
+
+    @property
+    def size(self) -> int:
+        """Bytes, all in all."""
+        return len(self.dictionary) + sum(len(page) for page in self.data)
 
 
 def decode(parts: Sequence[Part]) -> pa.Array:
@@ -58,13 +63,13 @@ def decode(parts: Sequence[Part]) -> pa.Array:
         raise ValueError("nothing to decode")
     levels = parts[0].chunk.levels
     path = [LEAF] * max(levels, 1)
-    body = [MAGIC]
+    body: list[bytes | memoryview] = [MAGIC]
     place = len(MAGIC)
     groups = []
     for part in parts:
         groups.append(_group(part, path, place))
-        body += [part.dictionary, part.data]
-        place += len(part.dictionary) + len(part.data)
+        body += [part.dictionary, *part.data]
+        place += part.size
     rows = sum(part.rows for part in parts)
     footer = encode_struct(
         {
@@ -96,7 +101,7 @@ def _schema(chunk: Chunk, path: Sequence[str]) -> list[dict[int, Any]]:
 
 
 def _group(part: Part, path: Sequence[str], place: int) -> dict[int, Any]:
-    size = len(part.dictionary) + len(part.data)
+    size = part.size
     column = {
         1: (I32, part.chunk.type),
         2: (LIST, Listed(I32, [PLAIN, RLE])),
