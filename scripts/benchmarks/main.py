@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cutouts.filling import Filling
+from cutouts.lines import bench_cutouts
+from cutouts.report import cutouts_table
 from embedded import Sizes, bench_embedded
 from hbase.columns import bench_columns, columns_table
 from hbase.ingesting import bench_ingest, ingest_table
@@ -124,6 +127,18 @@ def hbase_ingest(cluster: Path | None, runs: int, json_: Path | None) -> None:
     found = list(bench_ingest(cluster, runs))
     click.echo(_where() + "\n" + ingest_table(found))
     _write(json_, {"ingests": [one.as_json() for one in found]})
+
+
+@main.command()
+@_cluster
+@click.option("--rounds", "most_rounds", type=click.IntRange(5), default=40, show_default=True, help="Of the shortest work.")
+@click.option("--quick", is_flag=True, help="Small blocks and few rounds: shows that all works.")
+def cutouts(cluster: Path | None, most_rounds: int, quick: bool, json_: Path | None) -> None:
+    """Measure stamps out of blocks on HDFS against pyarrow's reader; a goal that is missed is shown so, and the exit is 0."""
+    filling = Filling(alerts=300) if quick else Filling()
+    found = list(bench_cutouts(cluster, 5 if quick else most_rounds, filling))
+    click.echo(_where() + "\n" + cutouts_table(found))
+    _write(json_, {"works": [one.as_json() for one in found]})
 
 
 def _where() -> str:

@@ -31,6 +31,11 @@ class Cluster:
         return str(self._said()["zookeeper"])
 
     @property
+    def hdfs(self) -> str:
+        """The name node's URL."""
+        return str(self._said()["hdfs"])
+
+    @property
     def regionservers(self) -> list[int]:
         """Their process IDs."""
         return [pid for name, pid in self._said()["pids"].items() if name.startswith("regionserver")]
@@ -41,7 +46,7 @@ class Cluster:
             "store": "hbase",
             "server": {"port": 0},
             "hbase": {"zookeeper": self.zookeeper, "prefix": prefix},
-            "hdfs": {"url": self._said()["hdfs"], "archive": f"/{prefix.rstrip('_')}"},
+            "hdfs": {"url": self.hdfs, "archive": f"/{prefix.rstrip('_')}"},
             **sections,
         }
         file = self.folder / f"{prefix}settings.yml"
@@ -54,16 +59,19 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path | None) -> Iterator[Cluster]:
-    """Give the cluster of a folder, which is started where it does not run and stays; without one a cluster for this run."""
+def cluster(folder: Path | None, *options: str) -> Iterator[Cluster]:
+    """Give the cluster of a folder, which is started where it does not run and stays; without one a cluster for this run.
+
+    Options are those of a cluster that is new.
+    """
     if folder is not None:
         new = not (folder / "cluster.json").exists()
-        _run("up", folder.resolve(), *(("--ports", "free") if new else ()))
+        _run("up", folder.resolve(), *(("--ports", "free", *options) if new else ()))
         yield Cluster(folder.resolve())
         return
     with tempfile.TemporaryDirectory(prefix="alertflight-bench-") as made:
         try:
-            _run("up", Path(made), "--ports", "free")
+            _run("up", Path(made), "--ports", "free", *options)
             yield Cluster(Path(made))
         finally:
             _run("down", Path(made))
