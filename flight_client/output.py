@@ -59,10 +59,18 @@ def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
 
 def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
     """Lay a table out for a terminal: as many columns and rows as it has room for, sizes in place of stamps."""
-    frame = pa.Table.from_batches(batches, schema=schema).to_pandas(types_mapper=pd.ArrowDtype)
-    for field in schema:
+    table = pa.Table.from_batches(batches, schema=schema)
+    for place, field in enumerate(schema):
+        column = table[field.name]
         if pa.types.is_binary(field.type):
-            frame[field.name] = [None if pd.isna(value) else f"<{len(value)} bytes>" for value in frame[field.name]]
+            told = [None if size is None else f"<{size} bytes>" for size in pa.compute.binary_length(column).to_pylist()]
+            table = table.set_column(place, field.name, pa.array(told, pa.string()))
+        elif isinstance(field.type, pa.FixedShapeTensorType):
+            told = [
+                f"<{' x '.join(map(str, field.type.shape))} pixels>" if there else None for there in column.is_valid().to_pylist()
+            ]
+            table = table.set_column(place, field.name, pa.array(told, pa.string()))
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
     options = ("display.width", shutil.get_terminal_size().columns, "display.max_columns", 0, "display.max_rows", SHOWN_ROWS)
     with pd.option_context(*options, "display.precision", 7):
         return str(frame) if len(frame) else f"no rows ({len(schema)} columns)"
@@ -71,9 +79,9 @@ def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
 @contextmanager
 def _writer(ending: str, sink: BinaryIO, schema: pa.Schema) -> Iterator[Any]:
     if ending == ".csv":
-        binary = [field.name for field in schema if pa.types.is_binary(field.type)]
-        if binary:
-            raise BadValue(f"CSV has no place for {binary[0]}: write .parquet or .arrow", field="output", value=binary[0])
+        placeless = [f.name for f in schema if pa.types.is_binary(f.type) or isinstance(f.type, pa.BaseExtensionType)]
+        if placeless:
+            raise BadValue(f"CSV has no place for {placeless[0]}: write .parquet or .arrow", field="output", value=placeless[0])
         with pa.csv.CSVWriter(sink, schema) as writer:
             yield writer
     elif ending == ".arrow":

@@ -17,6 +17,7 @@ from flight_server.errors import TooLarge
 from flight_server.plan import Plan
 from flight_server.reading import Reading
 from flight_server.settings import Settings
+from flight_server.stamp_arrays import decode
 from flight_server.stamps import unpacked
 from flight_server.storage.protocols import CutoutStore, Rows, Stamps, part
 
@@ -57,7 +58,7 @@ class Stamping:
             for first in range(0, len(some.batch), STAMPED_ROWS):
                 self._reading.patience.check()
                 piece = part(some, first, STAMPED_ROWS)
-                read += len(piece.batch) * len(self._plan.cutouts)
+                read += len(piece.batch) * len(self._plan.query.cutouts)
                 if read > most:
                     raise TooLarge(
                         f"one answer has at most {most} stamps: ask for fewer objects at once", field="cutouts", value=read
@@ -71,12 +72,18 @@ class Stamping:
         own = _own_rows(self._plan, rows)
         stamps = yield from self._read(rows, table, own)
         self._tally.cutout_bytes_read += stamps.bytes_read
-        made = []
+        made: list[pa.Array] = []
         for kind in self._plan.query.cutouts:
             values = stamps.kinds[kind]
             self._tally.missing_cutouts += int(pc.sum(pc.and_(values.is_null(), pa.array(own))).as_py() or 0)
+            most = self._settings.cutouts.max_unpacked
+            if self._plan.query.cutout_format == "array":
+                decoded = decode(values, tuple(self._plan.cutouts[len(made)].type.shape), most)
+                self._tally.cutout_errors.update(decoded.faults.values())
+                made += decoded.columns()
+                continue
             if self._plan.query.cutout_format == "fits":
-                values, reasons = unpacked(values, self._settings.cutouts.max_unpacked)
+                values, reasons = unpacked(values, most)
                 self._tally.cutout_errors.update(reasons)
             made.append(values)
         return made
