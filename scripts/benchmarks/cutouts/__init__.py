@@ -1,0 +1,1 @@
+"""The benchmarks of image stamps: how they come out of their blocks, and how they become pixels."""
