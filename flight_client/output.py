@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from flight_client.files import check_ending, whole_file
 from flight_server.errors import BadValue
 
 __all__ = ["ENDINGS", "show", "write_csv", "write_file"]
@@ -30,19 +31,10 @@ def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
     BadValue
         The ending is unknown, or the format has no place for a column.
     """
-    if path.suffix not in ENDINGS:
-        raise BadValue(f"write to a file that ends in {', '.join(ENDINGS)}, not {path.name}", field="output", value=path.name)
-    draft = path.with_name(path.name + ".part")
-    try:
-        with draft.open("wb") as sink, _writer(path.suffix, sink, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        draft.replace(path)
-    except OSError as error:
-        raise BadValue(f"{path} cannot be written: {error.strerror}", field="output", value=path) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+    check_ending(path, ENDINGS)
+    with whole_file(path) as sink, _writer(path.suffix, sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from flight_server.stamps import Content, unpack
 
-__all__ = ["StampArrays", "decode"]
+__all__ = ["StampArrays", "decode", "decode_one"]
 
 BLOCK, CARD = 2880, 80
 KEYWORD = 8
@@ -84,6 +84,12 @@ def decode(stamps: pa.BinaryArray, shape: tuple[int, int], most: int) -> StampAr
         found = _decode(stamps.slice(first, TOGETHER), pixels[some], shapes[some], most)
         faults |= {first + place: reason for place, reason in found.items()}
     return StampArrays(pixels, shapes, shapes[:, 0] > 0, faults)
+
+
+def decode_one(content: Content) -> Pixels | str:
+    """Decode one plain FITS file: native float32 in the stamp's own shape, or the reason why there is no image."""
+    ((_, images),) = _images([content], np.zeros(1, dtype=np.intp))
+    return images if isinstance(images, str) else images[0].astype(np.float32)
 
 
 def _decode(stamps: pa.BinaryArray, pixels: Pixels, shapes: npt.NDArray[np.int16], most: int) -> dict[int, str]:
