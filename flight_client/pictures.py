@@ -75,7 +75,7 @@ def drawn(image: Image, width: int, *, coloured: bool) -> str:
     if len(shown) % 2:
         shown = np.vstack([shown, np.full(shown.shape[1], np.nan)])
     if not coloured:
-        return "\n".join("".join(map(_letter, line)) for line in _mean(np.stack([shown[::2], shown[1::2]]), axis=0))
+        return "\n".join("".join(map(_letter, line)).rstrip() for line in _mean(np.stack([shown[::2], shown[1::2]]), axis=0))
     pairs = zip(shown[::2].tolist(), shown[1::2].tolist(), strict=True)
     return "\n".join("".join(map(_half_blocks, *pair)) + RESET for pair in pairs)
 

@@ -118,13 +118,14 @@ def test_several_kinds_have_files_of_their_own(url: str, tmp_path: Path) -> None
     assert {file.name for file in tmp_path.iterdir()} == {"stamp_Science.fits", "stamp_Difference.fits"}
     assert (tmp_path / "stamp_Difference.fits").read_bytes() == stamp_of(newest(), "Difference")
     shown = cutout(url, "--id", NAME, *words).stdout.splitlines()
-    assert [(number, line) for number, line in enumerate(shown) if len(line) < 63] == [(0, "Difference"), (33, "Science")]
+    assert (len(shown), shown[0], shown[33]) == (66, "Difference", "Science")
 
 
 def test_a_pipe_gets_letters(url: str) -> None:
     done = subprocess.run([COMMAND, "cutout", "--url", url, "--id", NAME], capture_output=True, check=True, text=True)
     assert done.stdout == drawn(image_of(stamp_of(newest())).astype("f4"), 80, coloured=False) + "\n"
-    assert [len(line) for line in done.stdout.splitlines()] == [63] * 32
+    lines = done.stdout.splitlines()
+    assert (len(lines), max(map(len, lines))) == (32, 63)
 
 
 def on_terminal(*words: str, **environment: str) -> str:
@@ -171,17 +172,19 @@ def test_where_colours_are_not_wanted_there_are_letters(url: str, given: dict[st
 def test_a_drawing_is_never_wider_than_the_terminal(shape: tuple[int, int], width: int) -> None:
     image = np.linspace(-5, 5, shape[0] * shape[1], dtype="f4").reshape(shape)
     step = -(-shape[1] // width)
-    letters = drawn(image, width, coloured=False).splitlines()
+    letters = drawn(image, width, coloured=False).split("\n")
     blocks = [len(HALF.findall(line)) for line in drawn(image, width, coloured=True).splitlines()]
-    assert [len(line) for line in letters] == blocks == [-(-shape[1] // step)] * -(-shape[0] // (2 * step))
+    assert blocks == [-(-shape[1] // step)] * -(-shape[0] // (2 * step))
+    assert len(letters) == len(blocks)
+    assert max(map(len, letters)) <= blocks[0]
     assert -(-shape[1] // step) <= width
 
 
 def test_pixels_that_are_no_numbers_show_as_such() -> None:
     image = np.array([[np.nan, 1.0], [np.nan, 1.0], [3.0, np.inf], [3.0, np.inf]])
-    assert drawn(image, 80, coloured=False) == f"{RAMP[-1]}{RAMP[-1]}\n{NO_PIXEL}{RAMP[0]}"
+    assert drawn(image, 80, coloured=False) == f"{RAMP[-1]}{RAMP[-1]}\n{NO_PIXEL}"
     assert drawn(np.full((2, 2), np.nan), 80, coloured=False) == NO_PIXEL * 2
-    assert drawn(np.full((2, 2), 7.0), 80, coloured=False) == RAMP[0] * 2
+    assert drawn(np.full((2, 2), 7.0), 80, coloured=False) == ""
 
 
 def refused(url: str, code: int, *words: str) -> str:
