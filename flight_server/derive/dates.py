@@ -44,8 +44,9 @@ def iso_text(jd: Numbers) -> pa.Array:
     with np.errstate(invalid="ignore"):
         # both parts are exact; the ufunc itself reports doubtful years (before 1960, far ahead) by a status, not a warning
         year, month, day, clock, status = erfa.ufunc.d2dtf(b"UTC", MILLISECONDS, whole, jd - whole)
-    if (status < 0).any():
-        value = float(jd[status < 0][0])
+    wrong = (status < 0) | np.isinf(jd)
+    if wrong.any():
+        value = float(jd[wrong][0])
         raise BadValue(f"{value} is no Julian date", value=value)
     hour, minute, second, fraction = (clock[part] for part in "hmsf")
     parts = {YEAR: year, MONTH: month, DAY: day, HOUR: hour, MINUTE: minute, SECOND: second, FRACTION: fraction}

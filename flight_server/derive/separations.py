@@ -34,7 +34,7 @@ def separation(ra: Numbers, dec: Numbers, centre: tuple[float, float]) -> Number
     check_declinations(dec)
     check_declinations(np.array([centre[1]]))
     with np.errstate(invalid="ignore"):
-        apart = np.radians(centre[0]) - np.radians(ra)
+        apart = np.radians(centre[0] - ra)
         cos_apart, sin_apart = np.cos(apart), np.sin(apart)
     here, there = np.radians(dec), np.radians(centre[1])
     across = np.cos(there) * sin_apart
