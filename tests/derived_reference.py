@@ -15,6 +15,8 @@ from astropy.coordinates import SkyCoord, get_constellation
 from astropy.time import Time
 
 DAYS = 0.3
+RATES = ["v:rate", "v:sigma(rate)"]
+COLOURS = ["v:g-r", "v:sigma(g-r)", "v:rate(g-r)", "v:sigma(rate(g-r))"]
 LIGHT_CURVE = ["i:jd", "i:magpsf", "i:sigmapsf"]
 HOSTS = frozenset(
     {"galaxy", "Galaxy", "EmG", "Seyfert", "Seyfert_1", "Seyfert_2", "BlueCompG", "StarburstG", "LSB_G", "HII_G", "High_z_G"}
@@ -37,40 +39,51 @@ def frame_of(rows: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def pandas_way(frame: pd.DataFrame, centre: tuple[float, float]) -> dict[str, pd.Series]:
-    """Make all columns that the service has."""
-    sky = SkyCoord(frame["i:ra"].to_numpy(), frame["i:dec"].to_numpy(), unit="deg")
-    middle = SkyCoord(*centre, unit="deg")
-    made = {
-        "v:classification": classifications(frame),
-        "v:lastdate": pd.Series(Time(frame["i:jd"].to_numpy(), format="jd").iso),
-        "v:firstdate": pd.Series(Time(frame["i:jdstarthist"].to_numpy(), format="jd").iso),
-        "v:lapse": frame["i:jd"] - frame["i:jdstarthist"],
-        "v:constellation": pd.Series(get_constellation(sky)),
-        "v:separation_degree": pd.Series(sky.separation(middle).degree),
-    }
-    points = pd.concat([rates(frame), colours(frame)], axis=1)
-    return made | {name: points[name] for name in points}
+def pandas_way(frame: pd.DataFrame, centre: tuple[float, float]) -> pd.DataFrame:
+    """Make all columns, those of the service as the service does."""
+    made = pd.DataFrame({"v:classification": classifications(frame), "v:constellation": constellations(frame)})
+    made["v:lapse"] = frame["i:jd"] - frame["i:jdstarthist"]
+    made["v:separation_degree"] = _sky(frame).separation(SkyCoord(*centre, unit="deg")).degree
+    return pd.concat([made, dates(frame), rates(frame), colours(frame), fluxes(frame)], axis=1)
+
+
+def dates(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the dates as text."""
+    columns = {"v:lastdate": "i:jd", "v:firstdate": "i:jdstarthist"}
+    return pd.DataFrame({name: Time(frame[jd].to_numpy(), format="jd").iso for name, jd in columns.items()})
+
+
+def constellations(frame: pd.DataFrame) -> pd.Series:
+    """Give the names of the constellations."""
+    return pd.Series(get_constellation(_sky(frame)))
+
+
+def _sky(frame: pd.DataFrame) -> SkyCoord:
+    return SkyCoord(frame["i:ra"].to_numpy(), frame["i:dec"].to_numpy(), unit="deg")
+
+
+def fluxes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the flux of the difference and its error, nJy."""
+    size = 10.0 ** ((31.4 - frame["i:magpsf"]) / 2.5)
+    signs = frame["i:isdiffpos"].map({"t": 1.0, "1": 1.0, "f": -1.0, "0": -1.0})
+    return pd.DataFrame({"v:flux": size * signs, "v:sigma(flux)": size * np.log(10.0) / 2.5 * frame["i:sigmapsf"]})
 
 
 def rates(frame: pd.DataFrame) -> pd.DataFrame:
     """Give each point's rate since the object's point before in the same filter."""
-    found = pd.DataFrame(np.nan, index=frame.index, columns=["v:rate", "v:sigma(rate)"])
-    seen = frame[frame["i:fid"].isin([1, 2])]
-    for _, points in seen.groupby(["i:objectId", "i:fid"]):
+    parts = []
+    for _, points in frame[frame["i:fid"].isin([1, 2])].groupby(["i:objectId", "i:fid"]):
         ordered = points.sort_values("i:jd", kind="stable")
         days = ordered["i:jd"].diff()
-        found.loc[ordered.index, "v:rate"] = ordered["i:magpsf"].diff() / days
-        found.loc[ordered.index, "v:sigma(rate)"] = np.hypot(ordered["i:sigmapsf"], ordered["i:sigmapsf"].shift()) / days
-    return found
+        sigma = np.hypot(ordered["i:sigmapsf"], ordered["i:sigmapsf"].shift()) / days
+        parts.append(pd.DataFrame({"v:rate": ordered["i:magpsf"].diff() / days, "v:sigma(rate)": sigma}))
+    return _joined(parts, frame, RATES)
 
 
 def colours(frame: pd.DataFrame) -> pd.DataFrame:
     """Give each point the colour, and its rate, of the pair of g and r points that is nearest to it."""
-    names = ["v:g-r", "v:sigma(g-r)", "v:rate(g-r)", "v:sigma(rate(g-r))"]
-    found = pd.DataFrame(np.nan, index=frame.index, columns=names)
-    seen = frame[frame["i:jd"].notna()]
-    for _, points in seen.groupby("i:objectId"):
+    parts = []
+    for _, points in frame[frame["i:jd"].notna()].groupby("i:objectId"):
         ordered = points.sort_values("i:jd", kind="stable")
         g, r = (ordered.loc[ordered["i:fid"] == fid, LIGHT_CURVE] for fid in (1, 2))
         pairs = pd.merge_asof(g, r, on="i:jd", suffixes=("_g", "_r"), direction="nearest", tolerance=DAYS)
@@ -80,9 +93,14 @@ def colours(frame: pd.DataFrame) -> pd.DataFrame:
         days = pairs["i:jd"].diff()
         pairs["v:rate(g-r)"] = pairs["v:g-r"].diff() / days
         pairs["v:sigma(rate(g-r))"] = np.hypot(pairs["v:sigma(g-r)"], pairs["v:sigma(g-r)"].shift()) / days
-        given = pd.merge_asof(ordered[["i:jd"]], pairs[["i:jd", *names]], on="i:jd", direction="nearest", tolerance=DAYS)
-        found.loc[ordered.index, names] = given[names].to_numpy()
-    return found
+        given = pd.merge_asof(ordered[["i:jd"]], pairs[["i:jd", *COLOURS]], on="i:jd", direction="nearest", tolerance=DAYS)
+        parts.append(given[COLOURS].set_index(ordered.index))
+    return _joined(parts, frame, COLOURS)
+
+
+def _joined(parts: list[pd.DataFrame], frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    found = pd.concat(parts) if parts else pd.DataFrame(columns=names, dtype="float64")
+    return found.reindex(frame.index)
 
 
 def classifications(frame: pd.DataFrame) -> pd.Series:

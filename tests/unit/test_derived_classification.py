@@ -37,7 +37,7 @@ def table_of(alerts):
 
 
 @given(st.lists(ALERTS, min_size=1, max_size=40))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_alerts_have_the_class_that_the_rules_give_one_by_one(alerts):
     found = derive(table_of(alerts), ["v:classification"], DERIVED)["v:classification"].to_pylist()
     assert found == [class_of(alert) for alert in alerts]
@@ -82,6 +82,7 @@ def test_a_class_of_simbad_is_itself_unless_it_is_a_galaxy_or_none(label):
 
 
 @given(st.lists(ALERTS, min_size=1, max_size=40))
+@settings(max_examples=50)
 def test_the_plain_reference_of_benchmarks_follows_the_same_rules(alerts):
     whole = [alert for alert in alerts if alert["d:cdsxmatch"] is not None and alert["d:roid"] is not None]
     if whole:

@@ -1,15 +1,13 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from derived_reference import colours, frame_of, rates
+from derived_reference import COLOURS, RATES, colours, frame_of, rates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight_server.derive import derive, load_derived
 
 DERIVED = load_derived("ztf")
-RATES = ["v:rate", "v:sigma(rate)"]
-COLOURS = ["v:g-r", "v:sigma(g-r)", "v:rate(g-r)", "v:sigma(rate(g-r))"]
 START = 2459092.0
 
 # a grid on which points coincide, lie equally far from two others, and lie just inside and outside of 0.3 days
@@ -44,18 +42,17 @@ def check(rows):
 
 
 @given(st.lists(points(TIMES, nullable=False), max_size=40))
-@settings(max_examples=250)
 def test_rates_and_colours_are_those_of_pandas_object_by_object(rows):
     check(rows)
 
 
 @given(st.lists(points(TIMES, nullable=True), max_size=40))
-@settings(max_examples=250)
 def test_points_with_gaps_are_treated_as_pandas_treats_them(rows):
     check(rows)
 
 
 @given(st.lists(points(st.floats(START, START + 3), nullable=False), max_size=60))
+@settings(max_examples=50)
 def test_rates_and_colours_at_any_times(rows):
     check(rows)
 
