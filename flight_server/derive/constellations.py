@@ -94,14 +94,16 @@ def _boundaries() -> Boundaries:
     samples[:2], samples[-2:] = samples[2], samples[-3]
     heights = np.append(degrees, np.inf)
     heights[0] = heights[1]
-    lies = (east_of < samples[:, None, None]) & (samples[:, None, None] < west_of) & (heights[:, None] > above)
     names = dict(line.split(" ", 1) for line in _lines("constellation_names.dat"))
     listed = sorted(names.values())
-    places = np.array([listed.index(names[name]) for name in short])
+    cells = np.full((len(samples), len(heights)), -1)
+    # the first row of the table that holds a position counts, so it is written last
+    for east, west, bottom, name in reversed(list(zip(east_of, west_of, above, short, strict=True))):
+        cells[np.ix_((east < samples) & (samples < west), heights > bottom)] = listed.index(names[name])
     return Boundaries(
         hours=hours,
         degrees=degrees,
-        cells=places[lies.argmax(axis=2)],  # the first row of the table that holds a position counts
+        cells=cells,
         names=pa.array(listed),
         to_boundaries=erfa.pmat06(*erfa.epb2jd(EQUINOX)),
     )

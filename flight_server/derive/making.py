@@ -95,7 +95,9 @@ def _apply(derivation: Derivation, inputs: Inputs, name: str, given: Mapping[str
             raise NotSupported(f"{name} needs the {role} of the request, which has none", field="columns", value=name)
         taken[role] = given[role]
     try:
-        found = derivation.load()(**taken)
+        # infinite and missing values are what the functions say, not something to warn of
+        with np.errstate(all="ignore"):
+            found = derivation.load()(**taken)
     except BadValue as error:
         raise BadValue(f"{name} cannot be made: {error.message}", field=name, value=error.value) from error
     several = found if isinstance(found, tuple) else (found,)

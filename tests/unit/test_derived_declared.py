@@ -148,6 +148,20 @@ def test_a_value_without_meaning_is_refused_with_the_column_that_it_was_for():
     assert "v:firstdate" in caught.value.message
 
 
+def test_infinite_numbers_make_infinite_ones_or_none_without_a_warning():
+    rows = alerts(2).drop_columns(["i:magpsf", "i:jd"])
+    endless = pa.array([float("inf"), float("inf")])
+    rows = rows.append_column("i:magpsf", endless.cast(pa.float32())).append_column("i:jd", pa.array([2459092.5, 2459092.75]))
+    made = derive(rows, ["v:rate", "v:flux", "v:g-r"], DERIVED)
+    assert {name: array.to_pylist() for name, array in made.items()} == {
+        "v:rate": [None, None],
+        "v:flux": [0.0, 0.0],
+        "v:g-r": [None, None],
+    }
+    bright = rows.set_column(rows.schema.get_field_index("i:magpsf"), "i:magpsf", pa.array([-999.0, -999.0], pa.float32()))
+    assert derive(bright, ["v:flux"], DERIVED)["v:flux"].to_pylist() == [float("inf")] * 2
+
+
 def test_a_separation_needs_the_centre_of_a_cone():
     for given in ({}, None, {"centre": None}):
         with pytest.raises(NotSupported) as caught:
