@@ -171,7 +171,8 @@ class Archive:
             return
         tally.know(plan.after.asked)
         bounded = plan.start is not None or plan.stop is not None
-        column = self._catalogue.known[plan.table.survey][plan.table.time if bounded else plan.table.id]
+        time = plan.table.time if bounded else None
+        column = self._catalogue.known[plan.table.survey][time or plan.table.id]
         for some in earlier(reading, (column,)):
             reading.patience.check()
             if len(some.batch):
@@ -182,7 +183,7 @@ class Archive:
     def _work_columns(self, plan: Plan) -> tuple[Column, ...]:
         """Give the columns to read: those asked for, and those that the work needs."""
         needed = []
-        if plan.start is not None or plan.stop is not None or plan.added:
+        if plan.table.time is not None and (plan.start is not None or plan.stop is not None or plan.added):
             needed.append(plan.table.time)
         if plan.ids is None or not plan.columns:  # stamps alone stand beside rows too
             needed.append(plan.table.id)
