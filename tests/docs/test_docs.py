@@ -36,7 +36,18 @@ from pages import (
 
 from flight_server.catalogue import TYPES, Column
 from flight_server.cli import main
-from flight_server.declarations import AlertLayout, Condition, Family, Nested, Table, UpperLimits, parse_survey
+from flight_server.declarations import (
+    AlertLayout,
+    Condition,
+    Family,
+    Nested,
+    Pixels,
+    Points,
+    Selection,
+    Table,
+    UpperLimits,
+    parse_survey,
+)
 from flight_server.errors import TRANSPORT
 from flight_server.flight.actions import ACTIONS
 from flight_server.resources import load_folder, load_resource
@@ -244,8 +255,10 @@ def test_the_configuration_reference_shows_the_settings_of_a_cluster() -> None:
 
 
 def test_the_table_reference_names_every_word_and_table() -> None:
-    words = {field.name for cls in (Table, AlertLayout, Family, Nested, UpperLimits, Column) for field in dataclasses.fields(cls)}
-    words |= {field.name for field in dataclasses.fields(Condition)} - {"equal"} | {"is", "not", "survey", "alerts", "tables"}
+    classes = (Table, AlertLayout, Family, Nested, UpperLimits, Points, Pixels, Selection, Column)
+    words = {field.name for cls in classes for field in dataclasses.fields(cls)}
+    words |= {field.name for field in dataclasses.fields(Condition)} - {"equal", "among"} | {"is", "in", "not", "either"}
+    words |= {"survey", "alerts", "tables"}
     words |= {"cells", *TYPES}
     named = _named(REFERENCE / "tables.md")
     assert words - {"name"} <= named
