@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from flight_server.errors import BadValue
 from flight_server.storage.keys import key_expression, prefix_ranges
+from flight_server.storage.protocols import Span
 
 KEY = key_expression("{i:objectId}_{i:jd}")
 
@@ -85,3 +86,46 @@ def test_the_keys_of_an_object_are_not_those_of_one_whose_name_it_begins():
     keys = np.array(sorted(key.encode() for key in KEY.build({"i:objectId": pa.array(ids), "i:jd": pa.array(dates)}).to_pylist()))
     (low,), (high,) = (np.searchsorted(keys, side) for side in prefix_ranges([KEY.prefix("i:objectId", "ZTF20")]))
     assert keys[low:high].tolist() == [b"ZTF20_0.5", b"ZTF20_2.5"]
+
+
+def test_keys_have_text_in_front_and_parts_that_are_made():
+    cells = {"a": pa.array(["Ab", "É"]), "b": pa.array([None, "C_d"]), "n": pa.array([3, 4])}
+    assert key_expression("x_{a}").build(cells).to_pylist() == ["x_Ab", "x_É"]
+    made = key_expression("{lower(a)}@{n}_{lower(b)}")
+    assert made.inputs == ("a", "n", "b")
+    assert made.build(cells).to_pylist() == ["ab@3_", "é@4_c_d"]
+    with pytest.raises(BadValue, match=r"column lower\(b\), row 0: None is null"):
+        key_expression("{lower(b)}_{n}").build(cells)
+
+
+def test_parts_may_hold_what_separates_them_where_no_object_is_asked_for():
+    key = key_expression("{label}_{jd}_{id}")
+    cells = {"label": pa.array(["AGN_Candidate"]), "jd": pa.array([2459000.5]), "id": pa.array(["ZTF1"])}
+    assert key.build(cells, apart=False).to_pylist() == ["AGN_Candidate_2459000.5_ZTF1"]
+    with pytest.raises(BadValue, match="which ends it"):
+        key.build(cells)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "key", "other"),
+    [("{a}", "ZTF1", b"ZTF1", b"ZTF12"), ("cand_{a}", 7, b"cand_7", b"cand_71"), ("x{a}_{b}", 7, b"x7_1", b"x71_1")],
+)
+def test_the_prefix_of_an_object_is_of_no_other_object(expression, value, key, other):
+    keys = key_expression(expression)
+    starts, stops = prefix_ranges([keys.prefix("a", value)])
+    inside = [starts.tolist()[0] <= found < stops.tolist()[0] for found in (key, other)]
+    assert inside == [True, False]
+    assert keys.first_part(key) in {key, b"x7_"}
+
+
+def test_spans_begin_behind_the_text_in_front():
+    key = key_expression("ztf_{night}")
+    assert key.span(Span(prefix="202008")) == (b"ztf_202008", b"ztf_202009")
+    pixels = key_expression("{healpix128(ra,dec)}_{jd}_{id}")
+    assert pixels.span(Span(values=(75464,))) == (b"75464_", b"75464`")
+
+
+def test_a_place_that_there_is_not_has_no_pixel():
+    cells = {"ra": pa.array([0.0, float("inf")]), "dec": pa.array([90.0, 0.0])}
+    with pytest.raises(BadValue, match=r"healpix128\(ra,dec\), row 1: None is null"):
+        key_expression("{healpix128(ra,dec)}").build(cells)
