@@ -38,6 +38,7 @@ from flight_server.catalogue import TYPES, Column
 from flight_server.cli import main
 from flight_server.declarations import (
     AlertLayout,
+    BlockLayout,
     Condition,
     Family,
     Nested,
@@ -255,8 +256,8 @@ def test_the_configuration_reference_shows_the_settings_of_a_cluster() -> None:
 
 
 def test_the_table_reference_names_every_word_and_table() -> None:
-    classes = (Table, AlertLayout, Family, Nested, UpperLimits, Points, Pixels, Selection, Column)
-    words = {field.name for cls in classes for field in dataclasses.fields(cls)}
+    classes = (Table, AlertLayout, BlockLayout, Family, Nested, UpperLimits, Points, Pixels, Selection, Column)
+    words = {field.name for cls in classes for field in dataclasses.fields(cls)} - {"block"} | {"blocks"}
     words |= {field.name for field in dataclasses.fields(Condition)} - {"equal", "among"} | {"is", "in", "not", "either"}
     words |= {"survey", "alerts", "tables"}
     words |= {"cells", *TYPES}
