@@ -17,7 +17,7 @@ from flight_server.storage.blocks.views import Part, decode
 
 __all__ = ["BlockColumn", "PlacedPage", "rows_inside"]
 
-BATCH_BYTES = 8_388_608  # pages that are read and decoded together
+BATCH_BYTES = 1_048_576  # pages that are read and decoded together; larger ones cost more in fresh memory than requests do
 
 Rows = npt.NDArray[np.int64]
 
