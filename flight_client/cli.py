@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from flight_client.output import show, write_csv, write_file
 from flight_client.stream import Stream
-from flight_server.tickets import CUTOUT_KINDS, parse_ticket
+from flight_server.tickets import CUTOUT_FORMATS, CUTOUT_KINDS, parse_ticket
 
 __all__ = ["get"]
 
@@ -40,7 +40,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
 @click.option("--columns", multiple=True, callback=_split, metavar="NAME,...", help="Columns; all stored ones if left out.")
 @click.option("--cutouts", multiple=True, callback=_split, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
-@click.option("--cutout-format", type=click.Choice(["bytes", "fits"]), help="Stamps as stored, or unpacked.")
+@click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Stamps as stored, unpacked, or pixels.")
 @click.option("--start", callback=_moment, help="First moment, included: ISO (UTC), JD or MJD.")
 @click.option("--stop", callback=_moment, help="Last moment, excluded.")
 @click.option("--limit", type=click.IntRange(1), help="The most rows.")
@@ -119,4 +119,4 @@ def _warn(stream: Stream) -> None:
     if stream.record["missing_cutouts"]:
         click.echo(f"{stream.record['missing_cutouts']} stamps are not in the archive", err=True)
     for reason, count in stream.record["cutout_errors"].items():
-        click.echo(f"{count} stamps could not be unpacked: {reason}", err=True)
+        click.echo(f"{count} stamps could not be read: {reason}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from flight_client.files import check_ending, whole_file
 from flight_server.errors import BadValue
 
 __all__ = ["ENDINGS", "show", "write_csv", "write_file"]
@@ -30,19 +31,10 @@ def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
     BadValue
         The ending is unknown, or the format has no place for a column.
     """
-    if path.suffix not in ENDINGS:
-        raise BadValue(f"write to a file that ends in {', '.join(ENDINGS)}, not {path.name}", field="output", value=path.name)
-    draft = path.with_name(path.name + ".part")
-    try:
-        with draft.open("wb") as sink, _writer(path.suffix, sink, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        draft.replace(path)
-    except OSError as error:
-        raise BadValue(f"{path} cannot be written: {error.strerror}", field="output", value=path) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+    check_ending(path, ENDINGS)
+    with whole_file(path) as sink, _writer(path.suffix, sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
@@ -59,10 +51,18 @@ def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
 
 def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
     """Lay a table out for a terminal: as many columns and rows as it has room for, sizes in place of stamps."""
-    frame = pa.Table.from_batches(batches, schema=schema).to_pandas(types_mapper=pd.ArrowDtype)
-    for field in schema:
+    table = pa.Table.from_batches(batches, schema=schema)
+    for place, field in enumerate(schema):
+        column = table[field.name]
         if pa.types.is_binary(field.type):
-            frame[field.name] = [None if pd.isna(value) else f"<{len(value)} bytes>" for value in frame[field.name]]
+            told = [None if size is None else f"<{size} bytes>" for size in pa.compute.binary_length(column).to_pylist()]
+            table = table.set_column(place, field.name, pa.array(told, pa.string()))
+        elif isinstance(field.type, pa.FixedShapeTensorType):
+            told = [
+                f"<{' x '.join(map(str, field.type.shape))} pixels>" if there else None for there in column.is_valid().to_pylist()
+            ]
+            table = table.set_column(place, field.name, pa.array(told, pa.string()))
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
     options = ("display.width", shutil.get_terminal_size().columns, "display.max_columns", 0, "display.max_rows", SHOWN_ROWS)
     with pd.option_context(*options, "display.precision", 7):
         return str(frame) if len(frame) else f"no rows ({len(schema)} columns)"
@@ -71,9 +71,9 @@ def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
 @contextmanager
 def _writer(ending: str, sink: BinaryIO, schema: pa.Schema) -> Iterator[Any]:
     if ending == ".csv":
-        binary = [field.name for field in schema if pa.types.is_binary(field.type)]
-        if binary:
-            raise BadValue(f"CSV has no place for {binary[0]}: write .parquet or .arrow", field="output", value=binary[0])
+        placeless = [f.name for f in schema if pa.types.is_binary(f.type) or isinstance(f.type, pa.BaseExtensionType)]
+        if placeless:
+            raise BadValue(f"CSV has no place for {placeless[0]}: write .parquet or .arrow", field="output", value=placeless[0])
         with pa.csv.CSVWriter(sink, schema) as writer:
             yield writer
     elif ending == ".arrow":

@@ -14,12 +14,17 @@ from functools import cache, cached_property
 import pyarrow as pa
 
 from flight_server.declarations import Survey, Table, load_surveys
-from flight_server.errors import UnknownColumn, UnknownTable
-from flight_server.resources import load_folder
+from flight_server.errors import NotSupported, UnknownColumn, UnknownTable
+from flight_server.resources import load_folder, load_resource
 
 __all__ = ["TYPES", "Catalogue", "Column", "empty_batch", "load_catalogue", "schema_of"]
 
 KEPT_SELECTIONS = 256
+STAMPS_HOLD = {
+    "bytes": "FITS file, exactly as stored, which may be compressed",
+    "fits": "FITS file, unpacked",
+    "array": "pixels, the stamp from [0, 0] on and NaN where it has none",
+}
 
 # The type names of the broker's schema rows (Spark's), which config/columns uses too.
 TYPES: dict[str, pa.DataType] = {
@@ -95,11 +100,14 @@ class Catalogue:
         The packaged columns of each survey, by name, in the catalogue's order.
     stored
         What the store has held of each table, in order: names and types beyond what is always there.
+    array_shape
+        The rows and columns that stamps have as arrays, by survey.
     """
 
     surveys: Mapping[str, Survey]
     known: Mapping[str, Mapping[str, Column]]
     stored: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
+    array_shape: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     # worked out once a table and once a list of names, since a request should not pay for it
     _stored_columns: dict[str, dict[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _selections: dict[tuple[str, tuple[str, ...] | None], tuple[Column, ...]] = field(
@@ -114,6 +122,10 @@ class Catalogue:
     def with_stored(self, stored: Mapping[str, Mapping[str, pa.DataType]]) -> Catalogue:
         """Give the same catalogue for a store that holds these columns."""
         return replace(self, stored=stored)
+
+    def with_array_shape(self, array_shape: Mapping[str, tuple[int, int]]) -> Catalogue:
+        """Give the same catalogue for stamps that have these rows and columns as arrays, by survey."""
+        return replace(self, array_shape=array_shape)
 
     def table(self, name: str) -> Table:
         """Find a table.
@@ -173,6 +185,37 @@ class Catalogue:
             self._selections[key] = tuple(stored.values() if key[1] is None else (self.column(table, name) for name in key[1]))
         return self._selections[key]
 
+    def stamp_columns(self, table: Table, kinds: Iterable[str], cutout_format: str) -> tuple[Column, ...]:
+        """Give the columns of stamps of some kinds, in order; as arrays each is followed by that of its shape.
+
+        Raises
+        ------
+        NotSupported
+            No setting says what shape the survey's stamps have as arrays.
+        """
+        names = self.surveys[table.survey].alerts.stamp_columns
+        found = []
+        for kind in kinds:
+            stored = self.known[table.survey][names[kind]]
+            stamp = replace(stored, description=f"{stored.description}: {STAMPS_HOLD[cutout_format]}")
+            if cutout_format != "array":
+                found.append(stamp)
+                continue
+            if table.survey not in self.array_shape:
+                message = f"the setting cutouts.array_shape gives no shape for {table.survey}"
+                raise NotSupported(message, field="cutout_format", value=cutout_format)
+            found.append(replace(stamp, type=pa.fixed_shape_tensor(pa.float32(), self.array_shape[table.survey])))
+            found.append(
+                Column(
+                    name=f"{stored.name.removesuffix('_stampData')}_shape",
+                    type=pa.list_(pa.int16(), 2),
+                    unit="pix",
+                    origin=stored.origin,
+                    description=f"Rows and columns of the stamp in {stored.name} as stored",
+                )
+            )
+        return tuple(found)
+
     def type_of(self, table: Table, name: str) -> pa.DataType | None:
         """Give the type that cells of this column must have, or None where nothing is known of it yet."""
         known = self.known[table.survey].get(name)
@@ -197,4 +240,5 @@ def load_catalogue() -> Catalogue:
     for declared in load_folder("columns"):
         columns = declared["columns"].items()
         known[declared["survey"]] = {n: Column(name=n, **{**words, "type": TYPES[words["type"]]}) for n, words in columns}
-    return Catalogue(load_surveys(), known)
+    shapes = load_resource("alertflight.yml")["cutouts"]["array_shape"]
+    return Catalogue(load_surveys(), known, array_shape={survey: (rows, columns) for survey, (rows, columns) in shapes.items()})

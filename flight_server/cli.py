@@ -19,7 +19,7 @@ __all__ = ["main"]
 EXIT_DATA = 1
 EXIT_USAGE = 2
 EXIT_SERVER = 3
-CLIENT_COMMANDS = {"get": "flight_client.cli"}
+CLIENT_COMMANDS = {"cutout": "flight_client.cutout", "get": "flight_client.cli"}
 
 
 class _Commands(click.Group):

@@ -1,8 +1,9 @@
 """The digest of an answer: the same for the same cells, however they were cut into batches.
 
 Each column has three running SHA-256: of one byte per row that says whether the cell is there, of the cells'
-values (little-endian numbers; the bytes of texts; nulls left out), and of the lengths of texts as int32. The
-digest is the SHA-256 of name, type and those three, column by column.
+values (little-endian numbers; the bytes of texts; the items of lists of fixed length; nulls left out), and of the
+lengths of texts as int32. The digest is the SHA-256 of name, type and those three, column by column. A tensor counts
+as what it is stored as, a list of fixed length, since that is what a client sees which knows no tensors.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Digest:
     def update(self, batch: pa.RecordBatch) -> None:
         """Take in one more batch."""
         for (presence, values, lengths), column in zip(self._columns, batch.columns, strict=True):
+            if isinstance(column, pa.ExtensionArray):
+                column = column.storage  # noqa: PLW2901  (what it is stored as takes its place)
             presence.update(column.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8))
             held = column.drop_null()
             if pa.types.is_string(held.type) or pa.types.is_binary(held.type):
@@ -42,6 +45,8 @@ class Digest:
                 )
                 if held.buffers()[2] is not None:
                     values.update(held.buffers()[2].slice(int(offsets[0]), int(offsets[-1] - offsets[0])))
+            elif pa.types.is_fixed_size_list(held.type):
+                values.update(held.flatten().to_numpy())
             elif pa.types.is_boolean(held.type):
                 values.update(held.to_numpy(zero_copy_only=False).astype(np.uint8))
             else:
@@ -51,7 +56,8 @@ class Digest:
         """Give the digest so far, 64 hex digits."""
         whole = hashlib.sha256()
         for field, parts in zip(self._schema, self._columns, strict=True):
-            whole.update(f"{field.name}\0{field.type}\0".encode())
+            kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
+            whole.update(f"{field.name}\0{kind}\0".encode())
             for part in parts:
                 whole.update(part.digest())
         return whole.hexdigest()

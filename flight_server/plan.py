@@ -35,7 +35,7 @@ class Plan:
     columns
         The columns of the answer in order, but for the cutouts.
     cutouts
-        The cutout columns, in order.
+        The cutout columns, in order: one for each kind of stamp, as arrays two.
     start, stop
         Bounds on the table's time column in its own terms: start <= time < stop.
     added
@@ -151,8 +151,7 @@ def _cutouts(query: Query, table: Table, catalogue: Catalogue) -> tuple[Column, 
     if table.cutouts is None:
         having = ", ".join(name for name, other in catalogue.tables.items() if other.cutouts)
         raise NotSupported(f"{table.name} has no cutouts; {having} has", field="cutouts", value=query.cutouts[0])
-    columns = catalogue.surveys[table.survey].alerts.stamp_columns
-    return tuple(catalogue.known[table.survey][columns[kind]] for kind in query.cutouts)
+    return catalogue.stamp_columns(table, query.cutouts, query.cutout_format)
 
 
 def _bounds(query: Query, table: Table, catalogue: Catalogue) -> tuple[float | None, float | None]:

@@ -26,7 +26,7 @@ GRACE_SECONDS = 10.0
 
 def open_archive(settings: Settings) -> tuple[Archive, Store]:
     """Open the archive that the settings name."""
-    catalogue = load_catalogue()
+    catalogue = load_catalogue().with_array_shape(settings.cutouts.array_shape)
     store = open_store(settings, catalogue)
     return Archive(catalogue, store, store.cutouts, settings), store
 

@@ -32,6 +32,7 @@ TEXTS = ("store", "data", "host", "zookeeper", "prefix", "schema", "heap", "jar"
 FREE = ("properties", "rewrite")  # mappings whose keys are the user's own
 STORES = ("embedded", "hbase")
 PORTS = range(65_536)
+SIDES = range(1, 32_768)  # of a stamp, whose shape travels as int16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Cutouts:
-    """How stamps are read; `max_unpacked` bounds one unpacked stamp, bytes."""
+    """How stamps are read.
 
+    `array_shape` gives by survey the rows and columns that stamps have as arrays; `max_unpacked` bounds one unpacked
+    stamp, bytes.
+    """
+
+    array_shape: Mapping[str, tuple[int, int]]
     max_unpacked: int
 
 
@@ -228,6 +234,17 @@ def _collection(kind: type, value: Any, name: str) -> Any:
     raise BadValue(f"the setting {name} must be {wanted}, not {value!r:.60}", field=name, value=value)
 
 
+def _shapes(values: Mapping[str, Any], name: str) -> Mapping[str, tuple[int, int]]:
+    for survey, value in values.items():
+        pair = isinstance(value, list) and len(value) == 2  # noqa: PLR2004
+        if not pair or not all(type(side) is int and side in SIDES for side in value):
+            wanted = f"two integers from 1 to {SIDES[-1]}, rows and columns"
+            raise BadValue(
+                f"the setting {name}.{survey} must be {wanted}, not {value!r:.60}", field=f"{name}.{survey}", value=value
+            )
+    return {survey: (rows, columns) for survey, (rows, columns) in values.items()}
+
+
 def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     hints = get_type_hints(cls)
     built: dict[str, Any] = {}
@@ -236,7 +253,8 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
         if is_dataclass(wanted) and isinstance(wanted, type):
             built[field.name] = _build(wanted, value, f"{name}.")
         elif get_origin(wanted) in {Mapping, tuple}:
-            built[field.name] = _collection(get_origin(wanted), value, name)
+            shapes = wanted == Mapping[str, tuple[int, int]]
+            built[field.name] = _shapes(value, name) if shapes else _collection(get_origin(wanted), value, name)
         elif isinstance(value, bool) != (wanted is bool) or not isinstance(value, int | float if wanted is float else wanted):
             raise BadValue(f"the setting {name} has the wrong type: {value!r:.60}", field=name, value=value)
         elif isinstance(value, int | float) and not value >= 0:

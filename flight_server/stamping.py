@@ -17,8 +17,9 @@ from flight_server.errors import TooLarge
 from flight_server.plan import Plan
 from flight_server.reading import Reading
 from flight_server.settings import Settings
+from flight_server.stamp_arrays import decode
 from flight_server.stamps import unpacked
-from flight_server.storage.protocols import NOTHING_YET, CutoutStore, Rows, StampFailure, Stamps, joined, part
+from flight_server.storage.protocols import NOTHING_YET, CutoutStore, Rows, Stamps, joined, part
 
 __all__ = ["Stamping"]
 
@@ -100,7 +101,7 @@ class Stamping:
         asked = 0
         for some in rows:
             self._reading.patience.check()
-            asked += len(some.batch) * len(self._plan.cutouts)
+            asked += len(some.batch) * len(self._plan.query.cutouts)
             if asked > most:
                 message = f"one answer has at most {most} stamps: ask for fewer objects at once"
                 raise TooLarge(message, field="cutouts", value=asked)
@@ -110,23 +111,32 @@ class Stamping:
         stamps = stamped.stamps
         self._tally.cutout_bytes_read += stamps.bytes_read
         for failure in stamps.failures:
-            self._fail(stamped, failure)
+            self._fail(stamped, failure.row, failure.kind, failure.reason)
         empty = sum(int(pc.sum(pc.and_(v.is_null(), pa.array(stamped.own))).as_py() or 0) for v in stamps.kinds.values())
         self._tally.missing_cutouts += empty - len(stamps.failures)
 
-    def _fail(self, stamped: _Stamped, failure: StampFailure) -> None:
-        object_id, alert_id = (ids[failure.row].as_py() for ids in (stamped.object_ids, stamped.alert_ids))
-        self._tally.fail(FailedCutout(object_id, alert_id, failure.kind, failure.reason))
+    def _fail(self, stamped: _Stamped, row: int, kind: str, reason: str) -> None:
+        object_id, alert_id = (ids[row].as_py() for ids in (stamped.object_ids, stamped.alert_ids))
+        self._tally.fail(FailedCutout(object_id, alert_id, kind, reason))
 
     def _columns(self, stamped: _Stamped, first: int, length: int) -> list[pa.Array]:
-        """Give the columns of stamps for some of the rows."""
-        made = []
+        """Give the columns of stamps for some of the rows, in the format asked for."""
+        most = self._settings.cutouts.max_unpacked
+        made: list[pa.Array] = []
         for kind in self._plan.query.cutouts:
             values = stamped.stamps.kinds[kind].slice(first, length)
-            if self._plan.query.cutout_format == "fits":
-                values, reasons = unpacked(values, self._settings.cutouts.max_unpacked)
-                self._tally.cutout_errors.update(reasons)
-            made.append(values)
+            faults: dict[int, str] = {}
+            if self._plan.query.cutout_format == "array":
+                decoded = decode(values, tuple(self._plan.cutouts[len(made)].type.shape), most)
+                faults = decoded.faults
+                made += decoded.columns()
+            elif self._plan.query.cutout_format == "fits":
+                values, faults = unpacked(values, most)
+                made.append(values)
+            else:
+                made.append(values)
+            for row, reason in faults.items():
+                self._fail(stamped, first + row, kind, reason)
         return made
 
     def _read(self, rows: Rows, table: Table) -> Generator[Rows, None, _Stamped]:

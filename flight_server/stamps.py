@@ -1,20 +1,26 @@
-"""Stamps in the format that a ticket asks for."""
+"""Stamps in the format that a ticket asks for: unpacked to plain FITS."""
 
 from __future__ import annotations
 
+import gzip
+import io
 import zlib
-from collections import Counter
+from typing import TypeAlias
 
 import pyarrow as pa
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
-__all__ = ["unpacked"]
+__all__ = ["Content", "unpack", "unpacked"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 FITS_MAGIC = b"SIMPLE"
 GZIP_WINDOW = 31
 
+Content: TypeAlias = bytes | memoryview
 
-def unpacked(stamps: pa.BinaryArray, most: int) -> tuple[pa.BinaryArray, Counter[str]]:
+
+def unpacked(stamps: pa.BinaryArray, most: int) -> tuple[pa.BinaryArray, dict[int, str]]:
     """Unpack stamps to plain FITS.
 
     Parameters
@@ -26,30 +32,65 @@ def unpacked(stamps: pa.BinaryArray, most: int) -> tuple[pa.BinaryArray, Counter
 
     Returns
     -------
-    stamps and reasons
-        What could not be unpacked is null, and counted by reason.
+    stamps and faults
+        What could not be unpacked is null; the reason by place.
     """
-    reasons: Counter[str] = Counter()
-    made: list[bytes | None] = []
-    for stamp in stamps:
-        content, reason = _unpack(stamp.as_buffer(), most) if stamp.is_valid else (None, None)
-        made.append(content)
-        if reason:
-            reasons[reason] += 1
-    return pa.array(made, pa.binary()), reasons
+    contents, faults = unpack(stamps, most)
+    return pa.array(contents, pa.binary()), faults
 
 
-def _unpack(stamp: pa.Buffer, most: int) -> tuple[bytes | None, str | None]:
-    head = bytes(memoryview(stamp)[:6])
-    if not head.startswith(GZIP_MAGIC):
-        return (bytes(stamp), None) if head == FITS_MAGIC else (None, "not_fits")
-    unpacker = zlib.decompressobj(GZIP_WINDOW)
+def unpack(stamps: pa.BinaryArray, most: int) -> tuple[list[Content | None], dict[int, str]]:
+    """Give the FITS file of each stamp; a plain one stays where it is, uncopied.
+
+    Parameters
+    ----------
+    stamps
+        n stamps as stored, gzip or plain; null where there is none.
+    most
+        The largest stamp that is unpacked, bytes; no more than this is ever taken for one.
+
+    Returns
+    -------
+    contents and faults
+        n files, None where there is none; the reason by place where a stamp could not be unpacked: `bad_gzip`,
+        `too_large`, `not_fits`.
+    """
+    contents: list[Content | None] = []
+    faults: dict[int, str] = {}
+    for place, stamp in enumerate(stamps):
+        if not stamp.is_valid:
+            contents.append(None)
+            continue
+        found, content = memoryview(stamp.as_buffer()).cast("B"), None
+        try:
+            content = _gunzip(found, most) if found[:2] == GZIP_MAGIC else found
+        except (OSError, EOFError, zlib.error):
+            faults[place] = "bad_gzip"
+        if content is None:
+            faults.setdefault(place, "too_large")
+        elif content[: len(FITS_MAGIC)] != FITS_MAGIC:
+            faults[place] = "not_fits"
+        contents.append(None if place in faults else content)
+    return contents, faults
+
+
+def _gunzip(stamp: memoryview, most: int) -> bytes | None:
+    """Unpack one stamp, its checksum compared; None if it has more than `most` bytes."""
+    content = _member(stamp, most)
+    if content is None:
+        # not as surveys write it: broken, larger or of several members; the standard library says which
+        with gzip.GzipFile(fileobj=io.BytesIO(stamp)) as file:
+            content = file.read(most + 1)
+    return content if len(content) <= most else None
+
+
+def _member(stamp: memoryview, most: int) -> bytes | None:
+    """Unpack a stamp that is one gzip member and says its length rightly; None if it is not."""
+    length = int.from_bytes(stamp[-4:], "little")
+    unpacker = isal_zlib.decompressobj(GZIP_WINDOW)
     try:
-        content = unpacker.decompress(memoryview(stamp), most + 1)
-    except zlib.error:
-        return None, "bad_gzip"
-    if len(content) > most:
-        return None, "too_large"
-    if not unpacker.eof:
-        return None, "bad_gzip"
-    return (content, None) if content.startswith(FITS_MAGIC) else (None, "not_fits")
+        # room for one more, without which the end is not looked at
+        content = unpacker.decompress(stamp, min(length, most) + 1)
+    except IsalError:  # type: ignore[misc]  # its stub takes it for an instance
+        return None
+    return content if unpacker.eof and not unpacker.unused_data else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cutouts.decoding import bench_decoding
 from cutouts.filling import Filling
 from cutouts.lines import bench_cutouts
 from cutouts.report import cutouts_table
@@ -139,6 +140,23 @@ def cutouts(cluster: Path | None, most_rounds: int, quick: bool, json_: Path | N
     found = list(bench_cutouts(cluster, 5 if quick else most_rounds, filling))
     click.echo(_where() + "\n" + cutouts_table(found))
     _write(json_, {"works": [one.as_json() for one in found]})
+
+
+@main.command()
+@click.option(
+    "--alerts",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("sample_data"),
+    show_default=True,
+    help="Folder of alert files whose stamps are decoded.",
+)
+@click.option("--repeat", type=click.IntRange(5), default=60, show_default=True, help="Requests of 64 stamps of each side.")
+@click.option("--json", "json_", type=FILE, help="Write results here.")
+def cutouts_decoding(alerts: Path, repeat: int, json_: Path | None) -> None:
+    """Measure how stamps become pixels, against astropy."""
+    lines = list(bench_decoding(alerts, repeat))
+    click.echo(_where() + "\n" + table(lines))
+    _write(json_, {"lines": [line.as_json() for line in lines]})
 
 
 def _where() -> str:

@@ -100,6 +100,8 @@ def environment(home: Path) -> dict[str, str]:
     """Give the environment of what is run: that of the tests, without settings, and with a home of its own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ALERTFLIGHT_", "PYTHON"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for name_ in ("config", "cache"):  # astropy warns of those that are not there
+        (home / name_).mkdir(exist_ok=True)
     given = {"HOME": str(home), "XDG_DATA_HOME": str(home / "share"), "XDG_CONFIG_HOME": str(home / "config")}
     return kept | given | {"XDG_CACHE_HOME": str(home / "cache"), "PATH": path, "MPLBACKEND": "Agg", "TZ": "UTC"}
 

@@ -54,7 +54,7 @@ NOT_RUN = {
     "./scripts/run",
     "./scripts/test",
     ". .venv/bin/activate",
-    "pip install matplotlib astropy",
+    "pip install matplotlib",
     "alertflight serve --data DIR --port 9000",
     "pip install 'alertflight[cluster]'",
     "./scripts/cluster up",
@@ -67,6 +67,7 @@ NOT_RUN = {
     "./scripts/bench hbase",
     "./scripts/bench hbase-columns",
     "./scripts/bench hbase-ingest",
+    "./scripts/bench cutouts-decoding",
 }
 
 
@@ -117,7 +118,7 @@ def test_bash_blocks_run_and_print_what_the_page_shows(page: Path, running: Runn
     for block in blocks(page):
         if block.info == "bash":
             given = running.environment(folder)
-            if "alertflight get" in block.text:  # the page means the server at its usual port
+            if re.search("alertflight (get|cutout)", block.text):  # the page means the server at its usual port
                 given["ALERTFLIGHT_URL"] = f"grpc://127.0.0.1:{running.port}"
             printed = run_bash(block, folder, given, running.port)
             if block.expected is not None:

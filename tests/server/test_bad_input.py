@@ -75,7 +75,6 @@ REFUSED: list[tuple[bytes | dict[str, Any], str, str | None]] = [
     (GOOD | {"cutouts": ["science"]}, "bad_value", "cutouts"),
     (GOOD | {"cutouts": ["Science", "Science"]}, "bad_value", "cutouts"),
     (GOOD | {"cutouts": ["Science"], "cutout_format": "png"}, "bad_value", "cutout_format"),
-    (GOOD | {"cutouts": ["Science"], "cutout_format": "array"}, "not_supported", "cutout_format"),
     (GOOD | {"table": "ztf.upper", "cutouts": ["Science"]}, "not_supported", "cutouts"),
     (GOOD | {"table": "ztf.upper", "upper_limits": True}, "not_supported", "upper_limits"),
     (GOOD | {"upper_limits": 1}, "bad_value", "upper_limits"),

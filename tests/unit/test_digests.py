@@ -16,6 +16,7 @@ VALUES = {
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
     pa.float32(): st.floats(width=32),
     pa.float64(): st.floats(),
+    pa.list_(pa.int16(), 2): st.lists(st.integers(-(2**15), 2**15 - 1), min_size=2, max_size=2),
 }
 SCHEMA = pa.schema([(f"d:{kind}", kind) for kind in VALUES])
 ROWS = st.lists(st.tuples(*(st.none() | values for values in VALUES.values())), max_size=12)
@@ -66,6 +67,25 @@ def test_text_that_lies_under_a_null_does_not_count():
     validity, offsets = pa.py_buffer(b"\x05"), pa.py_buffer(np.array([0, 1, 4, 5], np.int32))
     hidden = pa.Array.from_buffers(pa.string(), 3, [validity, offsets, pa.py_buffer(b"axyzb")])
     assert digest(pa.record_batch([hidden], names=["a"])) == digest(one(["a", None, "b"], pa.string()))
+
+
+TENSOR = pa.fixed_shape_tensor(pa.float32(), (2, 2))
+
+
+def tensors(values, mask):
+    mask = pa.array(np.array(mask))
+    cells = pa.FixedSizeListArray.from_arrays(pa.array(np.array(values, "f4").ravel()), 4, mask=mask)
+    return cells, pa.ExtensionArray.from_storage(TENSOR, cells)
+
+
+def test_a_tensor_counts_as_what_it_is_stored_as():
+    cells, whole = tensors([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]], [False, True, False])
+    _, hidden = tensors([[1, 2, 3, 4], [0, 0, 0, 0], [9, 10, 11, 12]], [False, True, False])
+    _, other = tensors([[1, 2, 3, 4], [0, 0, 0, 0], [9, 10, 11, 13]], [False, True, False])
+    told = [pa.record_batch([column], names=["a"]) for column in (cells, whole, hidden, other)]
+    assert len({digest(one) for one in told[:3]}) == 1
+    assert digest(told[3]) != digest(told[0])
+    assert digest(told[1]) == digest(told[1].slice(0, 1), told[1].slice(1))
 
 
 NAN = float("nan")

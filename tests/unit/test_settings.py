@@ -23,6 +23,7 @@ def test_the_defaults_are_those_of_the_design():
     assert settings.tickets.max_bytes == 1_048_576
     assert (settings.limits.streams, settings.limits.seconds, settings.limits.cutouts) == (200, 600, 30_000)
     assert settings.cutouts.max_unpacked == 8_388_608
+    assert settings.cutouts.array_shape == {"ztf": (63, 63), "rubin": (96, 96)}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,13 @@ def test_every_kind_of_setting_can_be_given(written):
     assert load_settings(environment={}).limits.streams == 200
 
 
+def test_the_shape_of_one_survey_leaves_the_other(written):
+    file = written("cutouts: {array_shape: {ztf: [48, 50]}}")
+    assert load_settings(file, {}).cutouts.array_shape == {"ztf": (48, 50), "rubin": (96, 96)}
+    environment = {"ALERTFLIGHT_CUTOUTS__ARRAY_SHAPE": "{rubin: [30, 31]}"}
+    assert load_settings(file, environment).cutouts.array_shape == {"ztf": (48, 50), "rubin": (30, 31)}
+
+
 def test_an_empty_file_changes_nothing(written):
     assert load_settings(written("# nothing\n"), {}) == load_settings(environment={})
 
@@ -92,6 +100,12 @@ def test_an_empty_file_changes_nothing(written):
         ("limits: {seconds: -0.5}", "limits.seconds"),
         ("limits: {streams: 1.5}", "limits.streams"),
         ("cutouts: {max_unpacked: {a: 1}}", "cutouts.max_unpacked"),
+        ("cutouts: {array_shape: [63, 63]}", "array_shape"),
+        ("cutouts: {array_shape: {lsst: [63, 63]}}", "lsst"),
+        *(
+            (f"cutouts: {{array_shape: {{ztf: {shape}}}}}", "cutouts.array_shape.ztf")
+            for shape in ("63", "[63]", "[63, 63, 63]", "[0, 63]", "[63, 32768]", "[63, 6.3]", "[63, true]", "[63, -1]", "null")
+        ),
         ("store: postgres", "store"),
         ("hbase: {scan_threads: many}", "hbase.scan_threads"),
         ("hbase: {properties: [a]}", "hbase.properties"),

@@ -124,11 +124,6 @@ def test_what_is_not_answered_yet_is_not_supported(field):
     assert (error.code, error.field) == ("not_supported", field)
 
 
-def test_tensors_are_not_supported_yet():
-    error = refused(BASE | {"cutout_format": "array"})
-    assert (error.code, error.field, error.value) == ("not_supported", "cutout_format", "array")
-
-
 @pytest.mark.parametrize(
     ("ticket", "code", "field"),
     [

@@ -122,7 +122,7 @@ class LocalFiles:
 
     def open(self, path: str) -> _LocalFile:
         """Open a block; see `BlockFiles.open`."""
-        named = path if path.startswith(("/", "file://")) else f"{self._root}/{path}"
+        named = path if path.startswith("/") or "://" in path else f"{self._root}/{path}"
         real = Path(self._paths.path(named)).resolve()
         self._paths.path(str(real))  # no link leads out of the folder
         try:

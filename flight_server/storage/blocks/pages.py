@@ -168,8 +168,8 @@ def _read_header(data: bytes | memoryview, place: int = 0) -> _Header:
         if kind in (DATA_PAGE, DATA_PAGE_V2):
             second = kind == DATA_PAGE_V2
             rows, encoding = inner[ROWS_V2 if second else VALUES], inner[ENCODING_V2 if second else ENCODING]
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise ValueError("a page header lacks a field") from error
-    if not isinstance(size, int) or not isinstance(rows, int) or size < 0 or rows < 0:
+    if any(type(number) is not int or number < 0 for number in (kind, size, rows, encoding)):
         raise ValueError("a page header has a wrong field")
     return _Header(kind, reader.position - place + size, rows, encoding)

@@ -1,1 +1,1 @@
-"""The benchmarks of cutouts from blocks on HDFS, against pyarrow's own reader of the same files in the same run."""
+"""The benchmarks of image stamps: how they come out of blocks on HDFS, and how they become pixels."""

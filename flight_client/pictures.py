@@ -1,0 +1,111 @@
+"""Stamps as pictures: grey levels, a PNG file, and characters on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from flight_server.errors import NotSupported
+
+__all__ = ["drawn", "levels", "write_png"]
+
+DARK, BRIGHT = 1.0, 99.5  # percentiles of the pixels that become black and white
+PNG_PIXEL = 8  # a pixel of the stamp is a square of so many in the file
+RAMP = " .:-=+*#%@"
+NO_PIXEL, NO_COLOUR = "/", (48, 48, 96)
+HALF, RESET = "▀", "\x1b[0m"
+
+Image = npt.NDArray[np.floating[Any]]
+
+
+def levels(image: Image) -> Image:
+    """Give grey levels from 0 to 1, between the 1st and the 99.5th percentile; NaN stays.
+
+    >>> levels(np.array([[0.0, 50.0, 100.0, np.nan]])).round(2).tolist()
+    [[0.0, 0.5, 1.0, nan]]
+    """
+    finite = image[np.isfinite(image)].astype(np.float64)
+    if not len(finite):
+        return np.full(image.shape, np.nan)
+    dark, bright = np.percentile(finite, (DARK, BRIGHT))
+    made: Image = np.clip((image - dark) / ((bright - dark) or 1.0), 0.0, 1.0)
+    return made
+
+
+def write_png(sink: BinaryIO, image: Image) -> None:
+    """Write a stamp as PNG, its first row at the bottom as FITS has it; NaN is transparent.
+
+    Raises
+    ------
+    NotSupported
+        matplotlib is not installed.
+    """
+    try:
+        from matplotlib.image import imsave
+    except ImportError:
+        raise NotSupported("PNG needs matplotlib: pip install 'alertflight[plot]'", field="output", value=".png") from None
+    large = levels(image).repeat(PNG_PIXEL, axis=0).repeat(PNG_PIXEL, axis=1)
+    imsave(sink, large, vmin=0, vmax=1, cmap="gray", origin="lower", format="png")
+
+
+def drawn(image: Image, width: int, *, coloured: bool) -> str:
+    """Draw a stamp with characters, two rows of pixels a line, its first row at the bottom.
+
+    Parameters
+    ----------
+    image
+        Pixels of shape (rows, columns).
+    width
+        The characters that a line has room for; a wider stamp is drawn with larger pixels.
+    coloured
+        Grey levels by 24-bit colours; otherwise by the blackness of letters.
+
+    Returns
+    -------
+    text
+        Lines without a line break at the end.
+
+    >>> print(drawn(np.arange(16.0).reshape(4, 4), 80, coloured=False))
+    *#%%
+    ..:-
+    """
+    shown = _reduced(levels(image), -(-image.shape[1] // max(width, 1)))[::-1]
+    if len(shown) % 2:
+        shown = np.vstack([shown, np.full(shown.shape[1], np.nan)])
+    if not coloured:
+        return "\n".join("".join(map(_letter, line)).rstrip() for line in _mean(np.stack([shown[::2], shown[1::2]]), axis=0))
+    pairs = zip(shown[::2].tolist(), shown[1::2].tolist(), strict=True)
+    return "\n".join("".join(map(_half_blocks, *pair)) + RESET for pair in pairs)
+
+
+def _reduced(image: Image, step: int) -> Image:
+    """Give the means of squares of so many pixels."""
+    if step == 1:
+        return image
+    rows, columns = (-(-side // step) * step for side in image.shape)
+    whole = np.full((rows, columns), np.nan)
+    whole[: image.shape[0], : image.shape[1]] = image
+    return _mean(whole.reshape(rows // step, step, columns // step, step), axis=(1, 3))
+
+
+def _mean(values: Image, axis: int | tuple[int, ...]) -> Image:
+    """Give means over what is not NaN; NaN where there is nothing else."""
+    there = np.isfinite(values)
+    count = there.sum(axis=axis)
+    total = np.where(there, values, 0.0).sum(axis=axis)
+    return np.where(count, total / np.maximum(count, 1), np.nan)
+
+
+def _letter(level: float) -> str:
+    return NO_PIXEL if np.isnan(level) else RAMP[min(int(level * len(RAMP)), len(RAMP) - 1)]
+
+
+def _half_blocks(upper: float, lower: float) -> str:
+    return f"\x1b[38;2;{_colour(upper)};48;2;{_colour(lower)}m{HALF}"
+
+
+def _colour(level: float) -> str:
+    red, green, blue = NO_COLOUR if np.isnan(level) else (round(level * 255),) * 3
+    return f"{red};{green};{blue}"

@@ -1,0 +1,44 @@
+"""Every real stamp at hand, and the pixels that astropy, opened the plain way, reads of one."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from alert_data import SHARED, SWEPT, alert_files
+from astropy.io import fits
+
+KINDS = ("Science", "Template", "Difference")
+SWEEPS = {"ztf": SWEPT} | ({"rubin": SHARED / "lsst"} if (SHARED / "lsst").is_dir() else {})
+
+
+def stamps_of(file: Path) -> list[bytes]:
+    """Give the stamps in one file of alerts, of whatever survey."""
+    if file.read_bytes()[:4] == b"PAR1":
+        parquet = pq.ParquetFile(file)
+        names = [name for name in parquet.schema_arrow.names if name.startswith("cutout")]
+        alerts = parquet.read(columns=names).to_pylist() if names else []
+    else:
+        with file.open("rb") as handle:
+            alerts = list(fastavro.reader(handle))
+    found = [alert.get(f"cutout{kind}") for alert in alerts for kind in KINDS]
+    bare = [stamp["stampData"] if isinstance(stamp, dict) else stamp for stamp in found]
+    return [stamp for stamp in bare if stamp is not None]
+
+
+def real_stamps(survey: str) -> list[bytes]:
+    """Give all stamps of a survey at hand."""
+    return [stamp for file in alert_files(SWEEPS[survey]) for stamp in stamps_of(file)]
+
+
+def image_of(stamp: bytes) -> npt.NDArray[Any]:
+    """Read the primary image of a stamp."""
+    content = gzip.decompress(stamp) if stamp[:2] == b"\x1f\x8b" else stamp
+    with fits.open(io.BytesIO(content), ignore_missing_simple=True) as hdus:
+        return np.array(hdus[0].data)
