@@ -184,7 +184,7 @@ class Archive:
         needed = []
         if plan.start is not None or plan.stop is not None or plan.added:
             needed.append(plan.table.time)
-        if plan.ids is None:
+        if plan.ids is None or not plan.columns:  # stamps alone stand beside rows too
             needed.append(plan.table.id)
         if not needed:
             return plan.columns

@@ -56,8 +56,16 @@ class Digest:
         """Give the digest so far, 64 hex digits."""
         whole = hashlib.sha256()
         for field, parts in zip(self._schema, self._columns, strict=True):
-            kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
-            whole.update(f"{field.name}\0{kind}\0".encode())
+            whole.update(f"{field.name}\0{_type_name(field.type)}\0".encode())
             for part in parts:
                 whole.update(part.digest())
         return whole.hexdigest()
+
+
+def _type_name(kind: pa.DataType) -> str:
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_fixed_size_list(kind):
+        # files give the items other names
+        return f"fixed_size_list<item: {kind.value_type}>[{kind.list_size}]"
+    return str(kind)

@@ -64,11 +64,12 @@ class Cutouts:
     """How stamps are read.
 
     `array_shape` gives by survey the rows and columns that stamps have as arrays; `max_unpacked` bounds one unpacked
-    stamp, bytes.
+    stamp, bytes; `threads` blocks are read at once.
     """
 
     array_shape: Mapping[str, tuple[int, int]]
     max_unpacked: int
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,15 @@ class Hdfs:
     """Where blocks of stamps are.
 
     `url` is the name node, `roots` the folders that blocks may stand in, `rewrite` what the beginnings of their
-    URIs are replaced by, and `archive` the folder that ingest writes new ones below.
+    URIs are replaced by, `archive` the folder that ingest writes new ones below, and `properties` are further settings
+    of the HDFS client.
     """
 
     url: str
     roots: tuple[str, ...]
     rewrite: Mapping[str, str]
     archive: str
+    properties: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

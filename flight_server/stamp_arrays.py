@@ -19,8 +19,10 @@ BLOCK, CARD = 2880, 80
 KEYWORD = 8
 FIRST = (b"SIMPLE  ", b"BITPIX  ", b"NAXIS   ", b"NAXIS1  ", b"NAXIS2  ")
 END = b"END     "
-# what else says how pixels are stored: a header with one of these, or with a further NAXIS, is left to astropy
-STRUCTURAL = re.compile(rb"NAXIS|BSCALE |BZERO |BLANK |XTENSION|GROUPS |PCOUNT |GCOUNT |SIMPLE |BITPIX |ZIMAGE |CONTINUE")
+# what else says how pixels are stored, however astropy finds it spelled: a header with one of these is left to it
+STRUCTURAL = re.compile(
+    rb" *(NAXIS|BSCALE|BZERO|BLANK|XTENSION|GROUPS|PCOUNT|GCOUNT|SIMPLE|BITPIX|ZIMAGE|CONTINUE|HIERARCH)", re.IGNORECASE
+)
 TRUE, INTEGER = re.compile(rb"= +T *(/.*)?"), re.compile(rb"= +(-?\d+) *(/.*)?")
 FLOATS = -32  # BITPIX of 32-bit floats
 TOGETHER = 32  # stamps unpacked at once: few enough for a processor's cache
@@ -160,6 +162,7 @@ def _groups(contents: Sequence[Content], held: Places) -> Iterator[tuple[Places,
         else:
             like = (keywords[left, : layout.cards] == keywords[first, : layout.cards]).all(axis=1)
             like &= (structure[left] == structure[first]).all(axis=1)
+            like &= (cards[left, layout.cards - 1] == cards[first, layout.cards - 1]).all(axis=1)
         yield places[left[like]], layout
         left = left[~like]
 

@@ -110,6 +110,8 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
     if not query.ids and not query.all:
         known = ", ".join(name for name in SELECTIONS if name not in NOT_YET)
         raise NoSelection(f"say which rows: one of {known}", field="ids")
+    if query.columns == () and not query.cutouts:
+        raise BadValue("columns is empty: name some, or leave it out for all", field="columns", value="[]")
     return query
 
 
@@ -203,8 +205,6 @@ def _columns(name: str, value: object) -> tuple[str, ...] | None:
         _text(name, item)
     if found == ["*"]:
         return None
-    if not found:
-        raise BadValue("columns is empty: name some, or leave it out for all", field=name, value="[]")
     seen: set[str] = set()
     for item in found:
         if item in seen:

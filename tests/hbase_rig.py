@@ -25,8 +25,8 @@ from flight_server.flight import FlightServer
 from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.storage.hbase.view import HBaseView
-from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.protocols import Rows, Scan
+from flight_server.stores import open_blocks
 from hbase_bridge import BridgeFault, GatewaySettings
 
 Fields = Mapping[str, Any]
@@ -85,7 +85,7 @@ class Rig:
     def __init__(self, settings: Settings, reached_at: Callable[[int], int] = lambda port: port) -> None:
         self.settings = settings
         catalogue = load_catalogue()
-        hbase, gateway, hdfs = settings.hbase, settings.gateway, settings.hdfs
+        hbase, gateway = settings.hbase, settings.gateway
         process = GatewaySettings(
             zookeeper=hbase.zookeeper,
             properties=hbase.properties,
@@ -94,7 +94,7 @@ class Rig:
             call_timeout=gateway.call_timeout,
             reached_at=reached_at,
         )
-        blocks = HdfsBlocks(hdfs.url, hdfs.roots, hdfs.rewrite, hdfs.archive)
+        blocks = open_blocks(settings)
         self.store = HBaseStore(catalogue, process, blocks, prefix=hbase.prefix, threads=hbase.scan_threads)
         self.gateway = self.store.gateway
         self.passing = Passing(self.store)

@@ -15,8 +15,7 @@ from clusters import Cluster
 from flight_server.catalogue import load_catalogue
 from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
-from flight_server.storage.hdfs_blocks import HdfsBlocks
-from flight_server.stores import open_store
+from flight_server.stores import open_blocks, open_store
 
 MADE_TOGETHER = 8  # tables take a second each, or many together two
 
@@ -87,7 +86,6 @@ def _with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:
     store._prefix = settings.hbase.prefix
     store._schema = settings.hbase.schema
     store._left_out = {}
-    hdfs = settings.hdfs
-    store.cutouts = HdfsBlocks(hdfs.url, hdfs.roots, hdfs.rewrite, hdfs.archive)
+    store.cutouts = open_blocks(settings)
     store.refresh()
     return store

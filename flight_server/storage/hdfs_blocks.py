@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import uuid
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from flight_server.storage.blocks import BlockCutouts, HdfsFiles
+from flight_server.storage.blocks.cutouts import READ_THREADS
 from flight_server.storage.blocks.output import write_block
 
 __all__ = ["HdfsBlocks"]
@@ -21,22 +21,18 @@ class HdfsBlocks(BlockCutouts):
 
     Parameters
     ----------
-    url
-        The name node, such as `hdfs://127.0.0.1:8020`; blocks are read from it whatever host their URI names.
-    roots
-        The folders that blocks may stand in.
-    rewrite
-        What the beginnings of URIs are replaced by, for blocks that were moved.
+    files
+        The files of the name service.
     archive
         The folder that new blocks go below.
     threads
         How many blocks are read at once.
     """
 
-    def __init__(self, url: str, roots: Sequence[str], rewrite: Mapping[str, str], archive: str, threads: int = 4) -> None:
-        self._hdfs = HdfsFiles(url, roots, rewrite)
+    def __init__(self, files: HdfsFiles, archive: str, threads: int = READ_THREADS) -> None:
+        super().__init__(files, threads=threads)
+        self._hdfs = files
         self._archive = archive.rstrip("/")
-        super().__init__(self._hdfs, threads=threads)
 
     def write(self, alerts: pa.Table, night: np.datetime64) -> str:
         """Write alerts of one night as a block; gives its URI. The same alerts give the same block.

@@ -6,6 +6,7 @@ surveys is the shortest decimal with at least one digit after the point.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.errors import BadValue
+from flight_server.storage.protocols import Span
 
 __all__ = ["KeyExpression", "key_expression", "prefix_ranges"]
 
@@ -64,6 +66,27 @@ class KeyExpression:
             raise ValueError(f"keys do not begin with {column}")
         return f"{value}{self.literals[0]}".encode()
 
+    def span(self, span: Span) -> tuple[bytes, bytes] | None:
+        """Give the range [start, stop) of keys that holds all rows of a span; None where no key can be so.
+
+        An empty stop is the end of the table.
+
+        >>> key_expression("{d:classification}_{i:jd}_{i:objectId}").span(Span(values=("SN candidate",), start=2459000.5))
+        (b'SN candidate_2459000.5', b'SN candidate`')
+        """
+        if len(span.values) >= len(self.columns):
+            raise ValueError("a span names fewer values than a key has")
+        front = "".join(f"{value}{literal}" for value, literal in zip(span.values, self.literals, strict=False))
+        first = front + (span.prefix if span.start is None else _decimal(span.start))
+        if len(first.encode()) > MAX_KEY_BYTES:
+            return None
+        if span.stop is not None:
+            # a shorter text of a smaller time may sort behind that of a larger one, but not over the next whole day
+            stop = f"{front}{math.floor(span.stop) + 1}".encode()
+        else:
+            stop = _behind((front + span.prefix).encode())
+        return first.encode(), stop
+
     def first_part(self, key: bytes) -> bytes:
         """Give what all keys with the same value of the first column as this one begin with.
 
@@ -85,6 +108,16 @@ def key_expression(text: str) -> KeyExpression:
     if pieces[0] or not pieces[1:]:
         raise ValueError(f"{text!r} is not a key expression: it must begin with a column")
     return KeyExpression(tuple(pieces[1::2]), tuple(pieces[2::2]))
+
+
+def _behind(prefix: bytes) -> bytes:
+    """Give the first key behind all that begin with a prefix; empty for the table's end."""
+    return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b""
+
+
+def _decimal(value: float) -> str:
+    """Write a number as keys do."""
+    return str(np.format_float_positional(value, trim="0"))
 
 
 def prefix_ranges(prefixes: Sequence[bytes]) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.bytes_]]:

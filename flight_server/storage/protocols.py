@@ -27,6 +27,7 @@ __all__ = [
     "RowWriter",
     "Rows",
     "Scan",
+    "Span",
     "StampFailure",
     "Stamps",
     "TableState",
@@ -36,6 +37,27 @@ __all__ = [
 
 ALERT = "~alert"  # the alert's place in its file; travels with rows of stamps, and sorts behind every column
 VERSION = "_version"  # text that sorts as the versions of an alert do; travels with rows into a `RowWriter`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Rows whose keys begin alike, told by the values that stand in the keys, not by their text.
+
+    Parameters
+    ----------
+    values
+        What the first columns of the key are, in their order; maybe none.
+    prefix
+        What the text of the column behind these begins with.
+    start, stop
+        Bounds on the column behind these, a time. Rows a little outside of them may come too: the text of a time in a
+        key does not sort quite as its value does.
+    """
+
+    values: tuple[str | int, ...] = ()
+    prefix: str = ""
+    start: float | None = None
+    stop: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +71,13 @@ class Scan:
     columns
         The columns wanted, in this order.
     ids
-        Objects in the order wanted; None with no `keys` means the whole table.
+        Objects in the order wanted; None with no `keys` and no `spans` means the whole table.
     keys
         Exact row keys in the order wanted, as an earlier scan gave them.
+    spans
+        Ranges of rows in the order wanted; those with an impossible value have none.
+    reverse
+        Of the one span that is given, the last key first.
     after
         Of a whole table only the rows with keys behind this one.
     as_of
@@ -65,6 +91,8 @@ class Scan:
     columns: tuple[Column, ...]
     ids: Sequence[str | int] | None = None
     keys: npt.NDArray[np.bytes_] | None = None
+    spans: Sequence[Span] | None = None
+    reverse: bool = False
     after: bytes | None = None
     as_of: int | None = None
     patience: Patience = NO_HURRY
@@ -84,7 +112,7 @@ class Rows:
     batch
         The cells, n rows.
     asked
-        For each row the index of the asked ID or key that selects it, int64 of shape (n,); zeros in a whole table.
+        For each row the index of the asked ID, key or span that selects it, int64 of shape (n,); zeros in a whole table.
     keys
         The row keys, bytes of shape (n,).
     """

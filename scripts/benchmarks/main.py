@@ -15,6 +15,7 @@ from cutouts.decoding import bench_decoding
 from cutouts.filling import Filling
 from cutouts.lines import bench_cutouts
 from cutouts.report import cutouts_table
+from derived import bench_derived
 from embedded import Sizes, bench_embedded
 from hbase.columns import bench_columns, columns_table
 from hbase.ingesting import bench_ingest, ingest_table
@@ -27,6 +28,7 @@ WORK = Path(".alertflight/bench")
 SINGLE, QUICK_SINGLE = 600, 60
 BULK_SHARE = 20  # single repetitions for one of a bulk line
 REQUESTS = 10_000
+DERIVED = 10
 QUICK_OBJECTS = 2000
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -94,6 +96,16 @@ def rows(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
     found = list(bench_rows(work.resolve(), rows, repeat or SINGLE))
     click.echo(_where() + "\n" + grown_table(found))
     _write(json_, {"rows": [one.as_json() for one in found]})
+
+
+@main.command()
+@click.option("--rows", type=click.IntRange(1000), default=10_000, show_default=True, help="Of the store, 25 an object.")
+@_common
+def derived(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
+    """Make derived columns, against pandas and astropy; a goal that is missed is shown so, and the exit is 0."""
+    lines = list(bench_derived(work.resolve(), rows, repeat or DERIVED))
+    click.echo(_where() + "\n" + table(lines))
+    _write(json_, {"lines": [one.as_json() for one in lines]})
 
 
 @main.command("hbase")

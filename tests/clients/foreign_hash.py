@@ -25,6 +25,8 @@ def _encode(array: pa.Array) -> list[bytes]:
 
 def _encode_values(array: pa.Array) -> list[bytes]:
     """Encode each row without its null byte; null rows give arbitrary bytes."""
+    if isinstance(array, pa.ExtensionArray):  # what is not known there is what it is stored as
+        array = array.storage
     t = array.type
     if pa.types.is_boolean(t):
         return [b"\x01" if v else b"\x00" for v in array.to_pylist()]

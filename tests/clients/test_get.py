@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
-from archives import ask
+from archives import ask, digest
 from click.testing import CliRunner, Result
 from processes import COMMAND
 
+from flight_client.output import show
 from flight_server.cli import main
 from flight_server.flight import FlightServer
 
@@ -60,6 +61,25 @@ def test_stamps_go_into_parquet_but_not_into_csv(url: str, tmp_path: Path) -> No
     assert refused.exit_code == 2
     assert "CSV has no place for b:cutoutScience_stampData" in refused.output
     assert not (tmp_path / "stamps.csv").exists()
+
+
+def test_stamps_as_pixels_go_into_files_and_on_terminals_but_not_into_csv(
+    url: str, client: fl.FlightClient, tmp_path: Path
+) -> None:
+    words = ["--ids", "ZTF20abfcszi", "--columns", "i:candid", "--cutouts", "Science", "--cutout-format", "array"]
+    fields = {"columns": ["i:candid"], "cutouts": ["Science"], "cutout_format": "array"}
+    wanted = ask(client, table="ztf", ids=["ZTF20abfcszi"], **fields).table
+    for ending in ("parquet", "arrow"):
+        file = tmp_path / f"stamps.{ending}"
+        assert get(url, *words, "-o", str(file)).exit_code == 0
+        found = pq.read_table(file) if ending == "parquet" else pa.ipc.open_file(file).read_all()
+        assert found.schema.equals(wanted.schema)
+        assert digest(found) == digest(wanted)
+    for refused in (get(url, *words), get(url, *words, "-o", str(tmp_path / "stamps.csv"))):
+        assert refused.exit_code == 2
+        assert "CSV has no place for b:cutoutScience_stampData" in refused.stderr
+    shown = show(wanted.schema, wanted.to_batches()).splitlines()
+    assert "<63 x 63 pixels>" in shown[1]
 
 
 def test_a_pipe_gets_csv(url: str) -> None:

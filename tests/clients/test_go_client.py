@@ -52,6 +52,7 @@ TICKETS = [
     {"all": True, "cutouts": KINDS, "compression": "zstd"},
     {"all": True, "cutouts": ["Science"], "compression": "lz4", "cutout_format": "fits"},
     {"all": True, "upper_limits": True, "digest": True},
+    {"ids": ["ZTF25aauurnj"], "upper_limits": True, "cutouts": ["Science"], "cutout_format": "array", "digest": True},
 ]
 
 

@@ -250,7 +250,7 @@ def test_stamps_are_read_from_blocks_that_were_moved(empty: Any) -> None:
     here, there = f"/{empty.prefix}/science", f"/{empty.prefix}/moved/to/another"
     hdfs.mkdirs(there.rpartition("/")[0], 0o755, create_parent=True)
     hdfs.rename(here, there)
-    assert "is missing" in refused(empty.open())
+    assert failures(empty.open()) == {"block_missing"}
     for rewrite in (
         {f"{url}{here}": f"{url}{there}"},
         {f"{url}{here}": there},
@@ -258,7 +258,7 @@ def test_stamps_are_read_from_blocks_that_were_moved(empty: Any) -> None:
     ):
         moved = stamps(empty.open(hdfs={"rewrite": rewrite}))
         assert digest(moved) == digest(whole)
-    assert "is missing" in refused(empty.open(hdfs={"rewrite": {"hdfs://other": there}}))
+    assert failures(empty.open(hdfs={"rewrite": {"hdfs://other": there}})) == {"block_missing"}
     # a block is read from the name node of the settings, whatever host its URI names
     for key, row in empty.cells("ztf.cutouts").items():
         old = row["d:hdfs_path"].value.decode()
@@ -281,13 +281,26 @@ def test_no_block_is_read_outside_of_the_roots(empty: Any) -> None:
     assert "outside of the folders" in refused(empty.open(hdfs={"roots": [archive]}))
 
 
+def asked(opened: Any) -> tuple[pa.Table, dict[str, Any]]:
+    query = Query(table="ztf", all=True, columns=("i:candid",), cutouts=("Science", "Difference"))
+    answer = opened.archive.answer(query, Caller())
+    messages = list(answer.messages)
+    return pa.Table.from_batches([message.batch for message in messages], schema=answer.schema), messages[-1].metadata
+
+
 def stamps(opened: Any) -> pa.Table:
-    answer = opened.archive.answer(
-        Query(table="ztf", all=True, columns=("i:candid",), cutouts=("Science", "Difference")), Caller()
-    )
-    table = pa.Table.from_batches([message.batch for message in answer.messages], schema=answer.schema)
+    table, record = asked(opened)
+    assert record["cutout_errors"] == {}
     assert table["b:cutoutScience_stampData"].null_count == 0
     return table
+
+
+def failures(opened: Any) -> set[str]:
+    """Say why all of the stamps failed."""
+    table, record = asked(opened)
+    assert len(record["failed_cutouts"]) == 2 * len(table)
+    assert table["b:cutoutScience_stampData"].null_count == len(table)
+    return set(record["cutout_errors"])
 
 
 def refused(opened: Any) -> str:

@@ -27,6 +27,8 @@ def test_the_wheel_serves_ingests_and_gets(tmp_path: Path) -> None:
         "alertflight_config/alertflight.yml",
         "alertflight_config/tables/ztf.yml",
         "alertflight_config/columns/ztf.yml",
+        "alertflight_config/derived/ztf.yml",
+        "alertflight_config/classes/ztf.yml",
     } <= set(names)
     assert {"flight_server/py.typed", "flight_client/py.typed"} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "config/", "sample_data"))]

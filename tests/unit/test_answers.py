@@ -96,7 +96,7 @@ def test_the_record_is_json_with_the_words_of_the_design():
     tally.cutout_errors.update(["bad_gzip", "bad_gzip"])
     record = json.loads(json.dumps(tally.record()))
     words = ["complete", "rows", "objects", "missing", "missing_ids", "failed_cutouts"]
-        words += ["missing_cutouts", "cutout_errors", "cutout_bytes_read"]
+    words += ["missing_cutouts", "cutout_errors", "cutout_bytes_read"]
     assert list(record) == [*words, "as_of", "cursor"]
     assert record["cutout_errors"] == {"bad_gzip": 2}
 

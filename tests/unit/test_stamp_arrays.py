@@ -120,6 +120,40 @@ def test_blank_is_nan_and_scales_are_applied():
     check(decoded(stamp, shape=(2, 2)), 0, np.array([[10.5, np.nan], [11.5, 12]]))
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        "BSCALE  = 2.0",
+        "bscale  = 2.0",
+        " BZERO  = 2.0",
+        "HIERARCH BSCALE = 2.0",
+        "HIERARCH BZERO = 2.0",
+        "BLANK   = 5",
+        "BSCALE = 2.0",
+        "COMMENT BSCALE  = 2.0",
+        "ABSCALE = 2.0",
+        "        BSCALE  = 2.0",
+        "BSCALE    2.0",
+        "BZERO   = 'two'",
+        "BZERO   =",
+        "END     of what",
+    ],
+)
+def test_cards_mean_what_they_mean_to_astropy(card):
+    stamp = header(*CARDS, card) + PIXELS
+    arrays = decoded(plain(), stamp, stamp, plain(), shape=(3, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(io.BytesIO(stamp)) as hdus:
+            try:
+                wanted = np.array(hdus[0].data, dtype="f4")
+            except TypeError:  # a scale that is no number
+                assert arrays.faults == {1: "bad_fits", 2: "bad_fits"}
+                return
+    for place in (1, 2):
+        check(arrays, place, wanted)
+
+
 IMAGES = st.tuples(
     st.sampled_from(["u1", ">i2", ">i4", ">i8", ">f4", ">f8"]), st.tuples(st.integers(1, 9), st.integers(1, 9))
 ).flatmap(lambda of: hnp.arrays(*of))

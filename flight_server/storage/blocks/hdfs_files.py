@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["HdfsFiles"]
 
 PROBED_BYTES = 4
+# the client's own would try a name node that is away for three minutes
+PROPERTIES = {"dfs.client.failover.max.attempts": "5", "dfs.client.failover.sleep.base.millis": "200"}
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +36,20 @@ class HdfsFiles:
         The folders that blocks may stand in.
     rewrite
         What the beginnings of URIs are replaced by, for blocks that were moved.
+    properties
+        Further settings of the HDFS client.
     """
 
-    def __init__(self, url: str, roots: Sequence[str] = ("/",), rewrite: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        roots: Sequence[str] = ("/",),
+        rewrite: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self._paths = BlockPaths(roots, rewrite or {}, "hdfs.roots")
+        self._properties = PROPERTIES | dict(properties or {})
         self._lock = threading.Lock()
         self._client: hdfs_native.Client | None = None
 
@@ -68,7 +79,7 @@ class HdfsFiles:
     def _connected(self) -> hdfs_native.Client:
         with self._lock:
             if self._client is None:
-                self._client = _connect(self.url)
+                self._client = _connect(self.url, self._properties)
             return self._client
 
 
@@ -134,13 +145,13 @@ def _naming(message: str) -> Iterator[None]:
         raise BackendLost(message, field="hdfs.url") from error
 
 
-def _connect(url: str) -> Any:
+def _connect(url: str, properties: Mapping[str, str]) -> Any:
     try:
         import hdfs_native
     except ImportError:
         message = "stamps on HDFS need the package hdfs-native: pip install 'alertflight[cluster]'"
         raise NotSupported(message, field="cutouts") from None
-    return hdfs_native.Client(url)
+    return hdfs_native.Client(url, dict(properties))
 
 
 def _overwriting() -> Any:

@@ -7,6 +7,7 @@ scattered ones are gathered; where several segments have rows of one range, the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ Places = npt.NDArray[np.int64]
 GROUP_BYTES = 1_310_720
 FIRST_GROUP_BYTES = 131_072  # the first rows leave at once
 FEW_IDS = 4
+END = b"\xff"  # behind every key, which is text
 FEW_RUNS = 8  # runs of rows that are joined more quickly than gathered
 
 
@@ -117,12 +119,14 @@ class Snapshot:
         hits = _find(segments, scan)
         counts = hits.high - hits.low
         reader = _Reader(segments, scan.schema, self._cache, until)
-        if until is None and (alone := reader.one_run(hits)) is not None:
+        if until is None and not scan.reverse and (alone := reader.one_run(hits)) is not None:
             yield alone
             return
-        for first, last in _groups(counts.sum(axis=0), reader.row_bytes(hits)):
+        for first, last in _groups(counts.sum(axis=0), reader.row_bytes(hits), scan.reverse):
             scan.patience.check()
-            yield from reader.read(_Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last]))
+            some = _Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last])
+            found = reader.read(some)
+            yield from _turned(found) if scan.reverse else found
 
     def _until(self, segments: Sequence[Segment], as_of: int) -> Sequence[Segment]:
         began = min((record.written for record in self._state.ingests), default=0)
@@ -145,6 +149,8 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
             found = found.reshape(len(segments), len(pairs), 2)  # also where no ID is left
             return _Hits(asked, found[:, :, 0], found[:, :, 1])
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
+    elif scan.spans is not None:
+        return _find_spans(segments, scan)
     else:
         cuts = np.unique(np.concatenate([segment.fences for segment in segments]))
         first = 0
@@ -161,8 +167,45 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
     return _Hits(asked, np.stack([low for low, _ in bounds]), np.stack([high for _, high in bounds]))
 
 
-def _groups(counts: npt.NDArray[np.int64], row_bytes: float) -> Iterator[tuple[int, int]]:
-    """Cut ranges into runs of about the bytes wanted, the first one small."""
+def _find_spans(segments: Sequence[Segment], scan: Scan) -> _Hits:
+    """Find spans; long ones are cut where batches begin, so that they are read in parts."""
+    expression = key_expression(scan.table.key)
+    pairs = [expression.span(span) for span in scan.spans or ()]
+    ranges = [(number, pair[0], pair[1] or END) for number, pair in enumerate(pairs) if pair is not None]
+    hits = _find_ranges(segments, ranges)
+    if (hits.high - hits.low).max(initial=0) <= BATCH_ROWS:
+        return hits
+    fences = np.unique(np.concatenate([segment.fences for segment in segments]))
+    parts = []
+    for number, start, stop in ranges:
+        inside = fences[np.searchsorted(fences, start, "right") : np.searchsorted(fences, stop)]
+        cuts = [start, *inside.tolist(), stop]
+        parts += [(number, *pair) for pair in itertools.pairwise(cuts)]
+    return _find_ranges(segments, parts)
+
+
+def _find_ranges(segments: Sequence[Segment], ranges: Sequence[tuple[int, bytes, bytes]]) -> _Hits:
+    if not ranges:
+        nothing = np.zeros((len(segments), 0), dtype=np.int64)
+        return _Hits(np.zeros(0, dtype=np.int64), nothing, nothing)
+    asked, starts, stops = (np.array(part) for part in zip(*ranges, strict=True))
+    found = [(segment.search(starts), segment.search(stops)) for segment in segments]
+    return _Hits(asked, np.stack([low for low, _ in found]), np.stack([high for _, high in found]))
+
+
+def _turned(rows: Iterator[Rows]) -> Iterator[Rows]:
+    """Give the rows of a group in the other order."""
+    for some in reversed(list(rows)):
+        order = np.arange(len(some.keys) - 1, -1, -1)
+        yield Rows(some.batch.take(pa.array(order)), some.asked[::-1], some.keys[::-1])
+
+
+def _groups(counts: npt.NDArray[np.int64], row_bytes: float, reverse: bool) -> Iterator[tuple[int, int]]:
+    """Cut ranges into runs of about the bytes wanted, the first one small; in reverse from the end on."""
+    if reverse:
+        size = len(counts)
+        yield from ((size - last, size - first) for first, last in _groups(counts[::-1], row_bytes, reverse=False))
+        return
     ends = np.cumsum(counts)
     first, size = 0, FIRST_GROUP_BYTES
     while first < len(counts):

@@ -13,6 +13,7 @@ from pathlib import Path
 from flight_server.catalogue import Catalogue, load_catalogue
 from flight_server.errors import AlertflightError, BackendLost, BadValue, CorruptData
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
+from flight_server.storage.blocks.cutouts import READ_THREADS
 from flight_server.storage.embedded.compaction import CompactionReport, compact
 from flight_server.storage.embedded.manifest import Manifest, ManifestState
 from flight_server.storage.embedded.segments import Segment, SegmentCache
@@ -36,6 +37,8 @@ class EmbeddedStore:
         Where the files are.
     catalogue
         The tables and columns; the packaged ones by default.
+    threads
+        How many blocks of stamps are read at once.
 
     Raises
     ------
@@ -43,7 +46,7 @@ class EmbeddedStore:
         The folder cannot be used.
     """
 
-    def __init__(self, folder: Path, catalogue: Catalogue | None = None) -> None:
+    def __init__(self, folder: Path, catalogue: Catalogue | None = None, threads: int = READ_THREADS) -> None:
         self._folder = folder
         self._catalogue = catalogue or load_catalogue()
         self._lock = threading.Lock()
@@ -59,7 +62,7 @@ class EmbeddedStore:
             raise BadValue(f"the data folder {folder} cannot be used: {reason}", field="data", value=folder) from error
         self._checked = time.monotonic()
         self._refresh()
-        self.cutouts = BlockCutouts(LocalFiles(folder), self._footer_crc)
+        self.cutouts = BlockCutouts(LocalFiles(folder), self._footer_crc, threads)
 
     def view(self) -> Snapshot:
         """Give the store as it is now; a commit of another process shows within `FRESH_SECONDS`."""

@@ -1,0 +1,79 @@
+"""Julian dates as text, and times between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_server.derive.inputs import Numbers
+from flight_server.errors import BadValue
+
+__all__ = ["iso_text", "lapse"]
+
+TEMPLATE = b"0000-00-00 00:00:00.000"
+# where each part stands in the template, and how many digits it has
+YEAR, MONTH, DAY = (0, 4), (5, 2), (8, 2)
+HOUR, MINUTE, SECOND, FRACTION = (11, 2), (14, 2), (17, 2), (20, 3)
+MILLISECONDS = 3
+FOUR_DIGITS = (1000, 9999)
+
+
+def iso_text(jd: Numbers) -> pa.Array:
+    """Give Julian dates in UTC as ISO text with milliseconds, null for NaN.
+
+    The text is that of astropy's `Time(jd, format="jd").iso`, leap seconds included: the nearest millisecond to
+    exactly the date that the float64 stands for.
+
+    Raises
+    ------
+    BadValue
+        A number is too far from our time to be a date.
+
+    Examples
+    --------
+    >>> iso_text(np.array([2459092.8803819, np.nan])).to_pylist()
+    ['2020-08-31 09:07:44.996', None]
+    """
+    import erfa
+
+    unknown = np.isnan(jd)
+    jd = np.where(unknown, 0.0, jd)
+    whole = np.round(jd)
+    with np.errstate(invalid="ignore"):
+        # both parts are exact; the ufunc itself reports doubtful years (before 1960, far ahead) by a status, not a warning
+        year, month, day, clock, status = erfa.ufunc.d2dtf(b"UTC", MILLISECONDS, whole, jd - whole)
+    wrong = (status < 0) | np.isinf(jd)
+    if wrong.any():
+        value = float(jd[wrong][0])
+        raise BadValue(f"{value} is no Julian date", value=value)
+    hour, minute, second, fraction = (clock[part] for part in "hmsf")
+    parts = {YEAR: year, MONTH: month, DAY: day, HOUR: hour, MINUTE: minute, SECOND: second, FRACTION: fraction}
+    texts = _filled(parts, len(jd))
+    array = pa.array(texts, mask=unknown).cast(pa.string())
+    odd = ~unknown & ((year < FOUR_DIGITS[0]) | (year > FOUR_DIGITS[1]))
+    if odd.any():  # no exposure is that old, but the text has to be right
+        rest = pa.array(texts[odd]).cast(pa.string()).to_pylist()
+        whole_texts = [f"{int(y)}{text[4:]}" for y, text in zip(year[odd], rest, strict=True)]
+        array = pc.replace_with_mask(array, pa.array(odd), pa.array(whole_texts, pa.string()))
+    return array
+
+
+def lapse(last: Numbers, first: Numbers) -> Numbers:
+    """Give the days from the first date to the last, NaN where one of them is.
+
+    >>> lapse(np.array([2459092.5]), np.array([2459014.25]))
+    array([78.25])
+    """
+    return last - first
+
+
+def _filled(parts: dict[tuple[int, int], npt.NDArray[np.int32]], length: int) -> npt.NDArray[np.bytes_]:
+    letters = np.tile(np.frombuffer(TEMPLATE, np.uint8), (length, 1))
+    for (place, digits), values in parts.items():
+        rest = np.abs(values)
+        for digit in reversed(range(digits)):
+            rest, last = np.divmod(rest, 10)
+            letters[:, place + digit] += last.astype(np.uint8)
+    return letters.view(f"S{len(TEMPLATE)}").ravel()

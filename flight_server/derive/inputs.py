@@ -1,0 +1,115 @@
+"""Stored columns in the form in which the functions take them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_server.catalogue import Column
+from flight_server.errors import BadValue, UnknownColumn
+
+__all__ = ["Codes", "Inputs", "Numbers", "check_declinations", "to_numbers"]
+
+Numbers = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+POLE = 90.0
+
+
+class Inputs:
+    """The columns of some rows, each converted once.
+
+    Parameters
+    ----------
+    rows
+        What was read.
+    """
+
+    def __init__(self, rows: pa.RecordBatch | pa.Table) -> None:
+        self._rows = rows
+        self._held = set(rows.schema.names)
+        self._made: dict[str, Numbers | pa.Array] = {}
+        self._codes: dict[str, Codes] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._held
+
+    def get(self, column: Column, wanted_by: str) -> Numbers | pa.Array:
+        """Give a column as text or as numbers, as the catalogue has it.
+
+        Parameters
+        ----------
+        column
+            Which one, and its type.
+        wanted_by
+            The derived column, for the error.
+
+        Raises
+        ------
+        UnknownColumn
+            The rows do not have it.
+        BadValue
+            The rows have it with another type.
+        """
+        name = column.name
+        if name not in self._made:
+            array = self._array(name, wanted_by)
+            is_text = _is_text(array.type)
+            if is_text != _is_text(column.type) and not pa.types.is_null(array.type):
+                message = f"{wanted_by} needs {name} as {column.type}; the rows have it as {array.type}"
+                raise BadValue(message, field=name, value=array.type)
+            self._made[name] = array.cast(pa.string()) if _is_text(column.type) else to_numbers(array)
+        return self._made[name]
+
+    def codes(self, column: Column, wanted_by: str) -> Codes:
+        """Give a number for each distinct value of a column, -1 for null."""
+        name = column.name
+        if name not in self._codes:
+            indices = self._array(name, wanted_by).dictionary_encode().indices
+            self._codes[name] = indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        return self._codes[name]
+
+    def _array(self, name: str, wanted_by: str) -> pa.Array:
+        if name not in self._held:
+            raise UnknownColumn(f"{wanted_by} cannot be made: it needs {name}, which is not there", field=wanted_by, value=name)
+        array = self._rows.column(name)
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def to_numbers(array: pa.Array) -> Numbers:
+    """Give numbers as float64, NaN for null.
+
+    A float32 becomes the number that its shortest decimal text stands for, as it does in the public service, which
+    reads text: 18.402565 instead of 18.402565002441406.
+
+    >>> to_numbers(pa.array([18.402565, None], pa.float32()))
+    array([18.402565,       nan])
+    """
+    if pa.types.is_float32(array.type):
+        array = pc.cast(pc.cast(array, pa.string()), pa.float64())
+    elif not pa.types.is_float64(array.type):
+        array = pc.cast(array, pa.float64())  # an integer that would be rounded is refused
+    if array.null_count:
+        array = array.fill_null(np.nan)
+    numbers: Numbers = array.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def check_declinations(dec: Numbers) -> None:
+    """Refuse declinations beyond the poles.
+
+    Raises
+    ------
+    BadValue
+        Names the first of them.
+    """
+    beyond = np.abs(dec) > POLE
+    if beyond.any():
+        value = float(dec[beyond][0])
+        raise BadValue(f"a declination of {value} degrees is beyond the pole", value=value)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

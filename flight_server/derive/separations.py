@@ -1,0 +1,44 @@
+"""Distances on the sky."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flight_server.derive.inputs import Numbers, check_declinations
+
+__all__ = ["separation"]
+
+
+def separation(ra: Numbers, dec: Numbers, centre: tuple[float, float]) -> Numbers:
+    """Give the great-circle distance of positions from one point, degrees; NaN where a coordinate is NaN or infinite.
+
+    Vincenty's formula (1975) on a sphere: exact to the last digits for points next to each other and for antipodes.
+
+    Parameters
+    ----------
+    ra, dec
+        The positions, degrees.
+    centre
+        Right ascension and declination of the point, degrees.
+
+    Raises
+    ------
+    BadValue
+        A declination is beyond the pole.
+
+    Examples
+    --------
+    >>> separation(np.array([0.0, 180.0]), np.array([90.0, -45.0]), (0.0, 45.0)).round(9)
+    array([ 45., 180.])
+    """
+    check_declinations(dec)
+    check_declinations(np.array([centre[1]]))
+    with np.errstate(invalid="ignore"):
+        apart = np.radians(centre[0] - ra)
+        cos_apart, sin_apart = np.cos(apart), np.sin(apart)
+    here, there = np.radians(dec), np.radians(centre[1])
+    across = np.cos(there) * sin_apart
+    along = np.cos(here) * np.sin(there) - np.sin(here) * np.cos(there) * cos_apart
+    inwards = np.sin(here) * np.sin(there) + np.cos(here) * np.cos(there) * cos_apart
+    found: Numbers = np.degrees(np.arctan2(np.hypot(across, along), inwards))
+    return found
