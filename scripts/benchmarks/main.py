@@ -145,7 +145,7 @@ def hbase_ingest(cluster: Path | None, runs: int, json_: Path | None) -> None:
 @main.command()
 @_cluster
 @click.option("--rounds", "most_rounds", type=click.IntRange(5), default=40, show_default=True, help="Of the shortest work.")
-@click.option("--quick", is_flag=True, help="Small blocks and few rounds: shows that all works.")
+@click.option("--quick", is_flag=True, help="Small blocks, few rounds: shows that all works; goals are for whole blocks.")
 def cutouts(cluster: Path | None, most_rounds: int, quick: bool, json_: Path | None) -> None:
     """Measure stamps out of blocks on HDFS against pyarrow's reader; a goal that is missed is shown so, and the exit is 0."""
     filling = Filling(alerts=300) if quick else Filling()
