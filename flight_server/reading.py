@@ -12,7 +12,7 @@ from flight_server.callers import Patience
 from flight_server.catalogue import Column
 from flight_server.declarations import Table
 from flight_server.plan import Plan
-from flight_server.storage.protocols import Rows, RowView, Scan
+from flight_server.storage.protocols import Rows, RowView, Scan, Span
 
 __all__ = ["Reading"]
 
@@ -40,12 +40,23 @@ class Reading:
         *,
         ids: Sequence[str | int] | None = None,
         keys: npt.NDArray[np.bytes_] | None = None,
+        spans: Sequence[Span] | None = None,
+        reverse: bool = False,
         after: bytes | None = None,
     ) -> Iterator[Rows]:
         """Scan a table; see `Scan`."""
-        as_of = self.plan.query.as_of
         return self.view.scan(
-            Scan(table=table, columns=columns, ids=ids, keys=keys, after=after, as_of=as_of, patience=self.patience)
+            Scan(
+                table=table,
+                columns=columns,
+                ids=ids,
+                keys=keys,
+                spans=spans,
+                reverse=reverse,
+                after=after,
+                as_of=self.plan.query.as_of,
+                patience=self.patience,
+            )
         )
 
     def check_bound(self) -> None:

@@ -59,7 +59,8 @@ def cone_pixels(ra: float, dec: float, radius: float, nside: int) -> Pixels:
     nearest = separation(lon.deg.ravel(), lat.deg.ravel(), (ra, dec)).reshape(lon.shape).min(axis=1)
     # a point of an edge is at most half a step from a point that was looked at; edges are at most twice the usual one
     touched = (nearest <= radius + edge / STEPS) | (candidates == pixels_of(np.array([ra]), np.array([dec]), nside)[0])
-    return candidates[touched]
+    found: Pixels = candidates[touched]
+    return found
 
 
 def degraded(nside: int, ranges: Sequence[tuple[int, int]], to: int) -> Pixels:
