@@ -38,9 +38,14 @@ class Deriving:
     own: tuple[str, str] | None
     given: Mapping[str, Any]
 
+    @property
+    def over_objects(self) -> bool:
+        """Whether all rows of an object have to be read together."""
+        return any(column.derivation.over == "object" for column in self.columns.values())
+
     def beside(self, rows: Iterator[Rows]) -> Iterator[Rows]:
         """Give the rows with the derived columns behind the others."""
-        if any(column.derivation.over == "object" for column in self.columns.values()):
+        if self.over_objects:
             rows = self._whole_objects(rows)
         for some in rows:
             yield self._with_columns(some) if len(some.batch) else some

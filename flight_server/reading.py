@@ -21,11 +21,15 @@ NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A plan, the view of the store that answers it, and how long that may take."""
+    """A plan, the view of the store that answers it, and how long that may take.
+
+    `keys` are the rows to read, where they were found in a table of positions.
+    """
 
     plan: Plan
     view: RowView
     patience: Patience
+    keys: npt.NDArray[np.bytes_] | None = None
 
     @property
     def ids(self) -> tuple[str | int, ...] | None:
