@@ -13,6 +13,7 @@ import org.apache.hadoop.hbase.client.Scan;
  *
  * @param table the table's full name
  * @param ranges ranges of keys, in the order wanted
+ * @param reverse whether the one range that there is then leaves with its last key first
  * @param keys exact keys in the order wanted, instead of ranges
  * @param first the number of the first key
  * @param cells the cells of each row
@@ -24,6 +25,7 @@ import org.apache.hadoop.hbase.client.Scan;
 record ScanRequest(
     String table,
     List<KeyRange> ranges,
+    boolean reverse,
     List<byte[]> keys,
     long first,
     Cells cells,
@@ -44,9 +46,14 @@ record ScanRequest(
     for (JsonNode each : words.path("keys")) {
       keys.add(each.asText().getBytes(ISO_8859_1));
     }
+    boolean reverse = words.path("reverse").asBoolean(false);
+    if (reverse && (ranges.size() > 1 || !keys.isEmpty())) {
+      throw new BridgeException("internal", "only a single range can be read in reverse");
+    }
     return new ScanRequest(
         words.path("table").asText(),
         ranges,
+        reverse,
         keys,
         words.path("first").asLong(0),
         Cells.named(words.path("cells").asText()),
@@ -54,6 +61,21 @@ record ScanRequest(
         words.path("batch_bytes").asInt(1 << 20),
         Math.max(1, words.path("threads").asInt(1)),
         System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(words.path("milliseconds").asLong(600_000)));
+  }
+
+  /** Makes the HBase scan of a range that is streamed, from its last key on if the request says so. */
+  Scan stream(KeyRange range) {
+    if (!reverse) {
+      return scan(range.start(), range.stop()).setAsyncPrefetch(range.stop().length == 0);
+    }
+    // HBase begins such a scan at the high end, which is not in the range, and ends it at the low one, which is
+    return cells.addTo(new Scan().setReversed(true).withStartRow(range.stop(), false).withStopRow(range.start(), true)
+        .setReadType(Scan.ReadType.PREAD).setMaxResultSize(FETCH_BYTES).setCaching(Integer.MAX_VALUE));
+  }
+
+  /** Gives what is left of a range that is streamed, when the row with this key has left. */
+  KeyRange left(KeyRange range, byte[] key) {
+    return reverse ? range.before(key) : range.behind(key);
   }
 
   /** Makes the HBase scan of a range of keys. */

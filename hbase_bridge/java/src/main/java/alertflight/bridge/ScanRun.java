@@ -26,7 +26,7 @@ import org.apache.hadoop.hbase.client.Table;
 /**
  * One scan: reads its rows from HBase and writes them to the channel, in the order asked, with END behind the last.
  *
- * <p>A single range is streamed. Many ranges are read in chunks, several at a time and each from its regions in
+ * <p>A single range is streamed, in reverse if that is asked for. Many ranges are read in chunks, several at a time and each from its regions in
  * parallel, and leave in order.
  */
 final class ScanRun implements Run {
@@ -175,7 +175,7 @@ final class ScanRun implements Run {
 
   /** Reads a range to its end, or until its reader has stopped or others want room; gives what is left of it. */
   private KeyRange streamSome(KeyRange range) throws IOException, BridgeException, InterruptedException {
-    Scan scan = request.scan(range.start(), range.stop()).setAsyncPrefetch(range.stop().length == 0);
+    Scan scan = request.stream(range);
     BatchEncoder encoder = encoder();
     long turn = System.nanoTime() + TURN_NANOS;
     workers.streaming.acquire();
@@ -191,7 +191,7 @@ final class ScanRun implements Run {
         held = false;
         boolean taken = beginWriting(frame);
         if (!taken || workers.isCrowded() && System.nanoTime() - turn > 0) {
-          return range.behind(row.getRow());
+          return request.left(range, row.getRow());
         }
         workers.streaming.acquire();
         held = true;
