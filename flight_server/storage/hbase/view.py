@@ -209,7 +209,7 @@ class _Wanted:
             self._ranges = [(place, start.decode("latin-1"), stop.decode("latin-1")) for place, start, stop in pairs]
         elif scan.spans is not None:
             expression = key_expression(scan.table.key)
-            spans = [(place, expression.span(span)) for place, span in enumerate(scan.spans)]
+            spans = [(place, expression.span(span, scan.table.time)) for place, span in enumerate(scan.spans)]
             found = [(place, span[0].decode("latin-1"), span[1].decode("latin-1")) for place, span in spans if span]
             self._ranges = [range_ for range_ in found if _has_room(range_)]
         else:
