@@ -204,7 +204,8 @@ class Archive:
             return
         tally.know(plan.after.asked)
         bounded = plan.start is not None or plan.stop is not None
-        column = self._catalogue.known[plan.table.survey][plan.table.time if bounded else plan.table.id]
+        time = plan.table.time if bounded else None
+        column = self._catalogue.known[plan.table.survey][time or plan.table.id]
         for some in earlier(reading, (column,)):
             reading.patience.check()
             if len(some.batch):
@@ -218,6 +219,8 @@ class Archive:
         bounded = plan.start is not None or plan.stop is not None or plan.added or plan.choice.newest
         if bounded and plan.table.time is not None:
             needed.append(plan.table.time)
+        if plan.choice.exact is not None:
+            needed.append(plan.choice.exact[0])
         # stamps alone stand beside rows too
         if plan.ids is None or not plan.columns or plan.derived or plan.query.limit_objects is not None:
             needed.append(plan.table.id)

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -102,14 +103,18 @@ class Catalogue:
         What the store has held of each table, in order: names and types beyond what is always there.
     array_shape
         The rows and columns that stamps have as arrays, by survey.
+    own
+        The packaged columns that one table has otherwise than its survey, by table and name.
     """
 
     surveys: Mapping[str, Survey]
     known: Mapping[str, Mapping[str, Column]]
     stored: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
     array_shape: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Column]] = field(default_factory=dict)
     # worked out once a table and once a list of names, since a request should not pay for it
     _stored_columns: dict[str, dict[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _described: dict[str, Mapping[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _selections: dict[tuple[str, tuple[str, ...] | None], tuple[Column, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -141,6 +146,15 @@ class Catalogue:
             raise UnknownTable(f"there is no table {name!r:.80}; did you mean {', '.join(near)}?", field="table", value=name)
         return tables[name]
 
+    def described(self, table: Table) -> Mapping[str, Column]:
+        """Give the packaged columns by name, as this table has them."""
+        own = self.own.get(table.name)
+        if own is None:
+            return self.known[table.survey]
+        if table.name not in self._described:
+            self._described[table.name] = {**self.known[table.survey], **own}
+        return self._described[table.name]
+
     def stored_columns(self, table: Table) -> dict[str, Column]:
         """Give the columns that a ticket without `columns` gets, by name, in order."""
         if table.name not in self._stored_columns:
@@ -148,13 +162,14 @@ class Catalogue:
         return self._stored_columns[table.name]
 
     def _find_stored_columns(self, table: Table) -> dict[str, Column]:
-        known = self.known[table.survey]
+        known = self.described(table)
         if table.columns is not None:
-            return {name: known[name] for name in table.columns}
-        always = {name: column for name, column in known.items() if self._always(table, column)}
+            always = {name: known[name] for name in table.columns}
+        else:
+            always = {name: column for name, column in known.items() if self._always(table, column)}
         stored = self.stored.get(table.name, {})
-        brought = {name: known[name] for name in known if name in stored}
-        found = {name: Column(name=name, type=kind) for name, kind in stored.items() if name not in known}
+        brought = {name: known[name] for name in known if name in stored and table.takes(name)}
+        found = {name: Column(name=name, type=kind) for name, kind in stored.items() if name not in known and table.takes(name)}
         return always | brought | found
 
     def column(self, table: Table, name: str) -> Column:
@@ -168,8 +183,8 @@ class Catalogue:
         stored = self.stored_columns(table)
         if name in stored:
             return stored[name]
-        known = self.known[table.survey]
-        if name in known and table.columns is None and self.storable(table, name):
+        known = self.described(table)
+        if name in known and self.storable(table, name):
             return known[name]
         near = difflib.get_close_matches(name, stored, n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else f"; the schema of {table.name} lists them"
@@ -218,14 +233,14 @@ class Catalogue:
 
     def type_of(self, table: Table, name: str) -> pa.DataType | None:
         """Give the type that cells of this column must have, or None where nothing is known of it yet."""
-        known = self.known[table.survey].get(name)
+        known = self.described(table).get(name)
         return known.type if known else self.stored.get(table.name, {}).get(name)
 
     def storable(self, table: Table, name: str) -> bool:
         """Say whether a table takes cells of this name."""
-        column = self.known[table.survey].get(name)
+        column = self.described(table).get(name)
         derived = column is not None and column.origin == "derived"
-        return name.partition(":")[0] in table.families and name not in table.without and not derived
+        return table.takes(name) and not derived
 
     def _always(self, table: Table, column: Column) -> bool:
         layout = self.surveys[table.survey].alerts.families
@@ -237,8 +252,14 @@ class Catalogue:
 def load_catalogue() -> Catalogue:
     """Load the packaged catalogue."""
     known = {}
+    own: dict[str, dict[str, Column]] = {}
     for declared in load_folder("columns"):
-        columns = declared["columns"].items()
-        known[declared["survey"]] = {n: Column(name=n, **{**words, "type": TYPES[words["type"]]}) for n, words in columns}
+        known[declared["survey"]] = _columns(declared["columns"])
+        own |= {table: _columns(columns) for table, columns in declared.get("tables", {}).items()}
     shapes = load_resource("alertflight.yml")["cutouts"]["array_shape"]
-    return Catalogue(load_surveys(), known, array_shape={survey: (rows, columns) for survey, (rows, columns) in shapes.items()})
+    array_shape = {survey: (rows, columns) for survey, (rows, columns) in shapes.items()}
+    return Catalogue(load_surveys(), known, array_shape=array_shape, own=own)
+
+
+def _columns(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
+    return {name: Column(name=name, **{**words, "type": TYPES[words["type"]]}) for name, words in declared.items()}

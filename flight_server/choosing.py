@@ -25,6 +25,8 @@ class Choice:
     ----------
     spans
         Spans of row keys, None where rows are chosen otherwise.
+    exact
+        A column and the value that it must have: a key that holds its own separator may lie in a span by chance.
     newest
         Whether rows come by time, the newest first.
     index
@@ -34,6 +36,7 @@ class Choice:
     """
 
     spans: tuple[Span, ...] | None = None
+    exact: tuple[str, str] | None = None
     newest: bool = False
     index: Table | None = None
     named: tuple[str, tuple[str, ...]] | None = None
@@ -58,14 +61,14 @@ def choose(query: Query, table: Table, catalogue: Catalogue, start: float | None
     """
     by_time = table.newest_first and not table.select
     field = next(iter(query.selections), None)
+    if field is None and not by_time:
+        raise NoSelection(f"start and stop alone choose no rows of {table.name}: say which objects", field="ids")
+    if field is None or (field == "all" and by_time):
+        return Choice(spans=(Span(start=start, stop=stop),), newest=True)
     if field in AREAS:
         return Choice(index=_index(table, field, catalogue))
     if field in table.select:
         return _selected(table, table.select[field], getattr(query, FIELDS.get(field, field)), start, stop)
-    if (field is None or field == "all") and by_time:
-        return Choice(spans=(Span(start=start, stop=stop),), newest=True)
-    if field is None:
-        raise NoSelection(f"start and stop alone choose no rows of {table.name}: say which objects", field="ids")
     if field == "all" or (field == "ids" and table.by_object):
         return Choice()
     ways = ", ".join(_ways(table))
@@ -96,7 +99,8 @@ def _selected(table: Table, selection: Selection, value: str, start: float | Non
     if selection.known:
         classes = load_classes(table.survey)
         named = text, tuple(name for kind in selection.known for name in getattr(classes, kind))
-    return Choice(spans=(span,), newest=table.newest_first, named=named)
+    exact = None if selection.prefix or selection.lower else (selection.column, value)
+    return Choice(spans=(span,), exact=exact, newest=table.newest_first, named=named)
 
 
 def _ways(table: Table) -> Iterator[str]:

@@ -198,6 +198,11 @@ def _cutouts(query: Query, table: Table, catalogue: Catalogue) -> tuple[Column, 
 
 
 def _bounds(query: Query, table: Table, catalogue: Catalogue) -> tuple[float | None, float | None]:
+    if table.time is None:
+        for name, value in (("start", query.start), ("stop", query.stop)):
+            if value is not None:
+                raise NotSupported(f"{table.name} has no time that {name} could bound", field=name, value=value)
+        return None, None
     scale = catalogue.known[table.survey][table.time].time_scale
     start, stop = (
         None if value is None else to_table_time(name, value, table.time_format, scale)

@@ -39,6 +39,8 @@ def selected(reading: Reading, columns: tuple[Column, ...], deriving: Deriving |
         rows = reading.scan(plan.table, columns, keys=reading.keys)
     elif plan.choice.spans is not None:
         rows = reading.scan(plan.table, columns, spans=plan.choice.spans, reverse=plan.choice.newest)
+        if plan.choice.exact is not None:
+            rows = _equal(rows, *plan.choice.exact)
         if plan.choice.newest and plan.table.time is not None:
             rows = newest_first(rows, plan.table.time)
     else:
@@ -124,6 +126,17 @@ def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
         else:
             continue
         heard = time.monotonic()
+
+
+def _equal(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:
+    """Leave out rows whose cell has another value."""
+    for some in rows:
+        mask = pc.fill_null(pc.equal(some.batch[column], value), fill_value=False) if len(some.batch) else None
+        if mask is None or mask.true_count == len(mask):
+            yield some
+        elif mask.true_count:
+            chosen = mask.to_numpy(zero_copy_only=False)
+            yield Rows(some.batch.filter(mask), some.asked[chosen], some.keys[chosen])
 
 
 def _behind(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:

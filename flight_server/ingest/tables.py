@@ -1,4 +1,4 @@
-"""Which rows of which table alerts give: themselves, their stamps, or points of their history."""
+"""Which rows of which table alerts give: themselves, all or some, their stamps, or points of their history."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from flight_server.catalogue import Catalogue
 from flight_server.declarations import Condition, Survey, Table, Where
+from flight_server.derive import derive, load_derived
 from flight_server.ingest.casting import cast_exactly
 from flight_server.ingest.cells import Cells
 from flight_server.storage.protocols import ALERT, VERSION
@@ -31,15 +32,45 @@ def history_fields(survey: Survey) -> frozenset[str]:
 
 def table_rows(survey: Survey, catalogue: Catalogue, cells: Cells) -> Iterator[tuple[Table, pa.Table]]:
     """Give the rows of each table of a survey that these alerts bring, with `VERSION`."""
+    columns = {**cells.columns, **_computed(survey, cells)}
     for table in survey.tables.values():
         if table.rows == "alerts":
-            rows = pa.table({**cells.columns, VERSION: cells.version})
+            rows = _alert_rows(table, catalogue, columns, cells.version)
         elif table.rows == "stamps":
             rows = _stamp_rows(table, survey.alerts.stamp_columns, cells)
-        else:
+        elif table.rows == "history":
             rows = _history_rows(table, catalogue, cells)
+        else:
+            continue
         if len(rows):
             yield table, rows
+
+
+def _computed(survey: Survey, cells: Cells) -> Columns:
+    """Make the columns that are stored but in no file; a column that they need and the file lacks is null."""
+    if not survey.alerts.computed:
+        return {}
+    declared = load_derived(survey.name)
+    made: dict[str, pa.Array] = {}
+    for name, derived in survey.alerts.computed.items():
+        derivation = declared[derived].derivation
+        inputs = [*derivation.needs.values(), *derivation.optional.values()]
+        found = {one.name: cells.columns.get(one.name, pa.nulls(len(cells.version), one.type)) for one in inputs}
+        made[name] = derive(pa.table(found), [derived], declared)[derived]
+    return made
+
+
+def _alert_rows(table: Table, catalogue: Catalogue, columns: Columns, version: pa.StringArray) -> pa.Table:
+    """Give the alerts that the table is for, with the cells that it has a place for."""
+    rows = pa.table({**{name: values for name, values in columns.items() if table.takes(name)}, VERSION: version})
+    if table.where is None:
+        return rows
+    tested = {
+        name: columns[name] if name in columns else pa.nulls(len(version), catalogue.type_of(table, name))
+        for name in table.where.columns()
+    }
+    meant = meets(table.where, tested, len(version))
+    return rows if meant.all() else rows.filter(pa.array(meant))
 
 
 def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Table:
@@ -83,7 +114,11 @@ def meets(where: Where, columns: Columns, rows: int) -> np.ndarray[tuple[int], n
     result = np.ones(rows, dtype=bool)
     for name, condition in where.conditions.items():
         result &= _holds(condition, columns[name])
-    return result & ~meets(where.excluded, columns, rows) if where.excluded else result
+    if where.excluded:
+        result &= ~meets(where.excluded, columns, rows)
+    if where.either:
+        result &= np.logical_or.reduce([meets(one, columns, rows) for one in where.either])
+    return result
 
 
 def _holds(condition: Condition, values: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -94,6 +129,12 @@ def _holds(condition: Condition, values: pa.Array) -> np.ndarray[tuple[int], np.
         tests.append(pc.greater_equal(values, condition.min))
     if condition.max is not None:
         tests.append(pc.less_equal(values, condition.max))
+    if condition.below is not None:
+        tests.append(pc.less(values, condition.below))
+    if condition.among is not None:
+        tests.append(pc.is_in(values, pa.array(condition.among)))
+    if condition.begins is not None:
+        tests.append(pc.starts_with(values, condition.begins))
     if condition.equal is not None:
         tests.append(pc.equal(values, condition.equal))
     result: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.logical_and.reduce(

@@ -17,54 +17,78 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flight_server.declarations import Table
 from flight_server.errors import BadValue
 from flight_server.storage.protocols import Span
 
-__all__ = ["KeyExpression", "key_expression", "prefix_ranges"]
+__all__ = ["KeyExpression", "key_expression", "prefix_ranges", "row_keys"]
 
 MAX_KEY_BYTES = 1024
+NUL = "\0"
+POLE = 90.0
 NO_NUMBERS = pa.array(["nan.0", "inf.0", "-inf.0"])  # a key holds finite numbers only
 _PART = re.compile(r"\{([^}]+)\}")
+_MADE = re.compile(r"(lower|healpix)(\d*)\(([^()]+)\)")  # a part that is made of columns: lower(d:fullname)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExpression:
-    """A key such as `{i:objectId}_{i:jd}`: columns in braces, literal text between them."""
+    """A key such as `{i:objectId}_{i:jd}`: its parts in braces, literal text between them and in front.
+
+    Parameters
+    ----------
+    columns
+        The parts, each a column, a name without a family that comes with the rows for the key alone, or what is made
+        of columns: `lower(COLUMN)`, and `healpixNSIDE(RA,DEC)`, the pixel in ring order.
+    literals
+        What stands after each part.
+    front
+        What stands before the first one.
+    """
 
     columns: tuple[str, ...]
-    literals: tuple[str, ...]  # what stands after each column
+    literals: tuple[str, ...]
+    front: str = ""
 
-    def build(self, cells: Mapping[str, pa.Array]) -> pa.StringArray:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that the key is made of."""
+        made = [_MADE.fullmatch(part) for part in self.columns]
+        names = (found.group(3).split(",") if found else [part] for part, found in zip(self.columns, made, strict=True))
+        return tuple(name.strip() for part in names for name in part)
+
+    def build(self, cells: Mapping[str, pa.Array], *, apart: bool = True) -> pa.StringArray:
         """Make the key of each row.
 
         Parameters
         ----------
         cells
-            The key's columns, n values each.
+            The columns that the key is made of, n values each.
+        apart
+            Whether no part may hold the text that separates it from the next one.
 
         Raises
         ------
         BadValue
-            A part is null, too long, or holds the text that separates the parts; names column and row.
+            A part is null, too long, or holds what it must not; names column and row.
         """
-        parts: list[pa.Array | pa.Scalar] = []
-        for name, literal in zip(self.columns, self.literals, strict=True):
-            if name not in cells:
-                raise BadValue(f"there is no column {name}, which row keys need", field=name)
-            text = _text(cells[name])
-            _check(name, text, literal)
+        parts: list[pa.Array | pa.Scalar] = [pa.scalar(self.front)] if self.front else []
+        for part, literal in zip(self.columns, self.literals, strict=True):
+            text = _made(part, cells)
+            _check(part, text, literal if apart else "")
             parts += [text, pa.scalar(literal)] if literal else [text]
         return pc.binary_join_element_wise(*parts, pa.scalar(""))
 
     def prefix(self, column: str, value: str | int) -> bytes:
-        """Give what all keys with this value of the first column begin with.
+        """Give what all keys with this value of the first column begin with, for `prefix_ranges`.
 
         >>> key_expression("{i:objectId}_{i:jd}").prefix("i:objectId", "ZTF20abfcszi")
         b'ZTF20abfcszi_'
         """
         if self.columns[0] != column:
             raise ValueError(f"keys do not begin with {column}")
-        return f"{value}{self.literals[0]}".encode()
+        # where the value ends the key, a NUL, which no key has, keeps out those that it only begins
+        return f"{self.front}{value}{self.literals[0] or NUL}".encode()
 
     def span(self, span: Span, time: str | None) -> tuple[bytes, bytes] | None:
         """Give the range [start, stop) of keys that holds all rows of a span; None where no key can be so.
@@ -77,7 +101,7 @@ class KeyExpression:
         """
         if len(span.values) >= len(self.columns):
             raise ValueError("a span names fewer values than a key has")
-        front = "".join(f"{value}{literal}" for value, literal in zip(span.values, self.literals, strict=False))
+        front = self.front + "".join(f"{value}{literal}" for value, literal in zip(span.values, self.literals, strict=False))
         bounded = self.columns[len(span.values)] == time
         first = front + (_decimal(span.start) if bounded and span.start is not None else span.prefix)
         if len(first.encode()) > MAX_KEY_BYTES:
@@ -95,8 +119,19 @@ class KeyExpression:
         >>> key_expression("{i:objectId}_{i:jd}").first_part(b"ZTF20abfcszi_2459063.9292593")
         b'ZTF20abfcszi_'
         """
-        value, literal, _ = key.partition(self.literals[0].encode())
-        return value + literal
+        if not self.literals[0]:
+            return key
+        front = len(self.front.encode())
+        value, literal, _ = key[front:].partition(self.literals[0].encode())
+        return key[:front] + value + literal
+
+
+def row_keys(table: Table, rows: pa.Table) -> pa.StringArray:
+    """Make the keys of a table's rows; see `KeyExpression.build`."""
+    expression = key_expression(table.key)
+    cells = {name: rows[name].combine_chunks() for name in expression.inputs if name in rows.column_names}
+    # rows are asked for by the object's ID alone: no other object's keys may begin as its keys do
+    return expression.build(cells, apart=table.by_object)
 
 
 @cache
@@ -107,9 +142,36 @@ def key_expression(text: str) -> KeyExpression:
     ('i:objectId', 'i:jd')
     """
     pieces = _PART.split(text)
-    if pieces[0] or not pieces[1:]:
-        raise ValueError(f"{text!r} is not a key expression: it must begin with a column")
-    return KeyExpression(tuple(pieces[1::2]), tuple(pieces[2::2]))
+    if not pieces[1:]:
+        raise ValueError(f"{text!r} is not a key expression: it has no column")
+    for part in pieces[1::2]:
+        if "(" in part and not _MADE.fullmatch(part):
+            raise ValueError(f"{text!r} is not a key expression: nothing makes {part!r}")
+    return KeyExpression(tuple(pieces[1::2]), tuple(pieces[2::2]), pieces[0])
+
+
+def _made(part: str, cells: Mapping[str, pa.Array]) -> pa.StringArray:
+    """Give a part of each row's key as text."""
+    found = _MADE.fullmatch(part)
+    names = [name.strip() for name in found.group(3).split(",")] if found else [part]
+    for name in names:
+        if name not in cells:
+            raise BadValue(f"there is no column {name}, which row keys need", field=name)
+    if found is None:
+        return _text(cells[part])
+    if found.group(1) == "lower":
+        return pc.utf8_lower(_text(cells[names[0]]))
+    return _pixels(int(found.group(2)), *(cells[name] for name in names)).cast(pa.string())
+
+
+def _pixels(nside: int, ra: pa.Array, dec: pa.Array) -> pa.Array:
+    """Give the HEALPix pixels of positions in degrees, null where there is none."""
+    from astropy_healpix.healpy import ang2pix
+
+    lon, lat = (values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False) for values in (ra, dec))
+    sound = np.isfinite(lon) & (np.abs(lat) <= POLE)
+    found = ang2pix(nside, np.where(sound, lon, 0.0), np.where(sound, lat, 0.0), nest=False, lonlat=True)
+    return pa.array(found.astype(np.int64), mask=~sound)
 
 
 def _behind(prefix: bytes) -> bytes:

@@ -200,8 +200,9 @@ def test_derived_columns_are_those_of_the_whole_object_whatever_is_asked(client:
 
 
 def test_derived_columns_beside_upper_limits_are_of_the_alerts_alone(client: fl.FlightClient) -> None:
-    alone = ask(client, table="ztf", ids=["ZTF20abfcszi"], columns=["i:jd", "v:rate", "v:lapse"]).table
-    both = ask(client, table="ztf", ids=["ZTF20abfcszi"], columns=["i:jd", "v:rate", "v:lapse"], upper_limits=True).table
+    ids = ["ZTF20abfcszi", "ZTF25aauurnj"]
+    alone = ask(client, table="ztf", ids=ids, columns=["i:jd", "v:rate", "v:lapse"]).table
+    both = ask(client, table="ztf", ids=ids, columns=["i:jd", "v:rate", "v:lapse"], upper_limits=True).table
     own = pa.compute.equal(both["d:tag"], "valid")
     assert both.filter(own).drop_columns(["d:tag"]).equals(alone)
     others = both.filter(pa.compute.invert(own))

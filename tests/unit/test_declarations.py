@@ -47,7 +47,6 @@ def test_an_unknown_word_is_refused_by_name(path):
         ("alerts", "stamps"),
         ("tables", "ztf", "columns"),
         ("tables", "ztf", "key"),
-        ("tables", "ztf", "time"),
     ],
     ids=".".join,
 )
@@ -67,11 +66,22 @@ def test_every_packaged_survey_is_loaded_once():
 
 @pytest.mark.parametrize(("survey", "table"), TABLES, ids=lambda v: v.name)
 def test_a_table_refers_to_what_there_is(survey, table):
-    assert table.rows in {"alerts", "stamps", "history"}
-    assert set(table.families) <= set(survey.alerts.families)
-    assert table.on_equal_key == "merge"
-    assert key_expression(table.key).columns[0] == table.id
+    assert table.rows in {"alerts", "stamps", "history", "loaded"}
+    assert table.rows == "loaded" or set(table.families) <= set(survey.alerts.families)
+    assert table.rest <= set(table.families)
+    assert table.on_equal_key in {"merge", "overwrite"}
+    assert all(map(table.takes, (table.id, *table.latest)))
+    assert not table.latest or table.on_equal_key == "overwrite"
+    assert table.by_object == (key_expression(table.key).columns[0] == table.id)
+    assert table.rows != "alerts" or table.by_object or table.select or table.pixels or table.newest_first
     assert table.time_format in {"jd", "mjd"}
+    assert table.cone is None or survey.tables[table.cone].pixels
+    for selection in table.select.values():
+        part = f"lower({selection.column})" if selection.lower else selection.column
+        assert key_expression(table.key).columns[0] == part
+    if table.pixels:
+        pixels = table.pixels
+        assert key_expression(table.key).columns[0] == f"healpix{pixels.nside}({pixels.ra},{pixels.dec})"
     assert table.cutouts is None or survey.tables[table.cutouts].rows == "stamps"
     for other in (
         *(table.upper_limits.add if table.upper_limits else ()),

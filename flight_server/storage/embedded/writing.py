@@ -32,9 +32,9 @@ from flight_server.storage.embedded.segment_output import SegmentOutput
 from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
-from flight_server.storage.keys import key_expression
+from flight_server.storage.keys import row_keys
 from flight_server.storage.merging import key_array, merge_equal_keys, merge_over
-from flight_server.storage.protocols import ALERT, VERSION, Scan
+from flight_server.storage.protocols import VERSION, Scan
 from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS
 
@@ -95,9 +95,7 @@ class Transaction:
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:  # noqa: ARG002  (kept in no other form)
         """Take in the rows that one file brings; see `RowWriter.write`."""
-        keyed = [
-            (table.name, _without(rows, ALERT), key_array(key_expression(table.key).build(_cells(rows)))) for table, rows in parts
-        ]
+        keyed = [(table.name, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
         for name, rows, keys in keyed:
             self._runs.setdefault(name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
 
@@ -138,7 +136,7 @@ class Transaction:
         """Give all columns that the table has from now on, and note those that are new to it."""
         held = self._catalogue.stored.get(table.name, {})
         brought = {name: kind for name, kind in runs.types.items() if name != VERSION and not name.startswith(STAMPS)}
-        known = list(self._catalogue.known[table.survey])
+        known = list(self._catalogue.described(table))
         new = sorted(set(brought) - set(held), key=lambda n: (known.index(n) if n in known else len(known), n))
         names = {kind: name for name, kind in TYPES.items()}
         for position, name in enumerate(new, start=len(held)):
@@ -162,12 +160,9 @@ class Transaction:
         return merged.filter(pa.array(changed)), keys[changed], replaced[changed]
 
 
-def _cells(rows: pa.Table) -> dict[str, pa.Array]:
-    return {name: rows[name].combine_chunks() for name in rows.column_names}
-
-
-def _without(rows: pa.Table, name: str) -> pa.Table:
-    return rows.drop_columns([name]) if name in rows.column_names else rows
+def _stored(rows: pa.Table) -> pa.Table:
+    """Leave out what came for the keys or the stamps alone: a cell's name has a family."""
+    return rows.select([name for name in rows.column_names if ":" in name or name == VERSION])
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:

@@ -117,13 +117,13 @@ def _is_known(kind: str) -> bool:
 
 
 def _type_of(column: str, kind: str, table: Table, catalogue: Catalogue) -> pa.DataType:
-    known = catalogue.known[table.survey].get(column)
+    known = catalogue.described(table).get(column)
     return known.type if known is not None else TYPES[FURTHER_TYPES.get(kind, kind)]
 
 
 def _check(table: Table, key: str, row: Mapping[str, str], catalogue: Catalogue) -> None:
     """Refuse a row that has a column as something that cannot be turned into what the catalogue has."""
-    known = catalogue.known[table.survey]
+    known = catalogue.described(table)
     for column, kind in row.items():
         if column not in known or not catalogue.storable(table, column):
             continue
@@ -134,7 +134,7 @@ def _check(table: Table, key: str, row: Mapping[str, str], catalogue: Catalogue)
                 value=table.name,
             )
     for needed in (table.id, table.time):
-        if needed not in row:
+        if needed is not None and needed not in row:
             raise TableRefused(f"{table.name}: the schema row {key} lacks {needed}", field="table", value=table.name)
 
 

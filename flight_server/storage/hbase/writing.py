@@ -24,7 +24,7 @@ from flight_server.injection import injection_point
 from flight_server.storage.hbase.schema_rows import schema_row_key
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
 from flight_server.storage.hdfs_blocks import HdfsBlocks
-from flight_server.storage.keys import key_expression
+from flight_server.storage.keys import row_keys
 from flight_server.storage.merging import changed_cells, key_array, merge_equal_keys, merge_over
 from flight_server.storage.protocols import ALERT, VERSION, RowView, Scan
 from flight_server.storage.runs import Runs
@@ -80,14 +80,14 @@ class HBaseWriter:
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
         """Take in the rows that one file brings; see `RowWriter.write`."""
-        keyed = [(table, rows, key_array(key_expression(table.key).build(_cells(rows)))) for table, rows in parts]
+        keyed = [(table, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
         places = self._alerts.add(alerts)
         for table, rows, keys in keyed:
             if ALERT in rows.column_names:
                 index = rows.column_names.index(ALERT)
                 rows = rows.set_column(index, ALERT, pa.array(places[rows[ALERT].to_numpy()]))  # noqa: PLW2901
             self._runs.setdefault(table.name, Runs(Path(self._folder.name))).add(rows, keys)
-            if table.rows == "alerts":
+            if table == self._catalogue.surveys[table.survey].alert_table:
                 self._note_version(table, rows)
 
     def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
@@ -100,8 +100,8 @@ class HBaseWriter:
         view = self._fresh_view()
         counts = {}
         for survey in surveys:
-            order = {"stamps": 0, "history": 1, "alerts": 2}
-            for table in sorted(survey.tables.values(), key=lambda one: order[one.rows]):
+            order = {"stamps": 0, "history": 1, "loaded": 1, "alerts": 2}
+            for table in sorted(survey.tables.values(), key=lambda one: (one == survey.alert_table, order[one.rows])):
                 if table.name in self._runs:
                     counts[table.name] = self._write_table(table, view, self._runs.pop(table.name))
         return counts
@@ -133,7 +133,7 @@ class HBaseWriter:
         runs = self._runs.get(table.name)
         brought = _brought(runs) if runs else {}
         for name in table.columns or ():
-            brought[name] = self._catalogue.known[table.survey][name].type
+            brought[name] = self._catalogue.described(table)[name].type
         key = self._newest[survey.name][1]
         held = self._gateway.call("schema-rows", table=self._prefix + table.name).get(key, {})
         new = {name: _TYPE_NAMES[kind] for name, kind in brought.items() if held.get(name) != _TYPE_NAMES[kind]}
@@ -260,8 +260,9 @@ def _nights(times: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
     return days
 
 
-def _cells(rows: pa.Table) -> dict[str, pa.Array]:
-    return {name: rows[name].combine_chunks() for name in rows.column_names}
+def _stored(rows: pa.Table) -> pa.Table:
+    """Leave out what came for the keys alone: a cell's name has a family."""
+    return rows.select([name for name in rows.column_names if ":" in name or name in {ALERT, VERSION}])
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:
