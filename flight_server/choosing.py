@@ -12,9 +12,10 @@ from flight_server.errors import BadValue, NoSelection, NotSupported
 from flight_server.storage.protocols import Span
 from flight_server.tickets import FIELDS, Query
 
-__all__ = ["Choice", "check_class", "choose"]
+__all__ = ["Choice", "by_time", "check_class", "choose", "ways"]
 
 AREAS = ("cone", "skymap")
+BOUNDS = ("start", "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,10 @@ def choose(query: Query, table: Table, catalogue: Catalogue, start: float | None
     NoSelection
         Bounds on the time alone choose rows of tables kept by time only.
     """
-    by_time = table.newest_first and not table.select
     field = next(iter(query.selections), None)
-    if field is None and not by_time:
+    if field is None and not by_time(table):
         raise NoSelection(f"start and stop alone choose no rows of {table.name}: say which objects", field="ids")
-    if field is None or (field == "all" and by_time):
+    if field is None or (field == "all" and by_time(table)):
         return Choice(spans=(Span(start=start, stop=stop),), newest=True)
     if field in AREAS:
         return Choice(index=_index(table, field, catalogue))
@@ -71,9 +71,31 @@ def choose(query: Query, table: Table, catalogue: Catalogue, start: float | None
         return _selected(table, table.select[field], getattr(query, FIELDS.get(field, field)), start, stop)
     if field == "all" or (field == "ids" and table.by_object):
         return Choice()
-    ways = ", ".join(_ways(table))
-    others = ", ".join(name for name, other in catalogue.tables.items() if field in _ways(other))
-    raise NotSupported(f"{table.name} cannot be asked by {field}, but by {ways}; by {field}: {others}"[:290], field=field)
+    own = ", ".join(ways(table))
+    others = ", ".join(name for name, other in catalogue.tables.items() if field in ways(other))
+    raise NotSupported(f"{table.name} cannot be asked by {field}, but by {own}; by {field}: {others}"[:290], field=field)
+
+
+def by_time(table: Table) -> bool:
+    """Say whether bounds on the time alone choose rows."""
+    return table.newest_first and not table.select
+
+
+def ways(table: Table) -> Iterator[str]:
+    """Give the selections that a table can be asked by, and bounds on the time where these do alone.
+
+    >>> from flight_server.declarations import load_surveys
+    >>> list(ways(load_surveys()["ztf"].tables["ztf"]))
+    ['ids', 'cone', 'skymap', 'all']
+    """
+    if table.by_object:
+        yield "ids"
+    if table.pixels is not None or table.cone is not None:
+        yield from AREAS
+    yield from table.select
+    if by_time(table):
+        yield from BOUNDS
+    yield "all"
 
 
 def check_class(asked: str, known: tuple[str, ...]) -> BadValue:
@@ -87,7 +109,7 @@ def _index(table: Table, field: str, catalogue: Catalogue) -> Table:
     if table.pixels is not None:
         return table
     if table.cone is None:
-        having = ", ".join(name for name, other in catalogue.tables.items() if field in _ways(other))
+        having = ", ".join(name for name, other in catalogue.tables.items() if field in ways(other))
         raise NotSupported(f"{table.name} has no positions to choose by; {having} have", field=field)
     return catalogue.table(table.cone)
 
@@ -101,13 +123,3 @@ def _selected(table: Table, selection: Selection, value: str, start: float | Non
         named = text, tuple(name for kind in selection.known for name in getattr(classes, kind))
     exact = None if selection.prefix or selection.lower else (selection.column, value)
     return Choice(spans=(span,), exact=exact, newest=table.newest_first, named=named)
-
-
-def _ways(table: Table) -> Iterator[str]:
-    """Give the selections that a table can be asked by."""
-    if table.by_object:
-        yield "ids"
-    if table.pixels is not None or table.cone is not None:
-        yield from AREAS
-    yield from table.select
-    yield "all"

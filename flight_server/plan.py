@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,8 +12,10 @@ from flight_server.catalogue import Catalogue, Column, schema_of
 from flight_server.choosing import Choice, choose
 from flight_server.cursors import Place, read_cursor
 from flight_server.declarations import Table
+from flight_server.derivable import refusal
 from flight_server.derive import DerivedColumn, load_derived
-from flight_server.errors import BadValue, NotSupported, UnknownColumn
+from flight_server.derive.making import find_derived
+from flight_server.errors import BadValue, NotSupported
 from flight_server.tickets import Query
 from flight_server.times import to_table_time
 
@@ -163,21 +164,10 @@ def _columns(query: Query, table: Table, catalogue: Catalogue) -> tuple[tuple[Co
 
 
 def _derived(query: Query, table: Table, catalogue: Catalogue, name: str) -> DerivedColumn:
-    declared = load_derived(table.survey)
-    stored = catalogue.stored_columns(table)
-    if name not in declared:
-        near = difflib.get_close_matches(name, declared, n=3, cutoff=0.5) or list(declared)
-        message = f"there is no derived column {name!r:.80}; did you mean {', '.join(near)}?"
-        raise UnknownColumn(message, field="columns", value=name)
-    column = declared[name]
-    if missing := column.missing(stored):
-        message = f"{name} is made of {', '.join(missing)}, which {table.name} does not have"
-        raise UnknownColumn(message, field="columns", value=name)
-    if column.derivation.over == "object" and not table.by_object:
-        message = f"{name} is made of all rows of an object: ask a table that is kept by object for it"
-        raise NotSupported(message, field="columns", value=name)
-    if "centre" in column.derivation.given and query.cone is None:
-        raise NotSupported(f"{name} goes with a cone", field="columns", value=name)
+    column = find_derived(name, load_derived(table.survey))
+    refused = refusal(column, table, catalogue.stored_columns(table), query.selections)
+    if refused is not None:
+        raise refused
     return column
 
 
