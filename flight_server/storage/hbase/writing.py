@@ -139,7 +139,8 @@ class HBaseWriter:
         """Say the types of all columns that this ingest writes, beside what the release's row says already."""
         runs = self._runs.get(table.name)
         brought = _brought(runs) if runs else {}
-        for name in table.columns or ():
+        # a table without any row has types too, or nobody could ask it
+        for name in table.columns or (() if runs else self._catalogue.stored_columns(table)):
             brought[name] = self._catalogue.described(table)[name].type
         rows = self._gateway.call("schema-rows", table=self._prefix + table.name)
         # files that are loaded say nothing of a release: what the table has as its newest one counts for them
