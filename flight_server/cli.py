@@ -101,8 +101,9 @@ print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option("--history", is_flag=True, help="Also store the good points of the alerts' histories, where no alert is.")
 @_store_options
-def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> None:
+def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
     """Put alert files (Parquet, Avro) and folders of them into the store.
 
     Into the embedded store all files go together or, on an interruption, not at all; HBase knows no such thing,
@@ -128,7 +129,7 @@ def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> No
             else:
                 click.echo(f"{found.path}: {line}", err=True)
 
-        report = run(store, catalogue, paths, progress)
+        report = run(store, catalogue, paths, progress, history=history)
     store.close()
     for path, reason in report.failures.items() if terminal else ():
         click.echo(f"{path}: refused: {reason}", err=True)
@@ -141,6 +142,51 @@ def ingest(paths: tuple[Path, ...], data: str | None, config: Path | None) -> No
     if report.failures:
         click.echo(f"{_files(len(report.failures))} refused", err=True)
         sys.exit(EXIT_DATA)
+
+
+@main.command()
+@click.argument("table", metavar="TABLE")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_store_options
+def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | None) -> None:
+    """Put the rows of files (Parquet, CSV, JSON) into a table that no alert fills, such as ztf.tns_resolver.
+
+    All rows of all files go in, or none. A row that has the key of one that is held takes its place.
+    """
+    from flight_server.catalogue import load_catalogue
+    from flight_server.ingest import load as run
+    from flight_server.settings import load_settings
+    from flight_server.stores import open_store
+
+    catalogue = load_catalogue()
+    store = open_store(load_settings(config, data=data), catalogue)
+    try:
+        report = run(store, catalogue, table, files)
+    finally:
+        store.close()
+    click.echo(f"{report.read} rows of {_files(report.files)}; {_written(report.written, table)}")
+
+
+@main.command()
+@_store_options
+def statistics(data: str | None, config: Path | None) -> None:
+    """Count the alerts of each night, and put the counts into statistics_class."""
+    from flight_server.catalogue import load_catalogue
+    from flight_server.ingest import count_nights
+    from flight_server.settings import load_settings
+    from flight_server.stores import open_store
+
+    catalogue = load_catalogue()
+    store = open_store(load_settings(config, data=data), catalogue)
+    try:
+        report = count_nights(store, catalogue)
+    finally:
+        store.close()
+    click.echo(f"{report.read} nights; {_written(report.written, 'statistics_class')}")
+
+
+def _written(rows: int, table: str) -> str:
+    return f"{rows} rows to {table}" if rows else "nothing new"
 
 
 def _end_if_damaged(archive: Any) -> None:

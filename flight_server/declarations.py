@@ -21,6 +21,7 @@ __all__ = [
     "Family",
     "Nested",
     "Pixels",
+    "Points",
     "Selection",
     "Survey",
     "Table",
@@ -172,6 +173,25 @@ class Pixels:
     dec: str
 
 
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Which points of histories may stand in a table of alerts, where there is no alert.
+
+    Parameters
+    ----------
+    where
+        What they have to be.
+    lacks
+        A column that every alert has and no point.
+    latest
+        What is compared where points meet under one key: the one with the larger values stands.
+    """
+
+    where: Where
+    lacks: str
+    latest: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """One table: which rows go in, under which key, and what its columns are.
@@ -196,6 +216,7 @@ class Table:
     where: Where | None = None
     if_last: bool = False
     without: tuple[str, ...] = ()
+    points: Points | None = None
     aliases: tuple[str, ...] = ()
     cutouts: str | None = None
     path: str | None = None
@@ -278,6 +299,8 @@ def _table(survey: str, name: str, words: Mapping[str, Any]) -> Table:
         given["where"] = _where(words["where"])
     if "upper_limits" in given:
         given["upper_limits"] = UpperLimits(**_tuples(words["upper_limits"]))
+    if "points" in given:
+        given["points"] = Points(**{**_tuples(words["points"]), "where": _where(words["points"]["where"])})
     if "select" in given:
         given["select"] = MappingProxyType(
             {asked: Selection(**_tuples(selection)) for asked, selection in words["select"].items()}

@@ -17,7 +17,7 @@ from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.stores import open_blocks, open_store
 
-MADE_TOGETHER = 8  # tables take a second each, or many together two
+MADE_TOGETHER = 3  # tables take a second each, or many together two
 
 
 class HBaseStores:
@@ -49,7 +49,10 @@ class HBaseStores:
                 self._drop(self._used)
                 self._used = []
                 self._ready = [self.prefix() for _ in range(MADE_TOGETHER)]
-                self.admin.create(*(prefix + name for prefix in self._ready for name in load_catalogue().tables))
+                tables = load_catalogue().tables.values()
+                for families in {table.families for table in tables}:
+                    names = [table.name for table in tables if table.families == families]
+                    self.admin.create(*(prefix + name for prefix in self._ready for name in names), families=families)
             return self._ready.pop(0)
 
     def give_back(self, prefixes: Iterable[str]) -> None:

@@ -46,7 +46,9 @@ class _Opened:
     types: Mapping[str, pa.DataType]
 
 
-def ingest(store: RowStore, catalogue: Catalogue, paths: Iterable[Path], progress: Progress = lambda *_: None) -> IngestReport:
+def ingest(
+    store: RowStore, catalogue: Catalogue, paths: Iterable[Path], progress: Progress = lambda *_: None, *, history: bool = False
+) -> IngestReport:
     """Put alert files into a store, in one transaction.
 
     Parameters
@@ -59,6 +61,8 @@ def ingest(store: RowStore, catalogue: Catalogue, paths: Iterable[Path], progres
         Files and folders; folders are searched to any depth.
     progress
         Called after each file with it and a line on what became of it.
+    history
+        Whether the points of the alerts' histories become rows too, where no alert is.
 
     Returns
     -------
@@ -69,14 +73,14 @@ def ingest(store: RowStore, catalogue: Catalogue, paths: Iterable[Path], progres
     refused: dict[Path, str] = {}
     while True:
         with store.writing() as writer:
-            report = _attempt(writer, catalogue.with_stored(store.view().columns), paths, refused, progress)
+            report = _attempt(writer, catalogue.with_stored(store.view().columns), paths, refused, progress, history=history)
             if report is not None:
                 report.rows = writer.commit(report.files, report.alerts)
                 return report
 
 
 def _attempt(
-    writer: RowWriter, catalogue: Catalogue, paths: list[Path], refused: dict[Path, str], progress: Progress
+    writer: RowWriter, catalogue: Catalogue, paths: list[Path], refused: dict[Path, str], progress: Progress, *, history: bool
 ) -> IngestReport | None:
     """Read all files but those refused before; None if another one was refused that had a say in the types."""
     report = IngestReport(failures=dict(refused))
@@ -85,10 +89,10 @@ def _attempt(
     for one in opened:
         try:
             with _naming_faults():
-                history = None if writer.keeps_alerts else history_fields(one.survey)
-                alerts = open_alerts(one.found.path).read(one.survey.alerts, history)
+                fields = None if writer.keeps_alerts else history_fields(one.survey, catalogue, points=history)
+                alerts = open_alerts(one.found.path).read(one.survey.alerts, fields)
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
-                parts = list(table_rows(one.survey, catalogue, cells))
+                parts = list(table_rows(one.survey, catalogue, cells, points=history))
             # not under the guard above: a fault of the store is not one of this file, and ends the ingest
             writer.write(parts, alerts)
         except AlertflightError as error:

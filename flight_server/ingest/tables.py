@@ -8,21 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalogue import Catalogue
-from flight_server.declarations import Condition, Survey, Table, Where
+from flight_server.catalogue import Catalogue, Column
+from flight_server.declarations import Condition, Points, Survey, Table, Where
 from flight_server.derive import derive, load_derived
-from flight_server.ingest.casting import cast_exactly
+from flight_server.ingest.casting import cast_exactly, stored_type
 from flight_server.ingest.cells import Cells
 from flight_server.storage.protocols import ALERT, VERSION
 
-__all__ = ["history_fields", "meets", "table_rows"]
+__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "table_rows"]
 
 Columns = Mapping[str, pa.Array]
+SURE = 2**53  # float64 has all integers below
 
 
-def history_fields(survey: Survey) -> frozenset[str]:
-    """Give the fields of a history point that any table needs."""
+def history_fields(survey: Survey, catalogue: Catalogue, *, points: bool = False) -> frozenset[str]:
+    """Give the fields of a history point that any table needs; those of whole points where these become rows."""
     fields: set[str] = set()
+    if points:
+        fields |= {name.partition(":")[2] for name in catalogue.known[survey.name] if name.startswith(_candidate(survey))}
     for table in survey.tables.values():
         if table.rows == "history":
             names = set(table.columns or ()) | (table.where.columns() if table.where else set())
@@ -30,9 +33,19 @@ def history_fields(survey: Survey) -> frozenset[str]:
     return frozenset(fields)
 
 
-def table_rows(survey: Survey, catalogue: Catalogue, cells: Cells) -> Iterator[tuple[Table, pa.Table]]:
-    """Give the rows of each table of a survey that these alerts bring, with `VERSION`."""
-    columns = {**cells.columns, **_computed(survey, cells)}
+def table_rows(survey: Survey, catalogue: Catalogue, cells: Cells, *, points: bool = False) -> Iterator[tuple[Table, pa.Table]]:
+    """Give the rows of each table of a survey that these alerts bring, with `VERSION`.
+
+    Parameters
+    ----------
+    survey, catalogue
+        The tables and types.
+    cells
+        The alerts.
+    points
+        Whether points of their histories become rows of the tables that have `points`.
+    """
+    columns = {**cells.columns, **computed_columns(survey, cells.columns, len(cells.version))}
     for table in survey.tables.values():
         if table.rows == "alerts":
             rows = _alert_rows(table, catalogue, columns, cells.version)
@@ -44,20 +57,34 @@ def table_rows(survey: Survey, catalogue: Catalogue, cells: Cells) -> Iterator[t
             continue
         if len(rows):
             yield table, rows
+        if points and table.points is not None and len(found := _points(survey, table, table.points, catalogue, cells)):
+            yield table, found
 
 
-def _computed(survey: Survey, cells: Cells) -> Columns:
-    """Make the columns that are stored but in no file; a column that they need and the file lacks is null."""
+def computed_from(survey: Survey) -> list[Column]:
+    """Give the columns that the survey's computed columns are made of."""
+    declared = load_derived(survey.name)
+    derivations = [declared[derived].derivation for derived in survey.alerts.computed.values()]
+    return [one for each in derivations for one in (*each.needs.values(), *each.optional.values())]
+
+
+def computed_columns(survey: Survey, columns: Columns, rows: int) -> Columns:
+    """Make the columns that are stored but in no file.
+
+    Parameters
+    ----------
+    survey
+        Whose alerts they are.
+    columns
+        The cells of the alerts; a column that is needed but not here is null.
+    rows
+        How many alerts there are.
+    """
     if not survey.alerts.computed:
         return {}
-    declared = load_derived(survey.name)
-    made: dict[str, pa.Array] = {}
-    for name, derived in survey.alerts.computed.items():
-        derivation = declared[derived].derivation
-        inputs = [*derivation.needs.values(), *derivation.optional.values()]
-        found = {one.name: cells.columns.get(one.name, pa.nulls(len(cells.version), one.type)) for one in inputs}
-        made[name] = derive(pa.table(found), [derived], declared)[derived]
-    return made
+    found = pa.table({one.name: columns.get(one.name, pa.nulls(rows, one.type)) for one in computed_from(survey)})
+    made = derive(found, survey.alerts.computed.values(), load_derived(survey.name))
+    return {name: made[derived] for name, derived in survey.alerts.computed.items()}
 
 
 def _alert_rows(table: Table, catalogue: Catalogue, columns: Columns, version: pa.StringArray) -> pa.Table:
@@ -86,10 +113,7 @@ def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Tabl
 def _history_rows(table: Table, catalogue: Catalogue, cells: Cells) -> pa.Table:
     """Unfold the histories and keep the points that the table is for."""
     names = list(dict.fromkeys([*(table.columns or ()), *(table.where.columns() if table.where else ())]))
-    lists = cells.history
-    if lists is None or pa.types.is_null(lists.type):
-        lists = pa.nulls(len(cells.version), pa.list_(pa.struct([])))
-    points, parents = pc.list_flatten(lists), pc.list_parent_indices(lists)
+    points, parents = _unfolded(cells)
     columns = {}
     for name in names:
         kind = catalogue.type_of(table, name)
@@ -107,6 +131,44 @@ def _history_rows(table: Table, catalogue: Catalogue, cells: Cells) -> pa.Table:
         meant &= np.isin(owner, owner[last & meant])
     rows = pa.table({**{name: columns[name] for name in table.columns or names}, VERSION: cells.version.take(parents)})
     return rows.filter(pa.array(meant))
+
+
+def _unfolded(cells: Cells) -> tuple[pa.StructArray, pa.Array]:
+    """Give all points of all histories, and for each the place of its alert."""
+    lists = cells.history
+    if lists is None or pa.types.is_null(lists.type):
+        lists = pa.nulls(len(cells.version), pa.list_(pa.struct([])))
+    return pc.list_flatten(lists), pc.list_parent_indices(lists)
+
+
+def _points(survey: Survey, table: Table, declared: Points, catalogue: Catalogue, cells: Cells) -> pa.Table:
+    """Give the points of the histories that may stand among the alerts, with all the cells that they have."""
+    points, parents = _unfolded(cells)
+    family = _candidate(survey)
+    columns = {table.id: cells.columns[table.id].take(parents)}
+    for field in points.type:
+        name = f"{family}{field.name}"
+        kind = catalogue.type_of(table, name) or stored_type(field.type)
+        if table.takes(name) and kind is not None:
+            values = pc.struct_field(points, field.name)
+            columns[name] = cast_exactly(_sure(values) if pa.types.is_integer(kind) else values, kind, name)
+    tested = {name: columns.get(name, pa.nulls(len(points), catalogue.type_of(table, name))) for name in declared.where.columns()}
+    meant = meets(declared.where, tested, len(points))
+    columns[declared.lacks] = pa.nulls(len(points), catalogue.type_of(table, declared.lacks))
+    # before the version of any alert
+    return pa.table({**columns, VERSION: pa.array([""] * len(points), pa.string())}).filter(pa.array(meant))
+
+
+def _sure(values: pa.Array) -> pa.Array:
+    """Leave out numbers that were rounded: some files have the candid of a point as a float64, which ends before it does."""
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.greater_equal(pc.abs(values), float(SURE)), pa.scalar(None, values.type), values)
+
+
+def _candidate(survey: Survey) -> str:
+    """Give what the names of a candidate's cells begin with; a history's points have the same."""
+    return next(f"{name}:" for name, family in survey.alerts.families.items() if family.struct)
 
 
 def meets(where: Where, columns: Columns, rows: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

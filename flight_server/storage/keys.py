@@ -75,6 +75,11 @@ class KeyExpression:
         parts: list[pa.Array | pa.Scalar] = [pa.scalar(self.front)] if self.front else []
         for part, literal in zip(self.columns, self.literals, strict=True):
             text = _made(part, cells)
+            if parts and part.startswith("lower("):
+                text = text.fill_null("")  # of a name that is not known the key has nothing
+                _check(part, text.filter(pc.not_equal(text, "")), "")
+                parts += [text, pa.scalar(literal)] if literal else [text]
+                continue
             _check(part, text, literal if apart else "")
             parts += [text, pa.scalar(literal)] if literal else [text]
         return pc.binary_join_element_wise(*parts, pa.scalar(""))

@@ -1,15 +1,22 @@
-"""Cells that meet under one row key: the latest value that is not null stands, as in HBase."""
+"""Cells that meet under one row key.
+
+The latest value of each column that is not null stands, as in HBase. Before that rows may give way to others of their
+key with all their cells: where a table overwrites, and where points of a history meet an alert.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["changed_cells", "key_array", "merge_equal_keys", "merge_over"]
+from flight_server.declarations import Points, Table
+
+__all__ = ["changed_cells", "key_array", "merge_equal_keys", "merge_over", "standing"]
 
 K = TypeVar("K", np.bytes_, np.int64)
 
@@ -61,7 +68,81 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
     return pa.Table.from_arrays(columns, schema=rows.schema), keys[starts]
 
 
-def merge_over(held: pa.Table, where: npt.NDArray[np.int64], rows: pa.Table) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
+def standing(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, npt.NDArray[K]]:
+    """Leave out the rows of each key that give way to another one of it; the cells of those that are left are merged.
+
+    Parameters
+    ----------
+    table
+        Says which rows give way: where rows overwrite each other, all but those with the largest values; points of a
+        history where there is an alert, and to each other.
+    rows, keys
+        n rows sorted by key, and their keys, shape (n,).
+
+    Examples
+    --------
+    >>> from flight_server.declarations import load_surveys
+    >>> rows = pa.table({"i:jd": [2459063.9, 2459060.9], "i:candid": [2, 1], "i:drb": [None, 0.9]})
+    >>> standing(load_surveys()["ztf"].tables["ztf.pixel128"], rows, np.array([b"a", b"a"]))[0].to_pylist()
+    [{'i:jd': 2459063.9, 'i:candid': 2, 'i:drb': None}]
+    """
+    if table.on_equal_key == "overwrite":
+        kept = _latest(rows, keys, table.latest)
+    elif table.points is not None and table.points.lacks in rows.column_names:
+        kept = _alerts_or_latest(rows, keys, table.points)
+    else:
+        return rows, keys
+    return (rows, keys) if kept.all() else (rows.filter(pa.array(kept)), keys[kept])
+
+
+def _alerts_or_latest(rows: pa.Table, keys: npt.NDArray[K], points: Points) -> npt.NDArray[np.bool_]:
+    """Say which rows stand of alerts and points."""
+    alert: npt.NDArray[np.bool_] = rows[points.lacks].is_valid().to_numpy()
+    if alert.all():
+        return alert
+    group = _groups(keys)
+    has_alert = np.zeros(group[-1] + 1, dtype=bool)
+    has_alert[group[alert]] = True
+    alone = np.flatnonzero(~has_alert[group])
+    kept = alert.copy()
+    kept[alone] = _latest(rows.take(pa.array(alone)), keys[alone], points.latest)
+    return kept
+
+
+def _latest(rows: pa.Table, keys: npt.NDArray[K], by: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Say which rows have the largest values of their key, the first column first; without any it is the last row."""
+    kept = np.ones(len(keys), dtype=bool)
+    if len(keys) == 0 or not (keys[1:] == keys[:-1]).any():
+        return kept
+    group = _groups(keys)
+    if not by:
+        return np.append(group[1:] != group[:-1], True)
+    for name in by:
+        values = _comparable(rows[name])
+        largest = np.full(group[-1] + 1, values.min())
+        np.maximum.at(largest, group[kept], values[kept])
+        kept &= values == largest[group]
+    return kept
+
+
+def _groups(keys: npt.NDArray[K]) -> npt.NDArray[np.int64]:
+    """Give for each of some sorted keys which of the distinct ones it is."""
+    return np.concatenate(([0], np.cumsum(keys[1:] != keys[:-1])))
+
+
+def _comparable(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Give numbers to compare, the least one for null."""
+    if pa.types.is_string(column.type):
+        return np.unique(column.fill_null("").to_numpy().astype(str), return_inverse=True)[1]
+    if pa.types.is_integer(column.type):
+        return np.asarray(column.cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy())
+    numbers = column.cast(pa.float64()).fill_null(-np.inf).to_numpy()
+    return np.where(np.isnan(numbers), -np.inf, numbers)
+
+
+def merge_over(
+    held: pa.Table, where: npt.NDArray[np.int64], rows: pa.Table, table: Table | None = None
+) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
     """Merge rows over those that are held under some of their keys.
 
     Parameters
@@ -72,6 +153,8 @@ def merge_over(held: pa.Table, where: npt.NDArray[np.int64], rows: pa.Table) -> 
         For each of them the place in `rows` of the row with its key, shape (m,).
     rows
         n rows, one a key.
+    table
+        Their table, where some of them may give way; see `standing`.
 
     Returns
     -------
@@ -82,7 +165,10 @@ def merge_over(held: pa.Table, where: npt.NDArray[np.int64], rows: pa.Table) -> 
     places = np.concatenate([where, np.arange(len(rows))])
     order = np.argsort(places, kind="stable")
     both = pa.concat_tables([held, rows]).combine_chunks().take(pa.array(order))
-    merged, _ = merge_equal_keys(both, places[order])
+    ordered = places[order]
+    if table is not None:
+        both, ordered = standing(table, both, ordered)
+    merged, _ = merge_equal_keys(both, ordered)
     changed = np.ones(len(rows), dtype=bool)
     changed[where] = _differ(merged.take(pa.array(where)), held)
     return merged, changed

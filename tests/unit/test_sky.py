@@ -32,7 +32,7 @@ def points_inside(ra: float, dec: float, radius: float, seed: int) -> tuple[np.n
     return found.ra.deg, found.dec.deg
 
 
-@settings(max_examples=500)  # of 40 points each: 20,000 positions
+@settings(max_examples=500, deadline=None)  # of 40 points each: 20,000 positions
 @given(ascensions, declinations, radii, st.integers(0, 2**32))
 def test_no_pixel_of_a_cone_is_missing(ra: float, dec: float, radius: float, seed: int) -> None:
     pixels = cone_pixels(ra, dec, radius, NSIDE)

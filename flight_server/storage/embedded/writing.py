@@ -33,7 +33,7 @@ from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
 from flight_server.storage.keys import row_keys
-from flight_server.storage.merging import key_array, merge_equal_keys, merge_over
+from flight_server.storage.merging import key_array, merge_equal_keys, merge_over, standing
 from flight_server.storage.protocols import VERSION, Scan
 from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS
@@ -120,7 +120,7 @@ class Transaction:
         written = 0
         with SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number) as output:
             for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
-                rows, keys = merge_equal_keys(part.drop_columns([VERSION]), part_keys)
+                rows, keys = merge_equal_keys(*standing(table, part.drop_columns([VERSION]), part_keys))
                 if table.rows == "stamps":
                     layout = self._catalogue.surveys[table.survey].alerts
                     rows = self._blocks.store(table, layout, self._catalogue.known[table.survey], rows, keys)
@@ -156,7 +156,7 @@ class Transaction:
         held = pa.Table.from_batches([part.batch for part in parts])
         where = np.concatenate([part.asked for part in parts])
         replaced[where] = True
-        merged, changed = merge_over(held, where, rows)
+        merged, changed = merge_over(held, where, rows, table)
         return merged.filter(pa.array(changed)), keys[changed], replaced[changed]
 
 

@@ -7,7 +7,7 @@ wrote is told apart by the length of its cells. Types that the catalogue knows a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from flight_server.catalogue import TYPES, Catalogue
 from flight_server.declarations import Table
 from flight_server.errors import TableRefused
 
-__all__ = ["SCHEMA_KEY", "TableSchema", "find_schema", "schema_row_key"]
+__all__ = ["SCHEMA_KEY", "TableSchema", "find_schema", "newest_schema_row", "schema_row_key"]
 
 SCHEMA_KEY = "schema"  # what the keys of schema rows begin with
 NEWEST = "newest"
@@ -53,6 +53,15 @@ def schema_row_key(broker: str, science: str) -> str:
     'schema_4.0_6.1.1'
     """
     return f"{SCHEMA_KEY}_{broker or 0}_{science or 0}"
+
+
+def newest_schema_row(rows: Iterable[str]) -> str:
+    """Give the key of the newest release's schema row, or, where there is none, of one older than all releases.
+
+    >>> newest_schema_row(["schema_3.9_6.1", "schema_3.10_6.0"])
+    'schema_3.10_6.0'
+    """
+    return max(rows, key=_release, default=schema_row_key("", ""))
 
 
 def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalogue: Catalogue, wanted: str = NEWEST) -> TableSchema:

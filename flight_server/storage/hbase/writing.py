@@ -8,6 +8,7 @@ and then leaves what one run would have left.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol, TypeAlias
@@ -18,14 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalogue import TYPES, Catalogue, Column
-from flight_server.declarations import Survey, Table
+from flight_server.declarations import Table
 from flight_server.errors import CorruptData, RowTooLarge
 from flight_server.injection import injection_point
-from flight_server.storage.hbase.schema_rows import schema_row_key
+from flight_server.storage.hbase.schema_rows import newest_schema_row, schema_row_key
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
 from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.keys import row_keys
-from flight_server.storage.merging import changed_cells, key_array, merge_equal_keys, merge_over
+from flight_server.storage.merging import changed_cells, key_array, merge_equal_keys, merge_over, standing
 from flight_server.storage.protocols import ALERT, VERSION, RowView, Scan
 from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
@@ -37,6 +38,7 @@ STAMPS = "b:"
 BATCH_BYTES = 1 << 20
 COMPRESSION = "LZ4"
 COMMIT_SECONDS = 20.0
+TABLES_TOGETHER = 8
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
 Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_]]]
 
@@ -92,19 +94,24 @@ class HBaseWriter:
 
     def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
         """Write all that was gathered; gives the rows written to each table."""
-        surveys = [survey for survey in self._catalogue.surveys.values() if survey.name in self._newest]
-        for survey in surveys:
-            for table in survey.tables.values():
-                self._create(table)
-                self._write_schema_row(survey, table)
+        tables = self._tables()
+        with ThreadPoolExecutor(TABLES_TOGETHER) as pool:  # HBase makes one in a second, and many in two
+            list(pool.map(self._create, tables))
+        for table in tables:
+            self._write_schema_row(table)
         view = self._fresh_view()
-        counts = {}
-        for survey in surveys:
-            order = {"stamps": 0, "history": 1, "loaded": 1, "alerts": 2}
-            for table in sorted(survey.tables.values(), key=lambda one: (one == survey.alert_table, order[one.rows])):
-                if table.name in self._runs:
-                    counts[table.name] = self._write_table(table, view, self._runs.pop(table.name))
-        return counts
+        return {
+            table.name: self._write_table(table, view, self._runs.pop(table.name)) for table in tables if table.name in self._runs
+        }
+
+    def _tables(self) -> list[Table]:
+        """Give all tables of the surveys that have alerts here, and those that are loaded, in the order of writing."""
+        order = {"stamps": 0, "history": 1, "loaded": 1, "alerts": 2}
+        found = []
+        for survey in self._catalogue.surveys.values():
+            tables = sorted(survey.tables.values(), key=lambda one: (one == survey.alert_table, order[one.rows]))
+            found += [table for table in tables if survey.name in self._newest or table.name in self._runs]
+        return found
 
     def close(self) -> None:
         """Take away what was kept aside."""
@@ -128,14 +135,16 @@ class HBaseWriter:
         )
         injection_point("hbase.created")
 
-    def _write_schema_row(self, survey: Survey, table: Table) -> None:
+    def _write_schema_row(self, table: Table) -> None:
         """Say the types of all columns that this ingest writes, beside what the release's row says already."""
         runs = self._runs.get(table.name)
         brought = _brought(runs) if runs else {}
         for name in table.columns or ():
             brought[name] = self._catalogue.described(table)[name].type
-        key = self._newest[survey.name][1]
-        held = self._gateway.call("schema-rows", table=self._prefix + table.name).get(key, {})
+        rows = self._gateway.call("schema-rows", table=self._prefix + table.name)
+        # files that are loaded say nothing of a release: what the table has as its newest one counts for them
+        key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
+        held = rows.get(key, {})
         new = {name: _TYPE_NAMES[kind] for name, kind in brought.items() if held.get(name) != _TYPE_NAMES[kind]}
         if new:
             cells = pa.RecordBatch.from_pydict({name: [kind] for name, kind in new.items()})
@@ -153,7 +162,7 @@ class HBaseWriter:
     def _changed(self, table: Table, columns: list[Column], view: RowView, runs: Runs) -> Batches:
         """Give the rows that are not in the table as they are."""
         for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
-            rows, keys = merge_equal_keys(part.drop_columns([VERSION]), part_keys)
+            rows, keys = merge_equal_keys(*standing(table, part.drop_columns([VERSION]), part_keys))
             if table.rows == "stamps":
                 layout = self._catalogue.surveys[table.survey].alerts
                 known = self._catalogue.known[table.survey]
@@ -164,7 +173,7 @@ class HBaseWriter:
             if held:
                 where = np.concatenate([some.asked for some in held])
                 stands = pa.Table.from_batches([some.batch for some in held])
-                rows, changed = merge_over(stands, where, rows)
+                rows, changed = merge_over(stands, where, rows, table)
                 # the other cells keep their times, by which a read with `as_of` knows that the row is an old one
                 rows = changed_cells(rows, stands, where)
                 rows, keys = rows.filter(pa.array(changed)), keys[changed]

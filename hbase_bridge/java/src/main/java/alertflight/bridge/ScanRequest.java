@@ -36,6 +36,10 @@ record ScanRequest(
 
   private static final long LATE_NANOS = TimeUnit.SECONDS.toNanos(2);
   private static final int FETCH_BYTES = 1 << 20; // larger ones take longer: measured
+  private static final int FIRST_BYTES = 128 << 10; // the first rows leave at once
+  private static final int FIRST_ROWS = 100; // in reverse: who wants the newest rows often wants a few only
+  private static final int MORE = 2; // bits: each batch in reverse may have four times the rows of the one before
+  private static final int LARGEST = 8; // batches, after which bytes alone count
 
   static ScanRequest of(JsonNode words) throws BridgeException {
     List<KeyRange> ranges = new ArrayList<>();
@@ -63,14 +67,20 @@ record ScanRequest(
         System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(words.path("milliseconds").asLong(600_000)));
   }
 
-  /** Makes the HBase scan of a range that is streamed, from its last key on if the request says so. */
-  Scan stream(KeyRange range) {
+  /** Makes the HBase scan of a range that is streamed; {@code first} is for one that ends with the first batch. */
+  Scan stream(KeyRange range, boolean first) {
     if (!reverse) {
       return scan(range.start(), range.stop()).setAsyncPrefetch(range.stop().length == 0);
     }
     // HBase begins such a scan at the high end, which is not in the range, and ends it at the low one, which is
     return cells.addTo(new Scan().setReversed(true).withStartRow(range.stop(), false).withStopRow(range.start(), true)
-        .setReadType(Scan.ReadType.PREAD).setMaxResultSize(FETCH_BYTES).setCaching(Integer.MAX_VALUE));
+        .setReadType(Scan.ReadType.PREAD).setMaxResultSize(FETCH_BYTES).setCaching(first ? FIRST_ROWS : Integer.MAX_VALUE));
+  }
+
+  /** Whether a batch of a range that is streamed is large enough to leave, behind so many others of the scan. */
+  boolean isFull(BatchEncoder batch, int before) {
+    return batch.bytes() >= (before == 0 ? Math.min(FIRST_BYTES, batchBytes) : batchBytes)
+        || reverse && before < LARGEST && batch.rows() >= FIRST_ROWS << MORE * before;
   }
 
   /** Gives what is left of a range that is streamed, when the row with this key has left. */
