@@ -19,7 +19,7 @@ __all__ = ["schema"]
 
 HEAD = ("name", "type", "unit", "origin", "description")
 FILE_HEAD = ("name", "type", "unit", "ucd", "description", "origin", "made_of", "over", "with", "time_scale", "time_reference")
-LEAST_WIDTH = 30  # of descriptions: narrower ones are hardly read
+LEAST_WIDTH = 20  # of descriptions: narrower ones are hardly read
 Columns = list[dict[str, Any]]
 
 
@@ -77,7 +77,7 @@ def laid_out(columns: Columns, width: int) -> str:
     lines = []
     for row in rows:
         front = [cell.ljust(size) for cell, size in zip(row, widths, strict=False)]
-        for number, part in enumerate(textwrap.wrap(row[-1], room) or [""]):
+        for number, part in enumerate(textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]):
             cells = front if number == 0 else [" " * size for size in widths]
             lines.append("  ".join([*cells, part]).rstrip())
     return "\n".join(lines)

@@ -173,7 +173,8 @@ class Archive:
 
     def _located(self, reading: Reading, index: Table, waiting: Message) -> Generator[Message, None, Reading]:
         """Find what lies in the plan's part of the sky; gives a reading of just that."""
-        finding = find(reading, index, self._catalogue)
+        own = index is reading.plan.table
+        finding = find(reading, index, self._catalogue, self._work_columns(reading.plan) if own else None)
         while True:
             try:
                 next(finding)
@@ -181,8 +182,8 @@ class Archive:
                 found: Found = done.value
                 break
             yield waiting
-        if index is reading.plan.table:
-            return replace(reading, keys=found.keys)
+        if own:
+            return replace(reading, keys=found.keys, rows=found.rows)
         return replace(reading, plan=replace(reading.plan, ids=found.objects))
 
     def _rows_of(self, reading: Reading, schema: pa.Schema, tally: Tally) -> Iterator[Rows]:

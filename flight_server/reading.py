@@ -23,13 +23,14 @@ NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
 class Reading:
     """A plan, the view of the store that answers it, and how long that may take.
 
-    `keys` are the rows to read, where they were found in a table of positions.
+    `keys` are the rows to read, where they were found in a table of positions; `rows` they themselves, if they were read.
     """
 
     plan: Plan
     view: RowView
     patience: Patience
     keys: npt.NDArray[np.bytes_] | None = None
+    rows: Rows | None = None
 
     @property
     def ids(self) -> tuple[str | int, ...] | None:

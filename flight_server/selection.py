@@ -35,6 +35,8 @@ def selected(reading: Reading, columns: tuple[Column, ...], deriving: Deriving |
     whole = plan.added or (deriving is not None and deriving.over_objects)
     if plan.added:
         rows = with_upper_limits(reading, columns)
+    elif reading.rows is not None:
+        rows = iter((reading.rows,))
     elif reading.keys is not None:
         rows = reading.scan(plan.table, columns, keys=reading.keys)
     elif plan.choice.spans is not None:

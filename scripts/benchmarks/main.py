@@ -20,8 +20,10 @@ from embedded import Sizes, bench_embedded
 from hbase.columns import bench_columns, columns_table
 from hbase.ingesting import bench_ingest, ingest_table
 from hbase.lines import bench_hbase
+from hbase.queries import bench_hbase_queries
 from hbase.report import INCUMBENT, Measured, cpu_table, hbase_table
 from measure import Line, table
+from queries import bench_queries
 from rows import bench_rows, grown_table
 
 WORK = Path(".alertflight/bench")
@@ -29,6 +31,7 @@ SINGLE, QUICK_SINGLE = 600, 60
 BULK_SHARE = 20  # single repetitions for one of a bulk line
 REQUESTS = 10_000
 DERIVED = 10
+QUERIES = 200
 QUICK_OBJECTS = 2000
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -104,6 +107,27 @@ def rows(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
 def derived(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
     """Make derived columns, against pandas and astropy; a goal that is missed is shown so, and the exit is 0."""
     lines = list(bench_derived(work.resolve(), rows, repeat or DERIVED))
+    click.echo(_where() + "\n" + table(lines))
+    _write(json_, {"lines": [one.as_json() for one in lines]})
+
+
+@main.command()
+@click.option("--rows", type=click.IntRange(10_000), default=1_000_000, show_default=True, help="Of the embedded store.")
+@click.option("--store", type=click.Choice(["embedded", "hbase"]), help="Only this one; both if left out.")
+@_cluster
+@click.option("--work", type=click.Path(file_okay=False, path_type=Path), default=WORK, help="Where embedded stores are kept.")
+@click.option("--repeat", type=click.IntRange(10), default=QUERIES, show_default=True, help="Repetitions of each line.")
+def queries(  # noqa: PLR0917  (click passes its options by name)
+    rows: int, store: str | None, cluster: Path | None, work: Path, json_: Path | None, repeat: int
+) -> None:
+    """Measure cones, classes and derived columns on both stores; a goal that is missed is shown so, and the exit is 0."""
+    work = work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    lines: list[Line] = []
+    if store != "hbase":
+        lines += bench_queries(work, rows, repeat)
+    if store != "embedded":
+        lines += bench_hbase_queries(cluster, repeat)
     click.echo(_where() + "\n" + table(lines))
     _write(json_, {"lines": [one.as_json() for one in lines]})
 

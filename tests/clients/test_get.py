@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import pty
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from archives import ask, digest
 from astropy.io import fits
 from click.testing import CliRunner, Result
 from processes import COMMAND
+from terminals import on_terminal
 
 from flight_client.output import show
 from flight_client.skymaps import read_skymap
@@ -96,19 +95,8 @@ def test_a_pipe_gets_csv(url: str) -> None:
 
 def test_a_terminal_gets_a_table_that_fits(url: str, client: fl.FlightClient) -> None:
     columns = len(ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"]).table.schema)
-    ours, theirs = pty.openpty()
-    shown = b""
-    words = [COMMAND, "get", "--url", url, "--ids", "ZTF20abfcszi", "--cutouts", "Science"]
-    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=os.environ | {"COLUMNS": "90"}) as process:
-        os.close(theirs)
-        try:
-            while more := os.read(ours, 65536):
-                shown += more
-        except OSError:  # how Linux says that the other end is closed
-            pass
-        assert process.wait() == 0
-    os.close(ours)
-    lines = shown.decode().splitlines()
+    words = [str(COMMAND), "get", "--url", url, "--ids", "ZTF20abfcszi", "--cutouts", "Science"]
+    lines = on_terminal(words, 90)
     assert max(map(len, lines)) <= 90
     assert "i:objectId" in lines[0]
     assert "bytes>" in lines[1]
