@@ -139,8 +139,7 @@ class HBaseWriter:
         """Say the types of all columns that this ingest writes, beside what the release's row says already."""
         runs = self._runs.get(table.name)
         brought = _brought(runs) if runs else {}
-        # a table without any row has types too, or nobody could ask it
-        for name in table.columns or (() if runs else self._catalogue.stored_columns(table)):
+        for name in table.columns or ():
             brought[name] = self._catalogue.described(table)[name].type
         if not brought:  # without a schema row the table would be refused, however empty it is
             brought = {name: column.type for name, column in self._catalogue.stored_columns(table).items()}
