@@ -37,6 +37,14 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option("--url", default="grpc://127.0.0.1:8815", show_default=True, envvar="ALERTFLIGHT_URL", help="The server.")
 @click.option("--table", default="ztf", show_default=True, help="The table.")
 @click.option("--ids", multiple=True, callback=_split, metavar="ID,...", help="Object IDs, separated by commas.")
+@click.option("--cone", type=float, nargs=3, metavar="RA DEC RADIUS", help="A disc on the sky: degrees, degrees, arcsec.")
+@click.option("--class", "class_", metavar="NAME", help="A class, the newest alerts first: table ztf.class or ztf.tns.")
+@click.option("--sso", metavar="NAME", help="An object of the solar system: table ztf.ssnamenr.")
+@click.option("--tracklet", metavar="NAME", help="A tracklet, or the beginning of its name: table ztf.tracklet.")
+@click.option("--name", metavar="NAME", help="A name, or its beginning: table ztf.tns_resolver or ztf.sso_resolver.")
+@click.option("--night", metavar="YYYYMMDD", help="A night, or its beginning: table statistics_class.")
+@click.option("--skymap", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A probability map, FITS.")
+@click.option("--credible-level", type=float, default=0.9, show_default=True, help="Of the map.")
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
 @click.option("--columns", multiple=True, callback=_split, metavar="NAME,...", help="Columns; all stored ones if left out.")
 @click.option("--cutouts", multiple=True, callback=_split, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
@@ -44,12 +52,21 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option("--start", callback=_moment, help="First moment, included: ISO (UTC), JD or MJD.")
 @click.option("--stop", callback=_moment, help="Last moment, excluded.")
 @click.option("--limit", type=click.IntRange(1), help="The most rows.")
+@click.option("--limit-objects", type=click.IntRange(1), help="The most objects.")
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv or .arrow; - is the screen or, piped, CSV.")
 def get(  # noqa: PLR0917  (click passes its options by name)
     url: str,
     table: str,
     ids: list[str],
+    cone: tuple[float, float, float] | None,
+    class_: str | None,
+    sso: str | None,
+    tracklet: str | None,
+    name: str | None,
+    night: str | None,
+    skymap: Path | None,
+    credible_level: float,
     everything: bool,
     columns: list[str],
     cutouts: list[str],
@@ -57,20 +74,30 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     start: float | str | None,
     stop: float | str | None,
     limit: int | None,
+    limit_objects: int | None,
     upper_limits: bool,
     output: str,
 ) -> None:
-    """Get rows of a table: light curves by object ID, with any columns and stamps.
+    """Get rows of a table: light curves by object ID or place, lists by class or time, with any columns and stamps.
 
     \b
     alertflight get --ids ZTF20abfcszi --columns i:jd,i:fid,i:magpsf,i:sigmapsf
     alertflight get --ids ZTF20abfcszi --cutouts Science -o stamps.parquet
+    alertflight get --cone 285 43 60 --columns i:objectId,i:jd,v:separation_degree
+    alertflight get --table ztf.class --class "SN candidate" --limit 10
     """  # noqa: D301  (click wants the backspace itself)
     import json
 
     fields = {
         "table": table,
         "ids": ids,
+        "cone": None if cone is None else dict(zip(("ra", "dec", "radius"), cone, strict=True)),
+        "class": class_,
+        "sso": sso,
+        "tracklet": tracklet,
+        "name": name,
+        "night": night,
+        "skymap": None if skymap is None else _ranges(skymap, credible_level),
         "all": everything,
         "columns": columns,
         "cutouts": cutouts,
@@ -78,6 +105,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
         "start": start,
         "stop": stop,
         "limit": limit,
+        "limit_objects": limit_objects,
         "upper_limits": upper_limits,
     }
     given = {name: value for name, value in fields.items() if value is not None and value is not False and value != []}
@@ -93,6 +121,12 @@ def get(  # noqa: PLR0917  (click passes its options by name)
         write_csv(stream.schema, batches)
     stream.close()
     _warn(stream)
+
+
+def _ranges(skymap: Path, level: float) -> dict[str, object]:
+    from flight_client.skymaps import read_skymap
+
+    return read_skymap(skymap, level)
 
 
 def _counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -115,7 +149,7 @@ def _warn(stream: Stream) -> None:
         some = ", ".join(missing[:SHOWN_MISSING]) + (", ..." if len(missing) > SHOWN_MISSING else "")
         click.echo(f"no rows for {len(missing)} of the IDs: {some}", err=True)
     if not stream.record["complete"]:
-        click.echo(f"there is more than the {stream.record['rows']} rows of --limit", err=True)
+        click.echo(f"there is more behind these {stream.record['rows']} rows", err=True)
     if stream.record["missing_cutouts"]:
         click.echo(f"{stream.record['missing_cutouts']} stamps are not in the archive", err=True)
     for reason, count in stream.record["cutout_errors"].items():

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.errors import AlertflightError, BackendLost, BadValue, CorruptData, from_info
+from flight_client.calls import connect, to_domain
+from flight_server.errors import CorruptData
 from flight_server.tickets import Query
 
 __all__ = ["Stream"]
@@ -36,17 +37,12 @@ class Stream:
         self._url = url
         self._missing: list[str | int] = []
         self.record: dict[str, Any] = {}
-        try:
-            self._client = fl.connect(url)
-        except (ValueError, KeyError, pa.ArrowException):
-            raise BadValue(
-                f"{url!r:.80} is no address of a server, such as grpc://127.0.0.1:8815", field="url", value=url
-            ) from None
+        self._client = connect(url)
         try:
             self._reader = self._client.do_get(fl.Ticket(query.to_json()))
             self.schema: pa.Schema = self._reader.schema
         except (fl.FlightError, pa.ArrowException) as error:
-            raise self._domain(error) from error
+            raise to_domain(error, self._url) from error
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Give the batches as they come, zero-row ones left out."""
@@ -57,7 +53,7 @@ class Stream:
             except StopIteration:
                 break
             except (fl.FlightError, pa.ArrowException) as error:
-                raise self._domain(error) from error
+                raise to_domain(error, self._url) from error
             self._note(chunk.app_metadata)
             rows += len(chunk.data)
             if len(chunk.data):
@@ -84,9 +80,3 @@ class Stream:
             self.record = found
         elif "missing_ids" in found:
             self._missing += found["missing_ids"]
-
-    def _domain(self, error: Exception) -> AlertflightError:
-        domain = from_info(getattr(error, "extra_info", b"") or b"")
-        if domain is not None:
-            return domain
-        return BackendLost(f"no answer from {self._url}: is the server running? ({str(error).splitlines()[0][:120]})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,15 +12,19 @@ from flight_server.answers import Tally
 from flight_server.batches import cut
 from flight_server.callers import Caller, Patience
 from flight_server.catalogue import Catalogue, Column, empty_batch
+from flight_server.choosing import Choice, check_class
 from flight_server.cursors import Place
+from flight_server.declarations import Table
+from flight_server.deriving import Deriving
 from flight_server.digests import Digest
 from flight_server.errors import AlertflightError
+from flight_server.finding import Found, find
 from flight_server.plan import Plan, make_plan
 from flight_server.reading import Reading
-from flight_server.selection import earlier, limited, selected
+from flight_server.selection import earlier, limited, limited_to_objects, selected
 from flight_server.settings import Settings
 from flight_server.stamping import Stamping
-from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, TableState
+from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Span, TableState
 from flight_server.tickets import Query
 
 __all__ = ["Answer", "Archive", "Message"]
@@ -98,8 +102,8 @@ class Archive:
 
     def count(self, plan: Plan) -> int | None:
         """Count the rows of an answer where that is cheap."""
-        bounds = (plan.start, plan.stop, plan.query.as_of, plan.after)
-        if plan.added or any(bound is not None for bound in bounds):
+        bounds = (plan.start, plan.stop, plan.query.as_of, plan.after, plan.query.limit_objects)
+        if plan.added or plan.choice != Choice() or any(bound is not None for bound in bounds):
             return None
         rows = self._rows.view().count(plan.table, plan.ids)
         return rows if rows is None or plan.query.limit is None else min(rows, plan.query.limit)
@@ -114,7 +118,17 @@ class Archive:
         plan = make_plan(query, self._merge(view))  # rights come later
         reading = Reading(plan, view, Patience.of(caller, self._settings.limits.seconds))
         reading.check_bound()
+        self._check_name(reading)
         return reading
+
+    def _check_name(self, reading: Reading) -> None:
+        """Refuse a class that is in no list and has no rows."""
+        plan = reading.plan
+        if plan.choice.named is None or plan.choice.spans is None or plan.choice.named[0] in plan.choice.named[1]:
+            return
+        spans = [Span(values=span.values) for span in plan.choice.spans]
+        if not any(len(rows.keys) for rows in reading.scan(plan.table, (), spans=spans)):
+            raise check_class(*plan.choice.named)
 
     def _merge(self, view: RowView) -> Catalogue:
         held, merged = self._merged
@@ -124,12 +138,15 @@ class Archive:
         return merged
 
     def _messages(self, reading: Reading, schema: pa.Schema) -> Iterator[Message]:
+        empty = empty_batch(schema)
+        if (index := reading.plan.choice.index) is not None:
+            reading = yield from self._located(reading, index, Message(empty))
         plan = reading.plan
         tally = Tally(plan.ids, as_of=reading.view.as_of if plan.query.as_of is None else plan.query.as_of)
         digest = Digest(schema) if plan.query.digest else None
         fingerprint = plan.query.fingerprint()
         compression = None if plan.query.compression == "none" else plan.query.compression
-        empty = empty_batch(schema)
+        goes_on = plan.choice == Choice()
         place = plan.after
         seq = 0
         for piece in cut(self._rows_of(reading, schema, tally), plan.query.max_message_bytes, compression):
@@ -140,9 +157,9 @@ class Archive:
             place = Place.behind(piece, place)
             if digest:
                 digest.update(piece.batch)
-            yield Message(piece.batch, {"seq": seq, "cursor": place.cursor(fingerprint)})
+            yield Message(piece.batch, {"seq": seq} | ({"cursor": place.cursor(fingerprint)} if goes_on else {}))
             seq += 1
-        if place is not None and not tally.complete:
+        if place is not None and not tally.complete and goes_on:
             tally.cursor = replace(place, sent=0).cursor(fingerprint)
         if plan.after is not None and tally.complete:
             yield from (Message(empty) for _ in self._know_earlier(reading, tally))
@@ -154,12 +171,29 @@ class Archive:
             tally.record(room) | ({"digest": digest.hexdigest()} if digest else {}),
         )
 
+    def _located(self, reading: Reading, index: Table, waiting: Message) -> Generator[Message, None, Reading]:
+        """Find what lies in the plan's part of the sky; gives a reading of just that."""
+        own = index is reading.plan.table
+        finding = find(reading, index, self._catalogue, self._work_columns(reading.plan) if own else None)
+        while True:
+            try:
+                next(finding)
+            except StopIteration as done:
+                found: Found = done.value
+                break
+            yield waiting
+        if own:
+            return replace(reading, keys=found.keys, rows=found.rows)
+        return replace(reading, plan=replace(reading.plan, ids=found.objects))
+
     def _rows_of(self, reading: Reading, schema: pa.Schema, tally: Tally) -> Iterator[Rows]:
         """Read the rows of an answer, in its schema, and count them."""
         plan = reading.plan
         columns = self._work_columns(plan)
-        rows = limited(selected(reading, columns), plan.most, tally)
-        rows = _counted(rows, plan, tally)
+        rows = selected(reading, columns, _deriving(plan))
+        if plan.query.limit_objects is not None:
+            rows = limited_to_objects(rows, plan.query.limit_objects, plan.table.id, tally)
+        rows = _counted(limited(rows, plan.most, tally), plan, tally)
         if plan.stamps is not None:
             return Stamping(reading, self._catalogue, self._cutouts, self._settings, tally).stamped(rows, plan.stamps)
         return rows if columns is plan.columns else _shaped(rows, schema)
@@ -183,15 +217,32 @@ class Archive:
     def _work_columns(self, plan: Plan) -> tuple[Column, ...]:
         """Give the columns to read: those asked for, and those that the work needs."""
         needed = []
-        if plan.table.time is not None and (plan.start is not None or plan.stop is not None or plan.added):
+        bounded = plan.start is not None or plan.stop is not None or plan.added or plan.choice.newest
+        if bounded and plan.table.time is not None:
             needed.append(plan.table.time)
-        if plan.ids is None or not plan.columns:  # stamps alone stand beside rows too
+        if plan.choice.exact is not None:
+            needed.append(plan.choice.exact[0])
+        # stamps alone stand beside rows too
+        if plan.ids is None or not plan.columns or plan.derived or plan.query.limit_objects is not None:
             needed.append(plan.table.id)
+        stored = self._catalogue.stored_columns(plan.table)
+        for column in plan.derived.values():
+            needed += column.reads(stored)
         if not needed:
             return plan.columns
-        asked = {column.name for column in plan.columns}
+        columns = [column for column in plan.columns if column.name not in plan.derived]
+        asked = {column.name for column in columns}
         known = self._catalogue.known[plan.table.survey]
-        return plan.columns + tuple(known[name] for name in needed if name not in asked)
+        return (*columns, *(known[name] for name in dict.fromkeys(needed) if name not in asked))
+
+
+def _deriving(plan: Plan) -> Deriving | None:
+    if not plan.derived:
+        return None
+    limits, cone = plan.table.upper_limits, plan.query.cone
+    own = (limits.tag, limits.own) if plan.added and limits is not None else None
+    given = {} if cone is None else {"centre": (cone.ra, cone.dec)}
+    return Deriving(plan.derived, plan.table.id, own, given)
 
 
 def _counted(rows: Iterator[Rows], plan: Plan, tally: Tally) -> Iterator[Rows]:

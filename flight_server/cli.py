@@ -19,7 +19,7 @@ __all__ = ["main"]
 EXIT_DATA = 1
 EXIT_USAGE = 2
 EXIT_SERVER = 3
-CLIENT_COMMANDS = {"cutout": "flight_client.cutout", "get": "flight_client.cli"}
+CLIENT_COMMANDS = {"cutout": "flight_client.cutout", "get": "flight_client.cli", "schema": "flight_client.schema"}
 
 
 class _Commands(click.Group):
@@ -206,7 +206,8 @@ def _files(count: int) -> str:
 @main.command()
 @_store_options
 def tables(data: str | None, config: Path | None) -> None:
-    """List the tables with their rows, sizes and time spans."""
+    """List the tables with their rows, sizes and time spans, and what each can be asked by."""
+    from flight_server.choosing import ways
     from flight_server.serving import open_archive
     from flight_server.settings import load_settings
 
@@ -215,10 +216,11 @@ def tables(data: str | None, config: Path | None) -> None:
     rows = []
     for name, state in archive.states().items():
         span = f"{state.first:.4f} .. {state.last:.4f}" if state.first is not None and state.last is not None else ""
-        columns = len(catalogue.stored_columns(catalogue.table(name)))
+        table = catalogue.table(name)
+        columns = len(catalogue.stored_columns(table))
         count, size = _known(state.rows), _known(state.bytes, 1e6, ".1f")
-        rows.append((name, count, f"{columns}", size, span, catalogue.table(name).description))
-    head = ("table", "rows", "columns", "MB", "time span", "what")
+        rows.append((name, count, f"{columns}", size, span, ", ".join(ways(table)), table.description))
+    head = ("table", "rows", "columns", "MB", "time span", "asked by", "what")
     numbers = ("rows", "columns", "MB")
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     for row in [head, *rows]:

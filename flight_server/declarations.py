@@ -154,11 +154,14 @@ class Selection:
         Whether what the ticket has is only the beginning of the value.
     lower
         Whether keys have the value in lower case.
+    known
+        The lists of config/classes that the value should be in: `fink`, `tns`, `simbad`.
     """
 
     column: str
     prefix: bool = False
     lower: bool = False
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,9 @@ def _table(survey: str, name: str, words: Mapping[str, Any]) -> Table:
     if "points" in given:
         given["points"] = Points(**{**_tuples(words["points"]), "where": _where(words["points"]["where"])})
     if "select" in given:
-        given["select"] = MappingProxyType({asked: Selection(**selection) for asked, selection in words["select"].items()})
+        given["select"] = MappingProxyType(
+            {asked: Selection(**_tuples(selection)) for asked, selection in words["select"].items()}
+        )
     if "pixels" in given:
         given["pixels"] = Pixels(**words["pixels"])
     table = Table(name=name, survey=survey, **given)

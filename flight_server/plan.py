@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from flight_server.catalogue import Catalogue, Column, schema_of
+from flight_server.choosing import Choice, choose
 from flight_server.cursors import Place, read_cursor
 from flight_server.declarations import Table
+from flight_server.derivable import refusal
+from flight_server.derive import DerivedColumn, load_derived
+from flight_server.derive.making import find_derived
 from flight_server.errors import BadValue, NotSupported
 from flight_server.tickets import Query
 from flight_server.times import to_table_time
@@ -18,6 +22,7 @@ from flight_server.times import to_table_time
 __all__ = ["Plan", "endpoint_queries", "make_plan"]
 
 ENDPOINT_OBJECTS = 1000
+DERIVED = "v:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,12 @@ class Plan:
         Its table.
     ids
         The objects asked for, as the table types them; None for the whole table.
+    choice
+        How the rows are found, where neither objects nor the whole table are asked for.
     columns
         The columns of the answer in order, but for the cutouts.
+    derived
+        Those of them that are derived, by name.
     cutouts
         The cutout columns, in order: one for each kind of stamp, as arrays two.
     start, stop
@@ -49,7 +58,9 @@ class Plan:
     query: Query
     table: Table
     ids: tuple[str | int, ...] | None
+    choice: Choice
     columns: tuple[Column, ...]
+    derived: Mapping[str, DerivedColumn]
     cutouts: tuple[Column, ...]
     start: float | None
     stop: float | None
@@ -67,6 +78,8 @@ class Plan:
         """All tables that are read."""
         yield self.table
         yield from (table for table, _ in self.added)
+        if self.choice.index is not None and self.choice.index is not self.table:
+            yield self.choice.index
         if self.stamps is not None:
             yield self.stamps
 
@@ -88,13 +101,20 @@ def make_plan(query: Query, catalogue: Catalogue) -> Plan:
     """
     table = catalogue.table(query.table)
     start, stop = _bounds(query, table, catalogue)
+    choice = choose(query, table, catalogue, start, stop)
     ids = None if query.ids is None else tuple(dict.fromkeys(_ids(query.ids, catalogue.type_of(table, table.id))))
     after = query.resume_after
+    if after is not None and (choice.spans is not None or choice.index is not None):
+        message = f"an answer by {query.selections[0] if query.selections else 'time'} does not go on from a cursor"
+        raise NotSupported(message, field="resume_after")
+    columns, derived = _columns(query, table, catalogue)
     plan = Plan(
         query=query,
         table=table,
         ids=ids,
-        columns=_columns(query, table, catalogue),
+        choice=choice,
+        columns=columns,
+        derived=derived,
         cutouts=_cutouts(query, table, catalogue),
         start=start,
         stop=stop,
@@ -109,7 +129,7 @@ def make_plan(query: Query, catalogue: Catalogue) -> Plan:
 
 def endpoint_queries(query: Query) -> Iterator[Query]:
     """Split a query into ones of about a thousand objects; one with a limit or a cursor stays whole."""
-    if query.ids is None or query.limit is not None or query.resume_after is not None:
+    if query.ids is None or query.limit is not None or query.limit_objects is not None or query.resume_after is not None:
         yield query
         return
     for first in range(0, len(query.ids), ENDPOINT_OBJECTS):
@@ -128,14 +148,27 @@ def _ids(ids: tuple[str | int, ...], kind: pa.DataType | None) -> Iterator[str |
             yield value
 
 
-def _columns(query: Query, table: Table, catalogue: Catalogue) -> tuple[Column, ...]:
-    if not query.upper_limits:
-        return catalogue.columns(table, query.columns)
-    tag = _tag(table, catalogue)
+def _columns(query: Query, table: Table, catalogue: Catalogue) -> tuple[tuple[Column, ...], Mapping[str, DerivedColumn]]:
+    """Give the columns of the answer, and which of them are derived."""
     names = query.columns
-    if names is not None and tag.name in names:
-        return tuple(tag if name == tag.name else catalogue.column(table, name) for name in names)
-    return (*catalogue.columns(table, names), tag)
+    derived = {name: _derived(query, table, catalogue, name) for name in names or () if name.startswith(DERIVED)}
+    if not query.upper_limits and not derived:
+        return catalogue.columns(table, names), {}
+    tag = _tag(table, catalogue) if query.upper_limits else None
+    if names is None:
+        columns = catalogue.columns(table, None)
+    else:
+        made = {name: column.column for name, column in derived.items()} | ({tag.name: tag} if tag else {})
+        columns = tuple(made[name] if name in made else catalogue.column(table, name) for name in names)
+    return (*columns, tag) if tag and tag not in columns else columns, derived
+
+
+def _derived(query: Query, table: Table, catalogue: Catalogue, name: str) -> DerivedColumn:
+    column = find_derived(name, load_derived(table.survey))
+    refused = refusal(column, table, catalogue.stored_columns(table), query.selections)
+    if refused is not None:
+        raise refused
+    return column
 
 
 def _tag(table: Table, catalogue: Catalogue) -> Column:

@@ -12,7 +12,7 @@ from flight_server.callers import Patience
 from flight_server.catalogue import Column
 from flight_server.declarations import Table
 from flight_server.plan import Plan
-from flight_server.storage.protocols import Rows, RowView, Scan
+from flight_server.storage.protocols import Rows, RowView, Scan, Span
 
 __all__ = ["Reading"]
 
@@ -21,11 +21,16 @@ NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A plan, the view of the store that answers it, and how long that may take."""
+    """A plan, the view of the store that answers it, and how long that may take.
+
+    `keys` are the rows to read, where they were found in a table of positions; `rows` they themselves, if they were read.
+    """
 
     plan: Plan
     view: RowView
     patience: Patience
+    keys: npt.NDArray[np.bytes_] | None = None
+    rows: Rows | None = None
 
     @property
     def ids(self) -> tuple[str | int, ...] | None:
@@ -40,12 +45,23 @@ class Reading:
         *,
         ids: Sequence[str | int] | None = None,
         keys: npt.NDArray[np.bytes_] | None = None,
+        spans: Sequence[Span] | None = None,
+        reverse: bool = False,
         after: bytes | None = None,
     ) -> Iterator[Rows]:
         """Scan a table; see `Scan`."""
-        as_of = self.plan.query.as_of
         return self.view.scan(
-            Scan(table=table, columns=columns, ids=ids, keys=keys, after=after, as_of=as_of, patience=self.patience)
+            Scan(
+                table=table,
+                columns=columns,
+                ids=ids,
+                keys=keys,
+                spans=spans,
+                reverse=reverse,
+                after=after,
+                as_of=self.plan.query.as_of,
+                patience=self.patience,
+            )
         )
 
     def check_bound(self) -> None:

@@ -10,29 +10,49 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flight_server.answers import Tally
 from flight_server.catalogue import Column
 from flight_server.cursors import Place
+from flight_server.deriving import Deriving
 from flight_server.light_curves import with_upper_limits
+from flight_server.newest import newest_first
 from flight_server.plan import Plan
 from flight_server.reading import Reading
+from flight_server.storage.keys import key_expression
 from flight_server.storage.protocols import NOTHING_YET, Rows, part
 
-__all__ = ["earlier", "limited", "selected"]
+__all__ = ["earlier", "limited", "limited_to_objects", "selected"]
 
 PULSE_SECONDS = 5.0  # how long a client hears nothing while rows are read that are out of its bounds
 
 
-def selected(reading: Reading, columns: tuple[Column, ...]) -> Iterator[Rows]:
-    """Read the rows of all tables that the plan names, within its bounds and behind its cursor."""
+def selected(reading: Reading, columns: tuple[Column, ...], deriving: Deriving | None = None) -> Iterator[Rows]:
+    """Read the rows of all tables that the plan names, within its bounds and behind its cursor, derived columns beside."""
     plan, after = reading.plan, reading.plan.after
+    # what is derived of an object's rows does not depend on which of them are wanted
+    whole = plan.added or (deriving is not None and deriving.over_objects)
     if plan.added:
         rows = with_upper_limits(reading, columns)
+    elif reading.rows is not None:
+        rows = iter((reading.rows,))
+    elif reading.keys is not None:
+        rows = reading.scan(plan.table, columns, keys=reading.keys)
+    elif plan.choice.spans is not None:
+        rows = reading.scan(plan.table, columns, spans=plan.choice.spans, reverse=plan.choice.newest)
+        if plan.choice.exact is not None:
+            rows = _equal(rows, *plan.choice.exact)
+        if plan.choice.newest and plan.table.time is not None:
+            rows = newest_first(rows, plan.table.time)
     else:
         begin = after.key if after is not None and plan.ids is None else None
+        if begin is not None and whole:
+            begin = key_expression(plan.table.key).first_part(begin)
         rows = reading.scan(plan.table, columns, ids=reading.ids, after=begin)
-    if after is not None and (plan.added or plan.ids is not None):
+    if deriving is not None:
+        rows = deriving.beside(rows)
+    if after is not None and (whole or plan.ids is not None):
         rows = _behind(rows, after)
     return rows if plan.start is None and plan.stop is None else _within(rows, plan)
 
@@ -69,6 +89,23 @@ def limited(rows: Iterator[Rows], limit: int | None, tally: Tally) -> Iterator[R
         return
 
 
+def limited_to_objects(rows: Iterator[Rows], limit: int, column: str, tally: Tally) -> Iterator[Rows]:
+    """Stop in front of the first row of one object too many, and note that rows were left behind."""
+    seen: set[object] = set()
+    for some in rows:
+        ids = some.batch[column].dictionary_encode() if len(some.batch) else None
+        fresh = [] if ids is None else [value for value in ids.dictionary.to_pylist() if value not in seen]
+        if ids is None or len(seen) + len(fresh) <= limit:
+            seen.update(fresh)
+            yield some
+            continue
+        first = fresh[limit - len(seen)]  # values stand in the dictionary in the order in which they come
+        tally.complete = False
+        if end := pc.index(some.batch[column], first).as_py():
+            yield part(some, 0, end)
+        return
+
+
 def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
     heard = time.monotonic()
     for some in rows:
@@ -91,6 +128,17 @@ def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
         else:
             continue
         heard = time.monotonic()
+
+
+def _equal(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:
+    """Leave out rows whose cell has another value."""
+    for some in rows:
+        mask = pc.fill_null(pc.equal(some.batch[column], value), fill_value=False) if len(some.batch) else None
+        if mask is None or mask.true_count == len(mask):
+            yield some
+        elif mask.true_count:
+            chosen = mask.to_numpy(zero_copy_only=False)
+            yield Rows(some.batch.filter(mask), some.asked[chosen], some.keys[chosen])
 
 
 def _behind(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:

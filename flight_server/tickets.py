@@ -14,7 +14,7 @@ from typing import Any
 
 from flight_server.errors import BadValue, InvalidTicket, NoSelection, NotSupported, TooLarge, UnknownField
 
-__all__ = ["CUTOUT_FORMATS", "CUTOUT_KINDS", "MAX_TICKET_BYTES", "Query", "parse_ticket"]
+__all__ = ["CUTOUT_FORMATS", "CUTOUT_KINDS", "MAX_TICKET_BYTES", "Cone", "Query", "SkyMap", "parse_ticket"]
 
 MAX_TICKET_BYTES = 1_048_576
 DEFAULT_MESSAGE_BYTES = 3_670_016
@@ -25,7 +25,27 @@ CUTOUT_FORMATS = ("bytes", "fits", "array")
 COMPRESSIONS = ("none", "lz4", "zstd")
 SELECTIONS = ("ids", "cone", "class", "tag", "sso", "tracklet", "name", "night", "skymap", "all")
 # Part of the language, but nothing here answers them yet.
-NOT_YET = frozenset((*SELECTIONS[1:-1], "forced", "layout", "limit_objects"))
+NOT_YET = frozenset(("tag", "forced", "layout"))
+MAX_RADIUS = 18_000  # arcsec, 5 degrees, as the public service has it
+MAX_NSIDE = 1024
+FIELDS = {"class": "class_"}  # fields whose names Python keeps for itself
+
+
+@dataclass(frozen=True, slots=True)
+class Cone:
+    """A disc on the sky: ra and dec of its centre in degrees, radius in arcsec."""
+
+    ra: float
+    dec: float
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class SkyMap:
+    """A part of the sky: HEALPix pixels of RING order, as ranges with their first and last pixel."""
+
+    nside: int
+    ranges: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +54,13 @@ class Query:
 
     table: str
     ids: tuple[str | int, ...] | None = None
+    cone: Cone | None = None
+    class_: str | None = None
+    sso: str | None = None
+    tracklet: str | None = None
+    name: str | None = None
+    night: str | None = None
+    skymap: SkyMap | None = None
     all: bool = False
     columns: tuple[str, ...] | None = None
     cutouts: tuple[str, ...] = ()
@@ -42,6 +69,7 @@ class Query:
     start: float | str | None = None
     stop: float | str | None = None
     limit: int | None = None
+    limit_objects: int | None = None
     as_of: int | None = None
     resume_after: str | None = None
     compression: str = "none"
@@ -51,7 +79,12 @@ class Query:
     def to_dict(self) -> dict[str, Any]:
         """Give the shortest ticket that means this query."""
         given = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
-        return {k: list(v) if isinstance(v, tuple) else v for k, v, default in given if v != default}
+        return {name.rstrip("_"): _plain(value) for name, value, default in given if value != default}
+
+    @property
+    def selections(self) -> tuple[str, ...]:
+        """The selections that are made, by the names of their fields."""
+        return tuple(name for name in SELECTIONS if getattr(self, FIELDS.get(name, name), None) not in (None, (), False))
 
     def to_json(self) -> bytes:
         """Give the ticket as UTF-8 JSON.
@@ -104,10 +137,13 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
             raise NotSupported(f"this server does not answer {name!r} yet", field=name)
     if "table" not in given:
         raise InvalidTicket("the ticket names no table", field="table")
-    query = Query(**{name: _PARSERS[name](name, value) for name, value in given.items()})
-    if query.ids is not None and query.all:
-        raise InvalidTicket("a ticket has exactly one selection, this one has ids and all", field="all")
-    if not query.ids and not query.all:
+    query = Query(**{FIELDS.get(name, name): _PARSERS[name](name, value) for name, value in given.items()})
+    made = [name for name in SELECTIONS if name in given and given[name] is not False]
+    if len(made) > 1:
+        message = f"a ticket has exactly one selection, this one has {' and '.join(made)}"
+        raise InvalidTicket(message, field=made[-1])
+    # bounds on the time select too, where rows are kept by time, which the plan knows
+    if not query.selections and (made or (query.start is None and query.stop is None)):
         known = ", ".join(name for name in SELECTIONS if name not in NOT_YET)
         raise NoSelection(f"say which rows: one of {known}", field="ids")
     if query.columns == () and not query.cutouts:
@@ -223,6 +259,54 @@ def _kinds(name: str, value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _plain(value: object) -> object:
+    """Give a value as JSON has it."""
+    if isinstance(value, Cone):
+        return {"ra": value.ra, "dec": value.dec, "radius": value.radius}
+    if isinstance(value, SkyMap):
+        return {"nside": value.nside, "ranges": [list(pair) for pair in value.ranges]}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _parts(name: str, value: object, names: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or set(value) != set(names):
+        raise _wrong(name, value, f"an object with {', '.join(names)}")
+    return value
+
+
+def _cone(name: str, value: object) -> Cone:
+    parts = _parts(name, value, ("ra", "dec", "radius"))
+    bounds = {"ra": (-360, 360, "degrees"), "dec": (-90, 90, "degrees"), "radius": (0, MAX_RADIUS, "arcsec")}
+    for part, (least, most, unit) in bounds.items():
+        number = parts[part]
+        # NaN is in no bounds
+        if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= most:
+            raise _wrong(f"{name}.{part}", number, f"a number from {least} to {most}, in {unit}")
+    return Cone(float(parts["ra"]) % 360.0, float(parts["dec"]), float(parts["radius"]))
+
+
+def _skymap(name: str, value: object) -> SkyMap:
+    parts = _parts(name, value, ("nside", "ranges"))
+    nside = parts["nside"]
+    if isinstance(nside, bool) or not isinstance(nside, int) or not 1 <= nside <= MAX_NSIDE or nside & (nside - 1):
+        raise _wrong(f"{name}.nside", nside, f"a power of two from 1 to {MAX_NSIDE}")
+    ranges = _list(f"{name}.ranges", parts["ranges"])
+    for pair in ranges:
+        whole = isinstance(pair, list) and len(pair) == 2 and all(type(pixel) is int for pixel in pair)  # noqa: PLR2004
+        if not whole or not 0 <= pair[0] <= pair[1] < 12 * nside * nside:
+            raise _wrong(f"{name}.ranges", pair, f"lists of first and last pixel, from 0 to {12 * nside * nside - 1}")
+    if not ranges:
+        raise _wrong(f"{name}.ranges", ranges, "a list of at least one range")
+    return SkyMap(nside, tuple((first, last) for first, last in ranges))
+
+
+def _night(name: str, value: object) -> str:
+    text = _text(name, value)
+    if len(text) > len("YYYYMMDD") or not text.isascii() or not text.isdigit():
+        raise _wrong(name, value, "a date as YYYYMMDD, or the beginning of one")
+    return text
+
+
 def _choice(choices: tuple[str, ...]) -> Callable[[str, object], str]:
     def parse(name: str, value: object) -> str:
         if value not in choices:
@@ -235,6 +319,13 @@ def _choice(choices: tuple[str, ...]) -> Callable[[str, object], str]:
 _PARSERS: dict[str, Callable[[str, object], Any]] = {
     "table": _text,
     "ids": _ids,
+    "cone": _cone,
+    "class": _text,
+    "sso": _text,
+    "tracklet": _text,
+    "name": _text,
+    "night": _night,
+    "skymap": _skymap,
     "all": _flag,
     "columns": _columns,
     "cutouts": _kinds,
@@ -243,6 +334,7 @@ _PARSERS: dict[str, Callable[[str, object], Any]] = {
     "start": _moment,
     "stop": _moment,
     "limit": _positive,
+    "limit_objects": _positive,
     "as_of": _positive,
     "resume_after": _text,
     "compression": _choice(COMPRESSIONS),

@@ -39,11 +39,12 @@ def frame_of(rows: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def pandas_way(frame: pd.DataFrame, centre: tuple[float, float]) -> pd.DataFrame:
-    """Make all columns, those of the service as the service does."""
+def pandas_way(frame: pd.DataFrame, centre: tuple[float, float] | None) -> pd.DataFrame:
+    """Make all columns, those of the service as the service does; without a centre all but the separation."""
     made = pd.DataFrame({"v:classification": classifications(frame), "v:constellation": constellations(frame)})
     made["v:lapse"] = frame["i:jd"] - frame["i:jdstarthist"]
-    made["v:separation_degree"] = _sky(frame).separation(SkyCoord(*centre, unit="deg")).degree
+    if centre is not None:
+        made["v:separation_degree"] = _sky(frame).separation(SkyCoord(*centre, unit="deg")).degree
     return pd.concat([made, dates(frame), rates(frame), colours(frame), fluxes(frame)], axis=1)
 
 

@@ -99,12 +99,12 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
 
     @guarded
     def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[fl.Result]:
-        """Run an action; its result is one JSON object."""
+        """Run an action; its result is one JSON value."""
         if action.type not in ACTIONS:
             known = ", ".join(ACTIONS)
             raise NotSupported(f"there is no action {action.type!r:.60}; known are {known}", field="action", value=action.type)
-        result = run_action(action.type, self._archive)
-        if action.type == "health" and self._draining.is_set():
+        result = run_action(action.type, self._archive, action.body.to_pybytes())
+        if action.type == "health" and isinstance(result, dict) and self._draining.is_set():
             result["status"] = "draining"
         return [fl.Result(pa.py_buffer(json.dumps(result).encode()))]
 

@@ -95,21 +95,23 @@ class KeyExpression:
         # where the value ends the key, a NUL, which no key has, keeps out those that it only begins
         return f"{self.front}{value}{self.literals[0] or NUL}".encode()
 
-    def span(self, span: Span) -> tuple[bytes, bytes] | None:
+    def span(self, span: Span, time: str | None) -> tuple[bytes, bytes] | None:
         """Give the range [start, stop) of keys that holds all rows of a span; None where no key can be so.
 
-        An empty stop is the end of the table.
+        Bounds count where the column behind the values is `time`. An empty stop is the end of the table.
 
-        >>> key_expression("{d:classification}_{i:jd}_{i:objectId}").span(Span(values=("SN candidate",), start=2459000.5))
+        >>> key = key_expression("{d:classification}_{i:jd}_{i:objectId}")
+        >>> key.span(Span(values=("SN candidate",), start=2459000.5), "i:jd")
         (b'SN candidate_2459000.5', b'SN candidate`')
         """
         if len(span.values) >= len(self.columns):
             raise ValueError("a span names fewer values than a key has")
         front = self.front + "".join(f"{value}{literal}" for value, literal in zip(span.values, self.literals, strict=False))
-        first = front + (span.prefix if span.start is None else _decimal(span.start))
+        bounded = self.columns[len(span.values)] == time
+        first = front + (_decimal(span.start) if bounded and span.start is not None else span.prefix)
         if len(first.encode()) > MAX_KEY_BYTES:
             return None
-        if span.stop is not None:
+        if bounded and span.stop is not None:
             # a shorter text of a smaller time may sort behind that of a larger one, but not over the next whole day
             stop = f"{front}{math.floor(span.stop) + 1}".encode()
         else:

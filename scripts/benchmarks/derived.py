@@ -1,4 +1,4 @@
-"""The lines of `scripts/bench derived`: derived columns of Arrow rows against pandas, object by object, and astropy."""
+"""Derived columns against pandas, object by object, and astropy: of Arrow rows (`scripts/bench derived`), and in answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flight_server.tickets import Query
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 import derived_reference
 
-__all__ = ["bench_derived"]
+__all__ = ["bench_answers", "bench_derived"]
 
 MOST_RATIO = 0.1
 CENTRE = (180.0, 30.0)
@@ -57,6 +57,32 @@ def bench_derived(work: Path, rows: int, repeat: int) -> Iterator[Line]:
     for name, (columns, plain) in parts.items():
         times = compare([(columns, plain)] * repeat, lambda part: derive(table, part[0], declared), lambda part: part[1](frame))
         yield line(name, reference, times)
+
+
+def bench_answers(work: Path, rows: int, repeat: int) -> Line:
+    """Have the archive answer with all derived columns of a whole table, in process, against the plain way.
+
+    Ours reads the rows from the store, while the reference begins with a frame of them. The separation needs a cone and
+    is in neither.
+    """
+    folder = build_one(work, rows // ALERTS_EACH)[0]
+    table = _read(folder)
+    frame = derived_reference.frame_of(table)
+    _check_equal(table, frame)
+    names = tuple(name for name, column in load_derived("ztf").items() if not column.derivation.given)
+    archive, store = opened(folder)
+
+    def ours(_: object) -> pa.Table:
+        answer = archive.answer(Query(table="ztf", all=True, columns=names), Caller())
+        return pa.Table.from_batches([message.batch for message in answer.messages], schema=answer.schema)
+
+    if len(ours(None)) != len(frame):
+        raise click.ClickException("the archive gives other rows")
+    times = compare([None] * repeat, ours, lambda _: derived_reference.pandas_way(frame, None), warm=[None])
+    store.close()
+    faster = float(np.median(times[1]) / np.median(times[0]))
+    note = f"{len(table):,} rows, {len(names)} columns, in process; {faster:.0f} times as fast"
+    return line("all derived columns of a table", "pandas and astropy", times, MOST_RATIO, note)
 
 
 def _read(folder: Path) -> pa.Table:

@@ -20,8 +20,10 @@ from embedded import Sizes, bench_embedded
 from hbase.columns import bench_columns, columns_table
 from hbase.ingesting import bench_ingest, ingest_table
 from hbase.lines import bench_hbase
+from hbase.queries import bench_hbase_queries
 from hbase.report import INCUMBENT, Measured, cpu_table, hbase_table
 from measure import Line, table
+from queries import bench_queries
 from rows import bench_rows, grown_table
 
 WORK = Path(".alertflight/bench")
@@ -29,6 +31,7 @@ SINGLE, QUICK_SINGLE = 600, 60
 BULK_SHARE = 20  # single repetitions for one of a bulk line
 REQUESTS = 10_000
 DERIVED = 10
+QUERIES = 200
 QUICK_OBJECTS = 2000
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -108,6 +111,27 @@ def derived(rows: int, work: Path, json_: Path | None, repeat: int | None) -> No
     _write(json_, {"lines": [one.as_json() for one in lines]})
 
 
+@main.command()
+@click.option("--rows", type=click.IntRange(10_000), default=1_000_000, show_default=True, help="Of the embedded store.")
+@click.option("--store", type=click.Choice(["embedded", "hbase"]), help="Only this one; both if left out.")
+@_cluster
+@click.option("--work", type=click.Path(file_okay=False, path_type=Path), default=WORK, help="Where embedded stores are kept.")
+@click.option("--repeat", type=click.IntRange(10), default=QUERIES, show_default=True, help="Repetitions of each line.")
+def queries(  # noqa: PLR0917  (click passes its options by name)
+    rows: int, store: str | None, cluster: Path | None, work: Path, json_: Path | None, repeat: int
+) -> None:
+    """Measure cones, classes and derived columns on both stores; a goal that is missed is shown so, and the exit is 0."""
+    work = work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    lines: list[Line] = []
+    if store != "hbase":
+        lines += bench_queries(work, rows, repeat)
+    if store != "embedded":
+        lines += bench_hbase_queries(cluster, repeat)
+    click.echo(_where() + "\n" + table(lines))
+    _write(json_, {"lines": [one.as_json() for one in lines]})
+
+
 @main.command("hbase")
 @_cluster
 @ROUNDS
@@ -145,7 +169,7 @@ def hbase_ingest(cluster: Path | None, runs: int, json_: Path | None) -> None:
 @main.command()
 @_cluster
 @click.option("--rounds", "most_rounds", type=click.IntRange(5), default=40, show_default=True, help="Of the shortest work.")
-@click.option("--quick", is_flag=True, help="Small blocks and few rounds: shows that all works.")
+@click.option("--quick", is_flag=True, help="Small blocks, few rounds: shows that all works; goals are for whole blocks.")
 def cutouts(cluster: Path | None, most_rounds: int, quick: bool, json_: Path | None) -> None:
     """Measure stamps out of blocks on HDFS against pyarrow's reader; a goal that is missed is shown so, and the exit is 0."""
     filling = Filling(alerts=300) if quick else Filling()

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import io
-import os
-import pty
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
 from archives import ask, digest
+from astropy.io import fits
 from click.testing import CliRunner, Result
 from processes import COMMAND
+from terminals import on_terminal
 
 from flight_client.output import show
+from flight_client.skymaps import read_skymap
 from flight_server.cli import main
 from flight_server.flight import FlightServer
+from flight_server.sky import pixels_of
 
 CURVE = "i:objectId,i:candid,i:jd,i:fid,i:magpsf"
 
@@ -91,19 +95,8 @@ def test_a_pipe_gets_csv(url: str) -> None:
 
 def test_a_terminal_gets_a_table_that_fits(url: str, client: fl.FlightClient) -> None:
     columns = len(ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"]).table.schema)
-    ours, theirs = pty.openpty()
-    shown = b""
-    words = [COMMAND, "get", "--url", url, "--ids", "ZTF20abfcszi", "--cutouts", "Science"]
-    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=os.environ | {"COLUMNS": "90"}) as process:
-        os.close(theirs)
-        try:
-            while more := os.read(ours, 65536):
-                shown += more
-        except OSError:  # how Linux says that the other end is closed
-            pass
-        assert process.wait() == 0
-    os.close(ours)
-    lines = shown.decode().splitlines()
+    words = [str(COMMAND), "get", "--url", url, "--ids", "ZTF20abfcszi", "--cutouts", "Science"]
+    lines = on_terminal(words, 90)
     assert max(map(len, lines)) <= 90
     assert "i:objectId" in lines[0]
     assert "bytes>" in lines[1]
@@ -115,7 +108,7 @@ def test_what_is_missing_is_said(url: str) -> None:
     assert done.exit_code == 0
     assert "no rows for 1 of the IDs: nobody" in done.stderr
     limited = get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "--limit", "3")
-    assert "more than the 3 rows" in limited.stderr
+    assert "more behind these 3 rows" in limited.stderr
     assert len(limited.stdout.splitlines()) == 4
 
 
@@ -160,3 +153,37 @@ def test_bounds_are_never_dropped_in_silence(url: str, tmp_path: Path) -> None:
         done = get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "-o", str(target))
         assert done.exit_code == 2
         assert "cannot be written" in done.output
+
+
+def test_rows_are_chosen_by_every_selection_of_the_ticket(url: str, client: fl.FlightClient, tmp_path: Path) -> None:
+    (row,) = ask(client, table="ztf", ids=["ZTF20abfcszi"], columns=["i:ra", "i:dec"], limit=1).table.to_pylist()
+    ra, dec = row["i:ra"], row["i:dec"]
+    (known,) = ask(client, table="ztf.ssnamenr", all=True, columns=["i:ssnamenr"], limit=1).table.to_pylist()
+    values = np.zeros(12)
+    values[pixels_of(np.array([ra]), np.array([dec]), 1)[0]] = 1.0
+    table = fits.BinTableHDU.from_columns([fits.Column(name="PROB", format="D", array=values)])
+    table.header["NSIDE"] = 1
+    table.writeto(tmp_path / "map.fits")
+    cases: list[tuple[list[str], dict[str, Any]]] = [
+        (["--cone", str(ra), str(dec), "5"], {"table": "ztf", "cone": {"ra": ra, "dec": dec, "radius": 5}}),
+        (
+            ["--table", "ztf.class", "--class", "SN candidate", "--limit-objects", "2"],
+            {"table": "ztf.class", "class": "SN candidate", "limit_objects": 2},
+        ),
+        (["--table", "ztf.ssnamenr", "--sso", known["i:ssnamenr"]], {"table": "ztf.ssnamenr", "sso": known["i:ssnamenr"]}),
+        (["--table", "ztf.anomaly", "--start", "2459000"], {"table": "ztf.anomaly", "start": 2459000}),
+        (["--skymap", str(tmp_path / "map.fits")], {"table": "ztf", "skymap": read_skymap(tmp_path / "map.fits", 0.9)}),
+    ]
+    for number, (words, ticket) in enumerate(cases):
+        file = tmp_path / f"{number}.parquet"
+        done = get(url, *words, "--columns", "i:objectId,i:jd", "-o", str(file))
+        assert done.exit_code == 0, done.output
+        expected = ask(client, columns=["i:objectId", "i:jd"], **ticket).table
+        assert len(expected) > 0
+        assert pq.read_table(file).equals(expected)
+    for words in (["--table", "ztf.tracklet", "--tracklet", "TRCK_"], ["--table", "statistics_class", "--night", "2020"]):
+        assert get(url, *words).exit_code == 0
+    assert get(url, "--table", "ztf.tns_resolver", "--name", "AT").exit_code == 0
+    refused = get(url, "--cone", str(ra), "91", "5")
+    assert refused.exit_code == 2
+    assert "cone.dec must be a number from -90 to 90" in refused.stderr

@@ -79,7 +79,9 @@ NOT_RUN = {
     "./scripts/bench hbase",
     "./scripts/bench hbase-columns",
     "./scripts/bench hbase-ingest",
+    "./scripts/bench cutouts",
     "./scripts/bench cutouts-decoding",
+    "./scripts/bench derived",
 }
 
 

@@ -213,7 +213,8 @@ def test_actions(client: fl.FlightClient, store_kind: str) -> None:
         (result,) = client.do_action(fl.Action(name, b""))
         return json.loads(result.body.to_pybytes())
 
-    assert {action.type for action in client.list_actions()} == {"server-info", "health", "tables", "refresh-schema"}
+    known = {"server-info", "health", "tables", "schema", "refresh-schema"}
+    assert {action.type for action in client.list_actions()} == known
     assert act("server-info")["name"] == "alertflight"
     assert act("server-info")["store"] == store_kind
     health = {"status": "serving", "tables": dict.fromkeys(act("tables"), "ok"), "faults": {}, "left_out": {}}

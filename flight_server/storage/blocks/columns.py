@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from flight_server.storage.blocks.files import Content
 from flight_server.storage.blocks.index import BlockIndex
 from flight_server.storage.blocks.pages import Page, Pages, check_page
 from flight_server.storage.blocks.ranges import read_ranges
@@ -17,7 +18,7 @@ from flight_server.storage.blocks.views import Part, decode
 
 __all__ = ["BlockColumn", "PlacedPage", "rows_inside"]
 
-BATCH_BYTES = 8_388_608  # pages that are read and decoded together
+BATCH_BYTES = 1_048_576  # pages that are read and decoded together; larger ones cost more in fresh memory than requests do
 
 Rows = npt.NDArray[np.int64]
 
@@ -84,7 +85,7 @@ class BlockColumn:
         for group, some in itertools.groupby(zip(pages, read, strict=True), key=lambda pair: pair[0].group):
             data = list(some)
             needed = [check_page(content, one.page) for one, content in data]
-            dictionary: bytes | memoryview = b""
+            dictionary: Content = b""
             if any(needed):
                 dictionary, more = self._read_dictionary(group)
                 taken += more
@@ -92,7 +93,7 @@ class BlockColumn:
             parts.append(Part(self._chunks[group], dictionary, [content for _, content in data], rows))
         return decode(parts), taken
 
-    def _read_dictionary(self, group: int) -> tuple[bytes | memoryview, int]:
+    def _read_dictionary(self, group: int) -> tuple[Content, int]:
         place = self._dictionaries[group]
         if place is None:
             return b"", 0  # what needs one will not decode

@@ -42,7 +42,7 @@ class CompactReader:
     ({1: 7, 3: b'ab'}, 7)
     """
 
-    def __init__(self, data: bytes | memoryview, position: int = 0) -> None:
+    def __init__(self, data: bytes | bytearray | memoryview, position: int = 0) -> None:
         self.data = data
         self.position = position
 

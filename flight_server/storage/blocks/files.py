@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from flight_server.errors import CorruptData
 
-__all__ = ["BlockFault", "BlockFile", "BlockFiles", "BlockPaths", "LocalFiles"]
+__all__ = ["BlockFault", "BlockFile", "BlockFiles", "BlockPaths", "Content", "LocalFiles"]
+
+Content: TypeAlias = bytes | bytearray | memoryview
 
 
 class BlockFault(Exception):
@@ -32,7 +34,7 @@ class BlockFile(Protocol):
     def version(self) -> tuple[int, int]:
         """Its modification time and length: the same for the same bytes."""
 
-    def read(self, offset: int, length: int) -> bytes:
+    def read(self, offset: int, length: int) -> bytes | bytearray:
         """Read exactly so many bytes.
 
         Raises

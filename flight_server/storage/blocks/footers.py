@@ -77,8 +77,8 @@ class Footer:
     """
 
     metadata: pq.FileMetaData
-    encoded: bytes
-    tail: bytes
+    encoded: bytes | bytearray
+    tail: bytes | bytearray
     tail_start: int
     leaves: Mapping[str, int]
 
@@ -166,7 +166,7 @@ def _told(chunk: Any) -> dict[str, Any]:
     }
 
 
-def _found(encoded: bytes, leaf: str) -> Iterator[dict[str, Any]]:
+def _found(encoded: bytes | bytearray, leaf: str) -> Iterator[dict[str, Any]]:
     """Find a column's chunks in a footer by its path, which stands in front of all that is wanted."""
     path = encode_texts(leaf.split("."))
     place = encoded.find(path)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["HdfsFiles"]
 
 PROBED_BYTES = 4
+STREAMED_BYTES = 524_288
 # the client's own would try a name node that is away for three minutes
 PROPERTIES = {"dfs.client.failover.max.attempts": "5", "dfs.client.failover.sleep.base.millis": "200"}
 
@@ -101,7 +102,7 @@ class _HdfsFile:
         self.version = (state.modification_time, state.length)
         self._block_bytes = state.blocksize or state.length
 
-    def read(self, offset: int, length: int) -> bytes:
+    def read(self, offset: int, length: int) -> bytes | bytearray:
         """Read exactly so many bytes; see `BlockFile.read`."""
         if offset < 0 or length < 0 or offset + length > self.size:  # hdfs-native panics
             raise BlockFault("block_damaged", f"it ends before byte {offset + length}")
@@ -113,12 +114,12 @@ class _HdfsFile:
             raise self._fault(offset, length)
         return data
 
-    def _try(self, offset: int, length: int) -> bytes | None:
+    def _try(self, offset: int, length: int) -> bytes | bytearray | None:
         """Read; None where no DataNode gives these bytes."""
         try:
             reader = self._reader or self._client.read(self._path)
             self._reader = reader
-            data: bytes = reader.read_range(offset, length)
+            data = _read_range(reader, offset, length)
         except FileNotFoundError as error:
             raise BlockFault("block_missing", "there is no such file any more") from error
         except (OSError, RuntimeError) as error:
@@ -134,6 +135,19 @@ class _HdfsFile:
             return BlockFault("block_damaged", f"every replica is damaged within {length} bytes at {offset}")
         name = self._path.rpartition("/")[2]
         return BackendLost(f"no DataNode of HDFS gives the block {name}", field="cutouts", value=name)
+
+
+def _read_range(reader: hdfs_native.FileReader, offset: int, length: int) -> bytes | bytearray:
+    if length < STREAMED_BYTES:
+        found: bytes = reader.read_range(offset, length)
+        return found
+    # in one piece a long range takes up to three times as long: the client gathers it in ever larger memory
+    data = bytearray(length)
+    place = 0
+    for piece in reader.read_range_stream(offset, length):
+        data[place : place + len(piece)] = piece
+        place += len(piece)
+    return data if place == length and len(data) == length else b""
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.declarations import BlockLayout
-from flight_server.storage.blocks.files import BlockFault, BlockFile
+from flight_server.storage.blocks.files import BlockFault, BlockFile, Content
 from flight_server.storage.blocks.footers import TYPES, Chunk, Footer, read_footer
 from flight_server.storage.blocks.pages import Pages, pages_by_index, walk_bytes, walk_file
 from flight_server.storage.blocks.ranges import read_ranges
@@ -55,7 +55,7 @@ class BlockIndex:
     file: BlockFile
     ids: _Ids
     chunks: dict[str, list[Chunk]]
-    encoded: dict[str, list[bytes | memoryview | None]]
+    encoded: dict[str, list[Content | None]]
     bytes_read: int
     pages: dict[str, list[Pages]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -166,7 +166,7 @@ class IndexCache:
             self._held.pop(key, None)
 
 
-def _encoded_index(chunk: Chunk, footer: Footer) -> bytes | memoryview | None:
+def _encoded_index(chunk: Chunk, footer: Footer) -> Content | None:
     if chunk.index is None:
         return None
     begin = chunk.index[0] - footer.tail_start

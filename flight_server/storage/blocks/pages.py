@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flight_server.storage.blocks.compact import CompactReader
-from flight_server.storage.blocks.files import BlockFault, BlockFile
+from flight_server.storage.blocks.files import BlockFault, BlockFile, Content
 from flight_server.storage.blocks.footers import Chunk
 
 __all__ = ["Page", "Pages", "check_page", "pages_by_index", "walk_bytes", "walk_file"]
@@ -48,7 +48,7 @@ class _Header:
     encoding: int
 
 
-def pages_by_index(encoded: bytes | memoryview, chunk: Chunk) -> Pages:
+def pages_by_index(encoded: Content, chunk: Chunk) -> Pages:
     """Read a chunk's offset index.
 
     Raises
@@ -79,7 +79,8 @@ def pages_by_index(encoded: bytes | memoryview, chunk: Chunk) -> Pages:
 def walk_file(file: BlockFile, chunk: Chunk) -> tuple[Pages, int]:
     """Find a chunk's pages by reading little but their headers; gives also how many bytes that took."""
     walk = _Walk(chunk)
-    data, start = b"", chunk.start
+    data: Content = b""
+    start = chunk.start
     taken = 0
     window = HEADER_BYTES
     while walk.place < chunk.stop:
@@ -99,7 +100,7 @@ def walk_file(file: BlockFile, chunk: Chunk) -> tuple[Pages, int]:
     return walk.done(), taken
 
 
-def walk_bytes(data: bytes | memoryview, chunk: Chunk) -> Pages:
+def walk_bytes(data: Content, chunk: Chunk) -> Pages:
     """Find a chunk's pages in its bytes."""
     walk = _Walk(chunk)
     while walk.place < chunk.stop:
@@ -157,7 +158,7 @@ class _Walk:
         return Pages(tuple(self._pages), self._dictionary)
 
 
-def _read_header(data: bytes | memoryview, place: int = 0) -> _Header:
+def _read_header(data: Content, place: int = 0) -> _Header:
     reader = CompactReader(data, place)
     header = reader.struct()
     inner = header.get(DATA_HEADER) or header.get(DATA_HEADER_V2) or {}

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flight_server.storage.blocks.compact import BINARY, I32, I64, LIST, STRUCT, Listed, encode_struct
-from flight_server.storage.blocks.files import BlockFault
+from flight_server.storage.blocks.files import BlockFault, Content
 from flight_server.storage.blocks.footers import MAGIC, Chunk
 
 __all__ = ["Part", "decode"]
@@ -41,8 +41,8 @@ class Part:
     """
 
     chunk: Chunk
-    dictionary: bytes | memoryview
-    data: Sequence[bytes | memoryview]
+    dictionary: Content
+    data: Sequence[Content]
     rows: int
 
     @property
@@ -63,7 +63,7 @@ def decode(parts: Sequence[Part]) -> pa.Array:
         raise ValueError("nothing to decode")
     levels = parts[0].chunk.levels
     path = [LEAF] * max(levels, 1)
-    body: list[bytes | memoryview] = [MAGIC]
+    body: list[Content] = [MAGIC]
     place = len(MAGIC)
     groups = []
     for part in parts:

@@ -170,7 +170,7 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
 def _find_spans(segments: Sequence[Segment], scan: Scan) -> _Hits:
     """Find spans; long ones are cut where batches begin, so that they are read in parts."""
     expression = key_expression(scan.table.key)
-    pairs = [expression.span(span) for span in scan.spans or ()]
+    pairs = [expression.span(span, scan.table.time) for span in scan.spans or ()]
     ranges = [(number, pair[0], pair[1] or END) for number, pair in enumerate(pairs) if pair is not None]
     hits = _find_ranges(segments, ranges)
     if (hits.high - hits.low).max(initial=0) <= BATCH_ROWS:

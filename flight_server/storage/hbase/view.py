@@ -193,8 +193,11 @@ class _Wanted:
     """The ranges or keys of a scan, and what is left of them behind a place."""
 
     def __init__(self, scan: Scan) -> None:
+        if scan.reverse and len(scan.spans or ()) != 1:
+            raise ValueError("a scan in reverse is one of a single span")
         self._keys: list[str] = []
         self._ranges: list[tuple[int, str, str]] = []
+        self._reverse = scan.reverse
         if scan.keys is not None:
             self._keys = [key.decode("latin-1") for key in scan.keys.tolist()]
         elif scan.ids is not None:
@@ -204,6 +207,11 @@ class _Wanted:
             starts, stops = prefix_ranges([prefixes[place] for place in asked])
             pairs = zip(asked, starts.tolist(), stops.tolist(), strict=True)
             self._ranges = [(place, start.decode("latin-1"), stop.decode("latin-1")) for place, start, stop in pairs]
+        elif scan.spans is not None:
+            expression = key_expression(scan.table.key)
+            spans = [(place, expression.span(span, scan.table.time)) for place, span in enumerate(scan.spans)]
+            found = [(place, span[0].decode("latin-1"), span[1].decode("latin-1")) for place, span in spans if span]
+            self._ranges = [range_ for range_ in found if _has_room(range_)]
         else:
             start = "" if scan.after is None else scan.after.decode("latin-1") + "\0"
             self._ranges = [(0, start, "")]
@@ -213,14 +221,20 @@ class _Wanted:
 
     def behind(self, place: Place | None) -> dict[str, object]:
         """Give what is to be read behind the last row that left."""
-        if place is None:
-            place = -1, b""
-        asked, key = place
+        asked, key = (-1, b"") if place is None else place
         if self._keys:
             return {"keys": self._keys[asked + 1 :], "first": asked + 1}
-        ranges = [(number, start, stop) for number, start, stop in self._ranges if number > asked]
-        ranges = [
-            *((number, key.decode("latin-1") + "\0", stop) for number, _, stop in self._ranges if number == asked),
-            *ranges,
-        ]
-        return {"ranges": ranges}
+        reached = key.decode("latin-1")
+        here = [(number, start, stop) for number, start, stop in self._ranges if number == asked]
+        if self._reverse:
+            left = [(number, start, reached) for number, start, _ in here]
+        else:
+            left = [(number, reached + "\0", stop) for number, _, stop in here]
+        ranges = [*filter(_has_room, left), *(range_ for range_ in self._ranges if range_[0] > asked)]
+        return {"ranges": ranges, "reverse": self._reverse}
+
+
+def _has_room(range_: tuple[int, str, str]) -> bool:
+    """Say whether a key can be in a range; HBase refuses others."""
+    _, start, stop = range_
+    return not stop or start < stop

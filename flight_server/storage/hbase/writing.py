@@ -8,6 +8,7 @@ and then leaves what one run would have left.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol, TypeAlias
@@ -37,6 +38,7 @@ STAMPS = "b:"
 BATCH_BYTES = 1 << 20
 COMPRESSION = "LZ4"
 COMMIT_SECONDS = 20.0
+TABLES_TOGETHER = 8
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
 Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_]]]
 
@@ -93,8 +95,9 @@ class HBaseWriter:
     def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
         """Write all that was gathered; gives the rows written to each table."""
         tables = self._tables()
+        with ThreadPoolExecutor(TABLES_TOGETHER) as pool:  # HBase makes one in a second, and many in two
+            list(pool.map(self._create, tables))
         for table in tables:
-            self._create(table)
             self._write_schema_row(table)
         view = self._fresh_view()
         return {

@@ -109,8 +109,21 @@ def _put(client: hdfs_native.Client, filling: Filling, work: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="blocks-", dir=work) as folder:
             path = Path(folder) / _name("plain", number)
             rows = _alerts(filling.indexed + number, filling)
-            pq.write_table(rows, path, row_group_size=len(rows), compression="snappy", use_deprecated_int96_timestamps=True)
+            _write_plain(rows, path)
             _copy(client, path)
+
+
+def _write_plain(rows: pa.Table, path: Path) -> None:
+    """Write as older writers do: pages as Spark's writer has them, but nothing that tells where they are."""
+    pq.write_table(
+        rows,
+        path,
+        row_group_size=len(rows),
+        compression="snappy",
+        use_dictionary=["objectId"],  # stamps would have one as large as a third of them
+        write_batch_size=100,  # rows after which it is looked whether a page is full
+        use_deprecated_int96_timestamps=True,
+    )
 
 
 def _blocks(folder: Path, numbers: Sequence[int], filling: Filling) -> Iterator[Block]:

@@ -17,7 +17,7 @@ from cutouts.works import Ours, Reference, Work, check, works
 __all__ = ["bench_cutouts"]
 
 FEWEST = 5
-CALIBRATED = 4  # requests that the reference's ways are tried on
+CALIBRATED = 3  # at least so many requests, or a quarter, are those that the reference's ways are tried on
 
 
 def bench_cutouts(folder: Path | None, most_rounds: int, filling: Filling) -> Iterator[Measured]:
@@ -33,7 +33,7 @@ def _measure(work: Work, held: Held, most_rounds: int) -> Iterator[Measured]:
     requests = work.requests(held, count)
     ours, reference = Ours(held.url, work.kinds), Reference(held.url, work.kinds)
     check(work, ours, reference, requests[0])
-    reference.choose(requests[:CALIBRATED])
+    reference.choose(requests[: max(CALIBRATED, count // 4)])
     click.echo(f"  {work.name}; reference: {reference.way}", err=True)
     for request in requests:  # so that both find the blocks known
         ours.warm(request)

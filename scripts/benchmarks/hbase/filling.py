@@ -20,7 +20,6 @@ __all__ = ["FILLING", "PREFIX", "TABLE", "Filling", "Region", "fill", "ingest_al
 PREFIX = "bench_"
 TABLE = "bench_ztf"
 LETTERS = 7
-STAMP = "bench-filled.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +80,17 @@ class Filling:
 FILLING = Filling()
 
 
-def fill(cluster: Cluster, raw: RawScanner) -> tuple[Path, list[Region]]:
-    """Put the rows in, unless they are there; gives the settings to serve them with, and the table's regions."""
-    settings = cluster.settings(PREFIX)
-    stamp = cluster.folder / STAMP
-    wanted = json.dumps(asdict(FILLING))
+def fill(cluster: Cluster, raw: RawScanner, filling: Filling = FILLING, prefix: str = PREFIX) -> tuple[Path, list[Region]]:
+    """Put the rows in, unless they are there; gives the settings to serve them with, and the alert table's regions."""
+    settings = cluster.settings(prefix)
+    stamp = cluster.folder / f"{prefix.rstrip('_')}-filled.json"
+    wanted = json.dumps(asdict(filling))
     if not (stamp.exists() and stamp.read_text() == wanted):
         stamp.unlink(missing_ok=True)
-        raw.ask("drop", prefix=PREFIX)
-        click.echo(f"putting {FILLING.rows} rows into {TABLE} (some minutes) ...", err=True)
-        ingest_alerts(settings, cluster.folder, FILLING)
-    regions = [Region(**words) for words in raw.ask("settle", table=TABLE)]
+        raw.ask("drop", prefix=prefix)
+        click.echo(f"putting {filling.rows} rows into {prefix}ztf (some minutes) ...", err=True)
+        ingest_alerts(settings, cluster.folder, filling)
+    regions = [Region(**words) for words in raw.ask("settle", table=f"{prefix}ztf")]
     stamp.write_text(wanted)
     return settings, regions
 

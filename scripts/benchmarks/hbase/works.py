@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import click
 import numpy as np
@@ -18,7 +19,7 @@ from processes import Served
 from hbase.filling import FILLING, TABLE
 from hbase.jvm import MIB, RawScanner, Scanned, Way
 
-__all__ = ["RawSide", "Request", "Work", "check", "works"]
+__all__ = ["OBJECT", "RawSide", "Request", "Work", "check", "fastest", "works"]
 
 ADDED_GOAL, BULK_GOAL = 3.0, 1.3
 FEW = ("i:jd", "i:fid", "i:magpsf")
@@ -27,6 +28,7 @@ END = "schema"  # the rows behind it describe the table
 CALIBRATION_REST = 4  # one of so many rounds warms up
 
 Request = tuple[str, ...]  # object IDs; none of them: the whole table
+T = TypeVar("T")
 OBJECT = (*(Way(bytes=size * MIB, asynchronous=other) for size in (1, 2, 4) for other in (False, True)), Way(named=True))
 FEW_COLUMNS = (Way(named=True), Way(named=True, asynchronous=True), Way())
 MANY = (
@@ -93,6 +95,12 @@ class Work:
         return timed(lambda: self.end(served.client.do_get(ticket)))
 
 
+def fastest(ways: Sequence[Way], requests: Sequence[T], read: Callable[[Way, T], float]) -> Way:
+    """Try ways on some requests, and give the one with the lowest lower quartile: what others do only adds."""
+    times = rounds(requests, [partial(read, way) for way in ways], warm=len(requests) // CALIBRATION_REST)
+    return ways[int(np.argmin([quartiles(side)[0] for side in times]))]
+
+
 @dataclass(frozen=True, slots=True)
 class RawSide:
     """The raw scanner, and what it must know of the table: all columns, and where regions start."""
@@ -112,13 +120,8 @@ class RawSide:
         return [(f"{name}_", f"{name}`") for name in request]
 
     def fastest(self, work: Work, requests: Sequence[Request]) -> Way:
-        """Try the ways on some requests, and give the one with the lowest lower quartile: what others do only adds."""
-
-        def trial(way: Way, request: Request) -> float:
-            return self.read(work, way, request).ms
-
-        times = rounds(requests, [partial(trial, way) for way in work.ways], warm=len(requests) // CALIBRATION_REST)
-        return work.ways[int(np.argmin([quartiles(side)[0] for side in times]))]
+        """Try the ways of a work on some requests; see `fastest`."""
+        return fastest(work.ways, requests, lambda way, request: self.read(work, way, request).ms)
 
 
 def works() -> list[Work]:

@@ -18,6 +18,7 @@ import org.apache.hadoop.hbase.filter.MultiRowRangeFilter.RowRange;
 final class Fetcher {
   private static final int LEAST_RANGES = 8;
   private static final long MOST_HELD_BYTES = 24 << 20;
+  private static final long LONG_RANGE_BYTES = 1 << 20; // ranges of so many are as quickly read one by one
 
   private final Connections connections;
   private final ScanRequest request;
@@ -65,16 +66,21 @@ final class Fetcher {
     return parts;
   }
 
-  /** Adds the rows of sorted ranges of one region to an encoder; false where they are too many to hold. */
-  boolean fetch(List<KeyRange> ranges, BatchEncoder encoder) {
+  /** The most bytes that a part of a chunk may have: what can be held, less where there are a few long ranges only. */
+  static long mostBytes(int ranges) {
+    return Math.min(MOST_HELD_BYTES, ranges * LONG_RANGE_BYTES);
+  }
+
+  /** Adds the rows of sorted ranges of one region to an encoder; false where they have more bytes than they may. */
+  boolean fetch(List<KeyRange> ranges, BatchEncoder encoder, long mostBytes) {
     try {
-      return read(ranges, encoder);
+      return read(ranges, encoder, mostBytes);
     } catch (IOException | BridgeException fault) {
       throw new CompletionException(fault);
     }
   }
 
-  private boolean read(List<KeyRange> ranges, BatchEncoder encoder) throws IOException, BridgeException {
+  private boolean read(List<KeyRange> ranges, BatchEncoder encoder, long mostBytes) throws IOException, BridgeException {
     Scan scan = request.scan(ranges.get(0).start(), ranges.get(ranges.size() - 1).stop());
     if (ranges.size() > 1) {
       List<RowRange> rows = new ArrayList<>(ranges.size());
@@ -94,7 +100,7 @@ final class Fetcher {
         if (request.cells().isData(key)) {
           encoder.add(row, ranges.get(place).asked());
         }
-        if (encoder.bytes() > MOST_HELD_BYTES) {
+        if (encoder.bytes() > mostBytes) {
           return false;
         }
       }

@@ -27,6 +27,11 @@ record KeyRange(long asked, byte[] start, byte[] stop) {
     return new KeyRange(asked, Arrays.copyOf(key, key.length + 1), stop);
   }
 
+  /** Gives the part before a key, which is left of a range that is read in reverse. */
+  KeyRange before(byte[] key) {
+    return new KeyRange(asked, start, key);
+  }
+
   boolean holds(byte[] key) {
     return Arrays.compareUnsigned(key, start) >= 0 && (stop.length == 0 || Arrays.compareUnsigned(key, stop) < 0);
   }

@@ -13,6 +13,7 @@ import org.apache.hadoop.hbase.client.Scan;
  *
  * @param table the table's full name
  * @param ranges ranges of keys, in the order wanted
+ * @param reverse whether the one range that there is then leaves with its last key first
  * @param keys exact keys in the order wanted, instead of ranges
  * @param first the number of the first key
  * @param cells the cells of each row
@@ -24,6 +25,7 @@ import org.apache.hadoop.hbase.client.Scan;
 record ScanRequest(
     String table,
     List<KeyRange> ranges,
+    boolean reverse,
     List<byte[]> keys,
     long first,
     Cells cells,
@@ -34,6 +36,10 @@ record ScanRequest(
 
   private static final long LATE_NANOS = TimeUnit.SECONDS.toNanos(2);
   private static final int FETCH_BYTES = 1 << 20; // larger ones take longer: measured
+  private static final int FIRST_BYTES = 128 << 10; // the first rows leave at once
+  private static final int FIRST_ROWS = 100; // in reverse: who wants the newest rows often wants a few only
+  private static final int MORE = 2; // bits: each batch in reverse may have four times the rows of the one before
+  private static final int LARGEST = 8; // batches, after which bytes alone count
 
   static ScanRequest of(JsonNode words) throws BridgeException {
     List<KeyRange> ranges = new ArrayList<>();
@@ -44,9 +50,14 @@ record ScanRequest(
     for (JsonNode each : words.path("keys")) {
       keys.add(each.asText().getBytes(ISO_8859_1));
     }
+    boolean reverse = words.path("reverse").asBoolean(false);
+    if (reverse && (ranges.size() > 1 || !keys.isEmpty())) {
+      throw new BridgeException("internal", "only a single range can be read in reverse");
+    }
     return new ScanRequest(
         words.path("table").asText(),
         ranges,
+        reverse,
         keys,
         words.path("first").asLong(0),
         Cells.named(words.path("cells").asText()),
@@ -54,6 +65,27 @@ record ScanRequest(
         words.path("batch_bytes").asInt(1 << 20),
         Math.max(1, words.path("threads").asInt(1)),
         System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(words.path("milliseconds").asLong(600_000)));
+  }
+
+  /** Makes the HBase scan of a range that is streamed; {@code first} is for one that ends with the first batch. */
+  Scan stream(KeyRange range, boolean first) {
+    if (!reverse) {
+      return scan(range.start(), range.stop()).setAsyncPrefetch(range.stop().length == 0);
+    }
+    // HBase begins such a scan at the high end, which is not in the range, and ends it at the low one, which is
+    return cells.addTo(new Scan().setReversed(true).withStartRow(range.stop(), false).withStopRow(range.start(), true)
+        .setReadType(Scan.ReadType.PREAD).setMaxResultSize(FETCH_BYTES).setCaching(first ? FIRST_ROWS : Integer.MAX_VALUE));
+  }
+
+  /** Whether a batch of a range that is streamed is large enough to leave, behind so many others of the scan. */
+  boolean isFull(BatchEncoder batch, int before) {
+    return batch.bytes() >= (before == 0 ? Math.min(FIRST_BYTES, batchBytes) : batchBytes)
+        || reverse && before < LARGEST && batch.rows() >= FIRST_ROWS << MORE * before;
+  }
+
+  /** Gives what is left of a range that is streamed, when the row with this key has left. */
+  KeyRange left(KeyRange range, byte[] key) {
+    return reverse ? range.before(key) : range.behind(key);
   }
 
   /** Makes the HBase scan of a range of keys. */

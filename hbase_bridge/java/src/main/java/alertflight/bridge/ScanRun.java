@@ -26,11 +26,10 @@ import org.apache.hadoop.hbase.client.Table;
 /**
  * One scan: reads its rows from HBase and writes them to the channel, in the order asked, with END behind the last.
  *
- * <p>A single range is streamed. Many ranges are read in chunks, several at a time and each from its regions in
- * parallel, and leave in order.
+ * <p>A single range is streamed, in reverse if that is asked for. Many ranges are read in chunks, several at a time
+ * and each from its regions in parallel, and leave in order.
  */
 final class ScanRun implements Run {
-  private static final int FIRST_BYTES = 128 << 10; // the first rows leave at once
   private static final int GETS = 256;
   private static final int CLAIM_SECONDS = 60;
   private static final long STALL_MILLISECONDS = 3_000;
@@ -175,7 +174,8 @@ final class ScanRun implements Run {
 
   /** Reads a range to its end, or until its reader has stopped or others want room; gives what is left of it. */
   private KeyRange streamSome(KeyRange range) throws IOException, BridgeException, InterruptedException {
-    Scan scan = request.scan(range.start(), range.stop()).setAsyncPrefetch(range.stop().length == 0);
+    boolean few = request.reverse() && frames == 0; // these are fetched alone
+    Scan scan = request.stream(range, few);
     BatchEncoder encoder = encoder();
     long turn = System.nanoTime() + TURN_NANOS;
     workers.streaming.acquire();
@@ -183,15 +183,15 @@ final class ScanRun implements Run {
     try (Table table = connections.table(request.table()); OpenScanner scanner = new OpenScanner(table, scan)) {
       for (Result row = scanner.next(); row != null; row = scanner.next()) {
         check();
-        if (!request.cells().isData(row.getRow()) || !encoder.add(row, range.asked()) || !isFull(encoder)) {
+        if (!request.cells().isData(row.getRow()) || !encoder.add(row, range.asked()) || !request.isFull(encoder, frames)) {
           continue;
         }
         Frame frame = encoder.finish(pool, id);
         workers.streaming.release(); // a slow reader holds up nobody else
         held = false;
         boolean taken = beginWriting(frame);
-        if (!taken || workers.isCrowded() && System.nanoTime() - turn > 0) {
-          return range.behind(row.getRow());
+        if (!taken || few || workers.isCrowded() && System.nanoTime() - turn > 0) {
+          return request.left(range, row.getRow());
         }
         workers.streaming.acquire();
         held = true;
@@ -209,10 +209,6 @@ final class ScanRun implements Run {
     }
     encoders.add(encoder);
     return null;
-  }
-
-  private boolean isFull(BatchEncoder encoder) {
-    return encoder.bytes() >= (frames == 0 ? Math.min(FIRST_BYTES, request.batchBytes()) : request.batchBytes());
   }
 
   /** Reads exact keys; each row's number is the key's. */
@@ -289,11 +285,12 @@ final class ScanRun implements Run {
     }
     List<BatchEncoder> parts = new ArrayList<>();
     List<CompletableFuture<Boolean>> done = new ArrayList<>();
+    long most = Fetcher.mostBytes(ranges.size());
     for (List<KeyRange> group : groups) {
       BatchEncoder part = encoder();
       parts.add(part);
       fetching.incrementAndGet();
-      done.add(CompletableFuture.supplyAsync(() -> fetcher.fetch(group, part), workers.fetching)
+      done.add(CompletableFuture.supplyAsync(() -> fetcher.fetch(group, part, most), workers.fetching)
           .whenComplete((any, fault) -> fetching.decrementAndGet()));
     }
     return CompletableFuture.allOf(done.toArray(CompletableFuture[]::new)).thenApply(

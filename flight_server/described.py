@@ -1,0 +1,52 @@
+"""What the columns of a table are, as plain values: the schema service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flight_server.catalogue import Catalogue, Column
+from flight_server.declarations import Table
+from flight_server.derivable import BRINGS, derivable
+
+__all__ = ["describe"]
+
+
+def describe(catalogue: Catalogue, table: Table) -> list[dict[str, Any]]:
+    """Describe all columns that a ticket to a table can get, in the order in which it gets them.
+
+    Those that a ticket without `columns` gets come first; then the tag of upper limits, stamps, and derived columns.
+
+    Returns
+    -------
+    columns
+        `name`, `type` (Arrow's word), `unit`, `ucd`, `description` and `origin` of each, and where there is more to say:
+        `time_scale` and `time_reference`; of a derived column `made_of`, the stored columns that it is made of, and
+        `over`, `row` or `object`; `with`, the fields that a ticket must have for the column.
+
+    Examples
+    --------
+    >>> from flight_server.catalogue import load_catalogue
+    >>> columns = describe(load_catalogue(), load_catalogue().table("ztf.upper"))
+    >>> [(column["name"], column["type"], column["unit"]) for column in columns][:2]
+    [('i:objectId', 'string', ''), ('i:jd', 'double', 'd')]
+    """
+    stored = catalogue.stored_columns(table)
+    found = [_words(column) for column in stored.values()]
+    if table.upper_limits is not None:
+        found.append(_words(catalogue.known[table.survey][table.upper_limits.tag]) | {"with": ["upper_limits"]})
+    if table.cutouts is not None:
+        kinds = catalogue.surveys[table.survey].alerts.stamp_columns
+        found += [_words(column) | {"with": ["cutouts"]} for column in catalogue.stamp_columns(table, kinds, "bytes")]
+    for derived in derivable(table, stored):
+        made = {"made_of": list(derived.reads(stored)), "over": derived.derivation.over}
+        brought = [BRINGS[given] for given in derived.derivation.given]
+        found.append(_words(derived.column) | made | ({"with": brought} if brought else {}))
+    return found
+
+
+def _words(column: Column) -> dict[str, Any]:
+    words = {"name": column.name, "type": str(column.type)}
+    words |= {name: getattr(column, name) for name in ("unit", "ucd", "description", "origin")}
+    if column.time_scale:
+        words |= {"time_scale": column.time_scale, "time_reference": column.time_reference or ""}
+    return words
