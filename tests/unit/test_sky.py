@@ -42,6 +42,19 @@ def test_no_pixel_of_a_cone_is_missing(ra: float, dec: float, radius: float, see
     assert not missing.any(), (lon[missing], lat[missing])
 
 
+def test_small_cones_about_edges_and_corners_miss_no_pixel() -> None:
+    random = np.random.default_rng(8)
+    pixels = np.concatenate([random.integers(0, 12 * NSIDE**2, 300), np.arange(30), 12 * NSIDE**2 - 1 - np.arange(30)])
+    for nside in (1, 2, NSIDE):
+        chosen = pixels % (12 * nside**2)
+        x, y = random.uniform(0, 1, len(chosen)), random.choice([1e-12, 1e-4, 0.003, 0.5, 0.997, 1 - 1e-4], len(chosen))
+        lon, lat = HEALPix(nside, order="ring").healpix_to_lonlat(chosen, x, y)
+        for number, (ra, dec) in enumerate(zip(lon.deg.tolist(), lat.deg.tolist(), strict=True)):
+            radius = 60.0 / nside * float(random.choice([1e-4, 0.003, 0.02, 0.2]))
+            near = pixels_of(*points_inside(ra, dec, radius, number), nside)
+            assert np.isin(near, cone_pixels(ra, dec, radius, nside)).all(), (ra, dec, radius, nside)
+
+
 @pytest.mark.parametrize(("radius", "most"), [(5 / 3600, 6), (1 / 60, 6), (1, 40), (5, 700)])
 def test_few_pixels_too_many(radius: float, most: int) -> None:
     random = np.random.default_rng(5)
