@@ -141,6 +141,8 @@ class HBaseWriter:
         brought = _brought(runs) if runs else {}
         for name in table.columns or ():
             brought[name] = self._catalogue.described(table)[name].type
+        if not brought:  # without a schema row the table would be refused, however empty it is
+            brought = {name: column.type for name, column in self._catalogue.stored_columns(table).items()}
         rows = self._gateway.call("schema-rows", table=self._prefix + table.name)
         # files that are loaded say nothing of a release: what the table has as its newest one counts for them
         key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
