@@ -75,7 +75,8 @@ def find(
     whole = wanted if wanted is not None and len(spans) <= FEW_PIXELS else ()
     tested = dict.fromkeys((index.id, pixels.ra, pixels.dec, index.time or index.id))
     read = {column.name for column in whole}
-    columns = (*whole, *(known[name] for name in tested if name not in read))
+    further = tuple(known[name] for name in tested if name not in read)
+    columns = (*whole, *further) if further else whole
     parts = []
     for some in reading.scan(index, columns, spans=spans):
         reading.patience.check()

@@ -19,6 +19,8 @@ Degrees = npt.NDArray[np.float64]
 
 FINE_RADIUS = 1.5  # degrees; pixels that touch smaller cones are told exactly, those of larger ones within a pixel
 STEPS = 64  # points on each edge of a pixel
+ROUNDING = 1e-9  # degrees, far more than positions lose in the turn to pixels
+NARROWEST = 0.5  # of the usual edge: no pixel is as narrow, the narrowest ones have two thirds of it
 
 
 def pixels_of(ra: Degrees, dec: Degrees, nside: int) -> Pixels:
@@ -45,12 +47,16 @@ def cone_pixels(ra: float, dec: float, radius: float, nside: int) -> Pixels:
         Pixels along the edge of a base pixel.
     """
     from astropy import units
-    from astropy_healpix import boundaries_lonlat
+    from astropy_healpix import boundaries_lonlat, lonlat_to_healpix
     from astropy_healpix.core import healpix_cone_search
 
+    edge = float(np.degrees(np.sqrt(np.pi / 3) / nside))
+    # most small cones lie well within the pixel of their centre; the offsets say how far it is from the edges, 0 to 1
+    centre, x, y = lonlat_to_healpix(ra * units.deg, dec * units.deg, nside, return_offsets=True, order="ring")
+    if radius + ROUNDING < NARROWEST * edge * min(x, 1 - x, y, 1 - y):
+        return np.array([centre], dtype=np.int64)
     # twice the edge is farther than any two points of a pixel are apart; the library's own search leaves out some
     # pixels of which the cone has a sliver
-    edge = float(np.degrees(np.sqrt(np.pi / 3) / nside))
     wide = healpix_cone_search(ra * units.deg, dec * units.deg, min(radius + 2 * edge, 180.0) * units.deg, nside, order="ring")
     candidates: Pixels = np.sort(wide).astype(np.int64)
     if radius > FINE_RADIUS:
@@ -58,7 +64,7 @@ def cone_pixels(ra: float, dec: float, radius: float, nside: int) -> Pixels:
     lon, lat = boundaries_lonlat(candidates, STEPS, nside, order="ring")
     nearest = separation(lon.deg.ravel(), lat.deg.ravel(), (ra, dec)).reshape(lon.shape).min(axis=1)
     # a point of an edge is at most half a step from a point that was looked at; edges are at most twice the usual one
-    touched = (nearest <= radius + edge / STEPS) | (candidates == pixels_of(np.array([ra]), np.array([dec]), nside)[0])
+    touched = (nearest <= radius + edge / STEPS) | (candidates == centre)
     found: Pixels = candidates[touched]
     return found
 

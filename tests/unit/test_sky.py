@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
-from astropy_healpix import HEALPix
+from astropy_healpix import HEALPix, boundaries_lonlat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +40,20 @@ def test_no_pixel_of_a_cone_is_missing(ra: float, dec: float, radius: float, see
     lon, lat = points_inside(ra, dec, radius, seed)
     missing = ~np.isin(pixels_of(lon, lat, NSIDE), pixels)
     assert not missing.any(), (lon[missing], lat[missing])
+
+
+@pytest.mark.parametrize("nside", [1, 2, 16, NSIDE, 1024])
+def test_a_cone_that_reaches_over_an_edge_has_more_than_one_pixel(nside: int) -> None:
+    random = np.random.default_rng(8)
+    polar = random.integers(0, min(2000, 12 * nside**2), 500)  # the first rings, where pixels are narrow
+    pixels = np.concatenate([polar, 12 * nside**2 - 1 - polar, random.integers(0, 12 * nside**2, 500)])
+    x, y = random.uniform(0, 1, (2, len(pixels)))
+    ra, dec = HEALPix(nside, order="ring").healpix_to_lonlat(pixels, x, y)
+    edges = SkyCoord(*boundaries_lonlat(pixels, 64, nside, order="ring"))
+    nearest = SkyCoord(ra, dec)[:, None].separation(edges).min(axis=1).deg
+    for place in range(len(pixels)):
+        over = float(nearest[place]) * 1.02
+        assert len(cone_pixels(float(ra.deg[place]), float(dec.deg[place]), over, nside)) > 1
 
 
 @pytest.mark.parametrize(("radius", "most"), [(5 / 3600, 6), (1 / 60, 6), (1, 40), (5, 700)])
