@@ -82,6 +82,7 @@ NOT_RUN = {
     "./scripts/bench cutouts",
     "./scripts/bench cutouts-decoding",
     "./scripts/bench derived",
+    "./scripts/bench queries",
 }
 
 

@@ -40,7 +40,7 @@ REFUSED: list[tuple[bytes | dict[str, Any], str, str | None]] = [
     (GOOD | {"table": "ztff"}, "unknown_table", "table"),
     (GOOD | {"table": 7}, "bad_value", "table"),
     (GOOD | {"columns": ["i:jd", "i:jdd"]}, "unknown_column", "columns"),
-    (GOOD | {"columns": ["v:classification"]}, "unknown_column", "columns"),
+    (GOOD | {"columns": ["v:classificatio"]}, "unknown_column", "columns"),
     (GOOD | {"columns": ["d:tag"]}, "unknown_column", "columns"),
     (GOOD | {"columns": ["b:cutoutScience_stampData"]}, "unknown_column", "columns"),
     (GOOD | {"columns": ["_written"]}, "unknown_column", "columns"),

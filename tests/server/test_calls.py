@@ -44,6 +44,7 @@ def test_the_record_at_the_end_says_what_the_answer_is(client: fl.FlightClient) 
         "objects": 1,
         "missing": 2,
         "missing_ids": ["nobody", "none"],
+        "failed_cutouts": [],
         "missing_cutouts": 0,
         "cutout_errors": {},
         "cutout_bytes_read": 0,
