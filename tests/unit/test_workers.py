@@ -1,0 +1,45 @@
+"""Threads that read blocks."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from waiting import wait_until
+
+from flight_server.storage.blocks import workers
+from flight_server.storage.blocks.workers import Workers
+
+
+def running(own: set[int]) -> int:
+    return sum(thread.name == "blocks" and thread.ident not in own for thread in threading.enumerate())
+
+
+def test_no_more_threads_than_allowed_and_none_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.02)
+    others = {thread.ident for thread in threading.enumerate() if thread.ident}
+    go_on, done = threading.Event(), threading.Semaphore(0)
+    pool = Workers(3)
+
+    def work() -> None:
+        assert go_on.wait(60)
+        done.release()
+
+    for _ in range(20):
+        pool.submit(work)
+    assert running(others) == 3
+    go_on.set()
+    for _ in range(20):
+        assert done.acquire(timeout=60)
+    wait_until(lambda: running(others) == 0, "the threads end")
+    pool.submit(work)
+    assert done.acquire(timeout=60), "work after that is done too"
+
+
+def test_work_that_comes_as_threads_end_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.0005)
+    done = threading.Semaphore(0)
+    pool = Workers(2)
+    for _ in range(2000):
+        pool.submit(done.release)
+        assert done.acquire(timeout=60)
