@@ -45,10 +45,13 @@ class Tally:
         The objects asked for, or None for a whole table.
     as_of
         Until when what was written is in the answer, ms since 1970.
+    mixed
+        Whether the rows of an object need not stand together.
     """
 
     ids: Sequence[str | int] | None
     as_of: int
+    mixed: bool = False
     rows: int = 0
     missing_cutouts: int = 0
     cutout_bytes_read: int = 0
@@ -60,6 +63,7 @@ class Tally:
     _known: npt.NDArray[np.bool_] | None = None
     _objects: int = 0
     _last: object = None
+    _met: set[object] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._seen = np.zeros(len(self.ids or ()), dtype=bool)
@@ -69,6 +73,9 @@ class Tally:
         self.rows += len(rows.batch)
         if self.ids is not None:
             self._seen[rows.asked] = True
+        elif ids is not None and self.mixed:
+            self._met.update(pc.unique(ids).to_pylist())
+            self._objects = len(self._met)
         elif ids is not None and len(ids):
             changes = pc.sum(pc.not_equal(ids[1:], ids[:-1])).as_py() or 0
             self._objects += changes + (ids[0].as_py() != self._last)

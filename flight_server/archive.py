@@ -142,7 +142,8 @@ class Archive:
         if (index := reading.plan.choice.index) is not None:
             reading = yield from self._located(reading, index, Message(empty))
         plan = reading.plan
-        tally = Tally(plan.ids, as_of=reading.view.as_of if plan.query.as_of is None else plan.query.as_of)
+        as_of = reading.view.as_of if plan.query.as_of is None else plan.query.as_of
+        tally = Tally(plan.ids, as_of, mixed=not plan.table.by_object)
         digest = Digest(schema) if plan.query.digest else None
         fingerprint = plan.query.fingerprint()
         compression = None if plan.query.compression == "none" else plan.query.compression

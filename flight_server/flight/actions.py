@@ -92,6 +92,6 @@ ACTIONS: Mapping[str, Callable[[Archive, bytes], dict[str, Any] | list[dict[str,
 }
 
 
-def run_action(name: str, archive: Archive, body: bytes) -> dict[str, Any] | list[dict[str, Any]]:
+def run_action(name: str, archive: Archive, body: bytes = b"") -> dict[str, Any] | list[dict[str, Any]]:
     """Run one of `ACTIONS`; most of them take no notice of the body."""
     return ACTIONS[name](archive, body)

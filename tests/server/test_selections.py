@@ -156,6 +156,12 @@ def test_lists_by_time_are_chosen_by_bounds_alone(client: fl.FlightClient) -> No
     assert ask(client, table="ztf.anomaly", columns=["i:jd", "i:objectId"], all=True).table.to_pylist() == rows
 
 
+def test_objects_are_counted_once_where_their_rows_are_apart(client: fl.FlightClient) -> None:
+    for table in ("ztf.class", "ztf.anomaly", "ztf.pixel128", "ztf"):
+        answer = ask(client, table=table, all=True, columns=["i:objectId"], max_message_bytes=4096)
+        assert answer.record["objects"] == len(set(answer.table["i:objectId"].to_pylist()))
+
+
 def test_names_of_the_solar_system(client: fl.FlightClient) -> None:
     rows = everything(client, "ztf.ssnamenr", ["i:ssnamenr", "i:jd"])
     assert rows
