@@ -246,9 +246,7 @@ def test_a_table_without_a_schema_row_is_refused_by_name_while_others_go_on(
     client = serve(tables.open())
     assert ask(client, table="ztf.upper", ids=["ZTF1"]).record["rows"] == 1
     said = health(client)
-    assert said["tables"] == {
-        "ztf": "table_refused", "ztf.cutouts": "table_refused", "ztf.uppervalid": "table_refused", "ztf.upper": "ok",
-    }  # fmt: skip
+    assert {name for name, state in said["tables"].items() if state != "table_refused"} == {"ztf.upper"}
     reasons = {"ztf": "no schema row", "ztf.cutouts": "does not exist", "ztf.uppervalid": "is disabled"}
     for table, reason in reasons.items():
         assert reason in said["faults"][table]
@@ -266,7 +264,7 @@ def test_a_table_without_a_schema_row_is_refused_by_name_while_others_go_on(
     tables.put(row("ZTF1", d__score=double(0.5)))
     assert health(client)["tables"] == said["tables"], "what the tables hold is looked for when asked"
     again = health(client, "refresh-schema")
-    assert {name for name, state in again["tables"].items() if state != "ok"} == {"ztf.cutouts"}
+    assert {name for name, state in again["tables"].items() if state == "ok"} == {"ztf", "ztf.upper", "ztf.uppervalid"}
     answered = ask(client, table="ztf", ids=["ZTF1"], upper_limits=True)
     assert answered.record["rows"] == 2
     assert answered.table["d:score"].to_pylist().count(0.5) == 1
