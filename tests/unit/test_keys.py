@@ -120,9 +120,9 @@ def test_the_prefix_of_an_object_is_of_no_other_object(expression, value, key, o
 
 def test_spans_begin_behind_the_text_in_front():
     key = key_expression("ztf_{night}")
-    assert key.span(Span(prefix="202008")) == (b"ztf_202008", b"ztf_202009")
+    assert key.span(Span(prefix="202008"), None) == (b"ztf_202008", b"ztf_202009")
     pixels = key_expression("{healpix128(ra,dec)}_{jd}_{id}")
-    assert pixels.span(Span(values=(75464,))) == (b"75464_", b"75464`")
+    assert pixels.span(Span(values=(75464,)), "jd") == (b"75464_", b"75464`")
 
 
 def test_a_place_that_there_is_not_has_no_pixel():
