@@ -233,7 +233,7 @@ class Archive:
             return plan.columns
         columns = [column for column in plan.columns if column.name not in plan.derived]
         asked = {column.name for column in columns}
-        known = self._catalogue.known[plan.table.survey]
+        known = self._catalogue.described(plan.table)
         further = tuple(known[name] for name in dict.fromkeys(needed) if name not in asked)
         # the same tuple has its schema ready
         return (*columns, *further) if further or plan.derived else plan.columns

@@ -5,7 +5,6 @@ Values only; what acts on them is `ingest` (cells and rows) and `storage` (row k
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -230,7 +229,7 @@ class Table:
     @property
     def by_object(self) -> bool:
         """Whether row keys begin with the object's ID, so that rows can be asked for by it."""
-        return re.match(r"[^{]*\{([^}]+)\}", self.key).group(1) == self.id  # type: ignore[union-attr]
+        return self.key.partition("{")[2].partition("}")[0] == self.id
 
     def takes(self, name: str) -> bool:
         """Say whether the table has a place for cells of this name."""

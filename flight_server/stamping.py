@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,7 @@ FIRST_ROWS = 32  # rows whose stamps are read together: few at first, so that th
 MOST_ROWS = 4096
 MOST_BYTES = 33_554_432  # of stamps that wait to be sent, about
 PIECE_ROWS = 64  # rows whose stamps are turned into the format asked for together
+PULSE_SECONDS = 5.0  # how long a client hears nothing while stamps are read
 LOOK_SECONDS = 0.25  # between two looks whether the caller is still there
 
 
@@ -34,7 +36,7 @@ LOOK_SECONDS = 0.25  # between two looks whether the caller is still there
 class _Window:
     """How many rows are read together: ever more, so that a page that many rows need is read once."""
 
-    rows: int = FIRST_ROWS
+    rows: int
     sent: int = 0
     bytes: int = 0
 
@@ -80,7 +82,7 @@ class Stamping:
     def stamped(self, rows: Iterator[Rows], table: Table) -> Iterator[Rows]:
         """Give the rows in the answer's schema, some at a time; `table` says where their stamps are."""
         schema = self._plan.schema
-        window = _Window()
+        window = _Window(FIRST_ROWS)
         for some in _windows(self._bounded(rows), window):
             if not len(some.batch):
                 yield some
@@ -160,10 +162,13 @@ class Stamping:
         places = places.take(pa.array(position, mask=position < 0)).combine_chunks()
         paths, object_ids, alert_ids = (places[column.name].combine_chunks() for column in columns)
         pending = self._cutouts.begin(layout.block, paths, object_ids, alert_ids, self._plan.query.cutouts)
+        heard = time.monotonic()
         try:
             while (stamps := pending.wait(LOOK_SECONDS)) is None:
                 self._reading.patience.check()
-                yield NOTHING_YET
+                if time.monotonic() - heard >= PULSE_SECONDS:
+                    yield NOTHING_YET
+                    heard = time.monotonic()
         finally:
             pending.cancel()
         return _Stamped(stamps, own, object_ids, alert_ids)

@@ -6,13 +6,16 @@ import os
 import pty
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 
-def on_terminal(words: Sequence[str], columns: int) -> list[str]:
-    """Run a command that must end well; gives the lines that a terminal of so many columns shows."""
+def on_terminal(words: Sequence[str | Path], columns: int, **environment: str) -> str:
+    """Run a command that must end well; gives what it prints on a terminal of so many columns."""
     ours, theirs = pty.openpty()
+    kept = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    given = kept | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8", "COLUMNS": str(columns)} | environment
     shown = b""
-    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=os.environ | {"COLUMNS": str(columns)}) as process:
+    with subprocess.Popen(words, stdout=theirs, stderr=subprocess.DEVNULL, env=given) as process:
         os.close(theirs)
         try:
             while more := os.read(ours, 65536):
@@ -21,4 +24,4 @@ def on_terminal(words: Sequence[str], columns: int) -> list[str]:
             pass
         assert process.wait() == 0
     os.close(ours)
-    return shown.decode().splitlines()
+    return shown.decode().replace("\r\n", "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ import pytest
 from alert_data import NIGHT
 from block_answers import load
 
-from flight_server.errors import CorruptData
+from flight_server.errors import CorruptData, InternalError
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.blocks.files import BlockPaths
 
@@ -89,3 +90,17 @@ def test_files_that_are_no_blocks_are_damaged_not_fatal(tmp_path: Path) -> None:
         stamps = block.read(BlockCutouts(LocalFiles(tmp_path)), [0, 1], ["Science"], path=name)
         assert [one.reason for one in stamps.failures] == ["block_damaged"] * 2, name
         assert stamps.kinds["Science"].null_count == 2
+
+
+class Panic(BaseException):
+    """What a native client raises when it breaks down."""
+
+
+def test_a_reader_that_breaks_down_ends_the_reading(tmp_path: Path) -> None:
+    class Broken(LocalFiles):
+        def open(self, path: str) -> Any:
+            raise Panic(path)
+
+    block = load(NIGHT)
+    with pytest.raises(InternalError, match="a reader of blocks broke down"):
+        block.read(BlockCutouts(Broken(tmp_path)), [0, 1], path="any.parquet")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -25,6 +23,7 @@ from astropy.io import fits
 from click.testing import CliRunner, Result
 from matplotlib.image import imread
 from processes import COMMAND
+from terminals import on_terminal
 
 from flight_client.pictures import NO_COLOUR, NO_PIXEL, RAMP, drawn, levels
 from flight_server.cli import main
@@ -128,26 +127,9 @@ def test_a_pipe_gets_letters(url: str) -> None:
     assert (len(lines), max(map(len, lines))) == (32, 63)
 
 
-def on_terminal(*words: str, **environment: str) -> str:
-    ours, theirs = pty.openpty()
-    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
-    given = kept | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"} | environment
-    shown = b""
-    with subprocess.Popen([COMMAND, "cutout", *words], stdout=theirs, stderr=subprocess.DEVNULL, env=given) as process:
-        os.close(theirs)
-        try:
-            while more := os.read(ours, 65536):
-                shown += more
-        except OSError:  # how Linux says that the other end is closed
-            pass
-        assert process.wait() == 0
-    os.close(ours)
-    return shown.decode().replace("\r\n", "\n")
-
-
 def test_a_terminal_gets_grey_half_blocks(url: str, tmp_path: Path) -> None:
     file = tmp_path / "stamp.npy"
-    shown = on_terminal("--url", url, "--id", NAME, "--show", "-o", str(file))
+    shown = on_terminal([COMMAND, "cutout", "--url", url, "--id", NAME, "--show", "-o", file], 100)
     image = np.load(file)
     wanted = np.round(levels(image) * 255)[::-1]
     lines = shown.splitlines()
@@ -163,7 +145,7 @@ def test_a_terminal_gets_grey_half_blocks(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
 def test_where_colours_are_not_wanted_there_are_letters(url: str, given: dict[str, str]) -> None:
-    shown = on_terminal("--url", url, "--id", NAME, **given)
+    shown = on_terminal([COMMAND, "cutout", "--url", url, "--id", NAME], 100, **given)
     assert shown == drawn(image_of(stamp_of(newest())).astype("f4"), 100, coloured=False) + "\n"
 
 

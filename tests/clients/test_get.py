@@ -96,7 +96,7 @@ def test_a_pipe_gets_csv(url: str) -> None:
 def test_a_terminal_gets_a_table_that_fits(url: str, client: fl.FlightClient) -> None:
     columns = len(ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"]).table.schema)
     words = [str(COMMAND), "get", "--url", url, "--ids", "ZTF20abfcszi", "--cutouts", "Science"]
-    lines = on_terminal(words, 90)
+    lines = on_terminal(words, 90).splitlines()
     assert max(map(len, lines)) <= 90
     assert "i:objectId" in lines[0]
     assert "bytes>" in lines[1]

@@ -59,7 +59,7 @@ def test_a_store_says_the_same_as_its_server(sample: Opened, client: fl.FlightCl
 
 @pytest.mark.parametrize("width", [80, 130])
 def test_a_terminal_gets_a_table_that_fits_and_leaves_nothing_out(url: str, client: fl.FlightClient, width: int) -> None:
-    lines = on_terminal([str(COMMAND), "schema", "ztf", "--url", url], width)
+    lines = on_terminal([str(COMMAND), "schema", "ztf", "--url", url], width).splitlines()
     assert max(map(len, lines)) <= width
     assert lines[0].split() == ["name", "type", "unit", "origin", "description"]
     columns = said(client, "ztf")

@@ -75,7 +75,10 @@ def test_the_first_batch_leaves_before_the_last_block_is_opened(several_blocks: 
 
 
 @pytest.mark.embedded
-def test_a_caller_who_goes_away_while_stamps_are_awaited_ends_it(several_blocks: Opened) -> None:
+def test_a_caller_who_goes_away_while_stamps_are_awaited_ends_it(several_blocks: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flight_server import stamping
+
+    monkeypatch.setattr(stamping, "PULSE_SECONDS", 0.0)
     files = Watched(several_blocks.settings.folder)
     files.go_on.clear()
     archive = Archive(load_catalogue(), several_blocks.store, BlockCutouts(files), several_blocks.settings)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.declarations import BlockLayout
+from flight_server.errors import InternalError
 from flight_server.storage.blocks.columns import BlockColumn, PlacedPage, rows_inside
 from flight_server.storage.blocks.files import BlockFault, BlockFile, BlockFiles
 from flight_server.storage.blocks.footers import footer_crc
@@ -23,6 +26,8 @@ __all__ = ["BlockCutouts"]
 READ_THREADS = 4
 
 Rows = npt.NDArray[np.int64]
+
+log = logging.getLogger(__name__)
 
 
 class BlockCutouts:
@@ -104,6 +109,17 @@ class _Asked:
     alert_ids: pa.Array
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Stamps of one kind of an open block: its rows, ascending, and the rows of the answer that they are for."""
+
+    path: str
+    index: BlockIndex
+    kind: str
+    rows: Rows
+    places: Rows
+
+
 class _Reading:
     """Stamps on their way; see `PendingStamps`."""
 
@@ -125,7 +141,7 @@ class _Reading:
         if not asked:
             self._done.set()
         for one in asked:
-            cutouts.submit(lambda one=one: self._work(lambda: self._open(one)))  # type: ignore[misc]
+            cutouts.submit(partial(self._work, partial(self._open, one)))
 
     def wait(self, seconds: float) -> Stamps | None:
         """Wait for the stamps; None while they are not all there."""
@@ -142,17 +158,24 @@ class _Reading:
         self._cancelled = True
 
     def _work(self, work: Callable[[], None]) -> None:
+        """Do some of the work; whatever goes wrong is raised by `wait`, or nobody would know that it never ends."""
         try:
             if not self._cancelled:
                 work()
-        except Exception as error:  # noqa: BLE001  (raised again by who waits)
-            self._cancelled = True
-            with self._lock:
-                self._error = self._error or error
+        except Exception as error:  # noqa: BLE001
+            self._end(error)
+        except BaseException:
+            log.exception("reading a block broke down")
+            self._end(InternalError("a reader of blocks broke down"))
         with self._lock:
             self._left -= 1
             if not self._left:
                 self._done.set()
+
+    def _end(self, error: Exception) -> None:
+        self._cancelled = True
+        with self._lock:
+            self._error = self._error or error
 
     def _open(self, asked: _Asked) -> None:
         try:
@@ -162,57 +185,52 @@ class _Reading:
             return
         rows = index.find(asked.object_ids, asked.alert_ids)
         self._fail(asked.places[rows < 0], self._kinds, "not_in_block")
+        held = np.flatnonzero(rows >= 0)
+        held = held[np.argsort(rows[held], kind="stable")]
+        wanted = [_Wanted(asked.path, index, kind, rows[held], asked.places[held]) for kind in self._kinds]
         with self._lock:
             self._bytes_read += taken
-            self._left += len(self._kinds) - 1
-        for kind in self._kinds[1:]:
-            work = lambda kind=kind: self._read(asked, index, kind, rows)  # noqa: E731
-            self._cutouts.submit(lambda work=work: self._work(work))  # type: ignore[misc]
-        self._read(asked, index, self._kinds[0], rows)
+            self._left += len(wanted) - 1
+        for one in wanted[1:]:
+            self._cutouts.submit(partial(self._work, partial(self._read, one)))
+        self._read(wanted[0])
 
-    def _read(self, asked: _Asked, index: BlockIndex, kind: str, rows: Rows) -> None:
-        leaf = self._layout.stamps[kind]
-        if leaf not in index.chunks:
+    def _read(self, wanted: _Wanted) -> None:
+        leaf = self._layout.stamps[wanted.kind]
+        if leaf not in wanted.index.chunks:
             return  # stamps that the block does not keep are not damaged
-        held = rows >= 0
-        places, rows = asked.places[held], rows[held]
-        order = np.argsort(rows, kind="stable")
-        places, rows = places[order], rows[order]
         try:
-            pages, taken = index.pages_of(leaf)
+            pages, taken = wanted.index.pages_of(leaf)
         except BlockFault as fault:
-            self._cutouts.forget(asked.path, self._layout, index)
-            self._fail(places, (kind,), fault.reason)
+            self._damaged(wanted, wanted.places, fault)
             return
-        self._add(taken)
-        column = BlockColumn(index, leaf, pages)
-        for batch in column.batches(rows):
+        with self._lock:
+            self._bytes_read += taken
+        column = BlockColumn(wanted.index, leaf, pages)
+        for batch in column.batches(wanted.rows):
             if self._cancelled:
                 return
-            self._read_batch(asked, column, kind, batch, rows, places)
+            self._read_batch(wanted, column, batch)
 
-    def _read_batch(  # noqa: PLR0917
-        self, asked: _Asked, column: BlockColumn, kind: str, batch: Sequence[PlacedPage], rows: Rows, places: Rows
-    ) -> None:
-        first, last = np.searchsorted(rows, [batch[0].first_row, batch[-1].first_row + batch[-1].page.rows])
+    def _read_batch(self, wanted: _Wanted, column: BlockColumn, batch: Sequence[PlacedPage]) -> None:
+        first, last = np.searchsorted(wanted.rows, [batch[0].first_row, batch[-1].first_row + batch[-1].page.rows])
         try:
             values, taken = column.read(batch)
         except BlockFault as fault:
             if len(batch) > 1:  # most of them are whole
                 for one in batch:
-                    self._read_batch(asked, column, kind, [one], rows, places)
+                    self._read_batch(wanted, column, [one])
                 return
-            self._cutouts.forget(asked.path, self._layout, column.index)
-            self._fail(places[first:last], (kind,), fault.reason)
+            self._damaged(wanted, wanted.places[first:last], fault)
             return
-        chosen = values.take(pa.array(rows_inside(batch, rows[first:last])))
+        chosen = values.take(pa.array(rows_inside(batch, wanted.rows[first:last])))
         with self._lock:
             self._bytes_read += taken
-            self._found[kind].append((places[first:last], chosen))
+            self._found[wanted.kind].append((wanted.places[first:last], chosen))
 
-    def _add(self, taken: int) -> None:
-        with self._lock:
-            self._bytes_read += taken
+    def _damaged(self, wanted: _Wanted, places: Rows, fault: BlockFault) -> None:
+        self._cutouts.forget(wanted.path, self._layout, wanted.index)
+        self._fail(places, (wanted.kind,), fault.reason)
 
     def _fail(self, places: Rows, kinds: Sequence[str], reason: str) -> None:
         with self._lock:
