@@ -152,9 +152,9 @@ class ScanChannel(_Channel):
 class WriteChannel(_Channel):
     """Rows on their way into tables, as `open-write` opened it."""
 
-    def table(self, name: str, columns: Sequence[Mapping[str, str]]) -> None:
-        """Say whose rows come next, and the columns that their batches have."""
-        self.send(TABLE, json.dumps({"table": name, "columns": list(columns)}).encode())
+    def table(self, name: str, columns: Sequence[Mapping[str, str]], *, replaces: bool = False) -> None:
+        """Say whose rows come next, the columns that their batches have, and whether a null takes away what stands."""
+        self.send(TABLE, json.dumps({"table": name, "columns": list(columns), "replaces": replaces}).encode())
 
     def write(self, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:
         """Send n rows with their keys."""

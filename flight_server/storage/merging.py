@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from flight_server.declarations import Points, Table
 
-__all__ = ["changed_cells", "key_array", "merge_equal_keys", "merge_over", "standing"]
+__all__ = ["changed_cells", "key_array", "lost_cells", "merge_equal_keys", "merge_over", "standing"]
 
 K = TypeVar("K", np.bytes_, np.int64)
 
@@ -192,6 +192,21 @@ def changed_cells(merged: pa.Table, held: pa.Table, where: npt.NDArray[np.int64]
         kept = pa.array(_cells_differ(new, old) | (position < 0))
         columns.append(pc.if_else(kept, new, pa.scalar(None, new.type)))
     return pa.Table.from_arrays(columns, schema=merged.schema)
+
+
+def lost_cells(merged: pa.Table, held: pa.Table, where: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Say which merged rows lack a cell that is held under their key; see `changed_cells`.
+
+    Examples
+    --------
+    >>> held, rows = pa.table({"d:a": [1, 2], "d:b": [None, 3]}), pa.table({"d:a": [1, None], "d:b": [4, 3]})
+    >>> lost_cells(rows, held, np.array([0, 1])).tolist()
+    [False, True]
+    """
+    lost = np.zeros(len(merged), dtype=bool)
+    for new, old in zip(merged.columns, held.select(merged.column_names).columns, strict=True):
+        lost[where] |= new.is_null().to_numpy()[where] & old.is_valid().to_numpy()
+    return lost
 
 
 def _differ(rows: pa.Table, held: pa.Table) -> npt.NDArray[np.bool_]:

@@ -245,3 +245,23 @@ def test_the_commands_say_what_they_did(tmp_path: Path) -> None:
     assert f"{file}: ztf.metadata has no place for the column 'fullname'" in wrong.output
     assert run(main, ["ingest", str(TDE), str(NIGHT), *data]).exit_code == 0
     assert run(main, ["statistics", *data]).output == "10 nights; 10 rows to statistics_class\n"
+
+
+def test_a_row_that_is_loaded_again_has_no_cell_of_the_one_before(open_store: Callable[..., Opened], tmp_path: Path) -> None:
+    opened = open_store()
+    first = tmp_path / "first.json"
+    first.write_text(
+        json.dumps([{"objectId": "ZTF1", "comments": "old", "username": "x"}, {"objectId": "ZTF2", "comments": "kept"}])
+    )
+    put(opened, "ztf.metadata", first)
+    second = tmp_path / "second.json"
+    second.write_text(json.dumps([{"objectId": "ZTF1", "comments": None, "username": "x"}]))
+    assert put(opened, "ztf.metadata", second).written == 1, "nothing but a cell that goes"
+    assert held(opened, "ztf.metadata")["ZTF1"] == {"i:objectId": "ZTF1", "d:username": "x"}
+    third = tmp_path / "third.json"
+    third.write_text(json.dumps([{"objectId": "ZTF1", "internal_name": "n", "comments": "new"}]))
+    put(opened, "ztf.metadata", third)
+    assert held(opened, "ztf.metadata") == {
+        "ZTF1": {"i:objectId": "ZTF1", "d:internal_name": "n", "d:comments": "new"},
+        "ZTF2": {"i:objectId": "ZTF2", "d:comments": "kept"},
+    }

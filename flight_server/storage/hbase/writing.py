@@ -26,7 +26,7 @@ from flight_server.storage.hbase.schema_rows import newest_schema_row, schema_ro
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
 from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.keys import row_keys
-from flight_server.storage.merging import changed_cells, key_array, merge_equal_keys, merge_over, standing
+from flight_server.storage.merging import changed_cells, key_array, lost_cells, merge_equal_keys, merge_over, standing
 from flight_server.storage.protocols import ALERT, VERSION, RowView, Scan
 from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
@@ -40,7 +40,8 @@ COMPRESSION = "LZ4"
 COMMIT_SECONDS = 20.0
 TABLES_TOGETHER = 8
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
-Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_]]]
+# rows, their keys, and whether they replace those that stand rather than add to them
+Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_], bool]]
 
 
 class Views(Protocol):
@@ -151,7 +152,7 @@ class HBaseWriter:
         if new:
             cells = pa.RecordBatch.from_pydict({name: [kind] for name, kind in new.items()})
             columns = [Column(name=name, type=pa.string()) for name in new]
-            self._put(table, columns, [(cells, np.array([key.encode()]))])
+            self._put(table, columns, [(cells, np.array([key.encode()]), False)])
 
     def _write_table(self, table: Table, view: RowView, runs: Runs) -> int:
         if fault := view.fault(table):
@@ -176,6 +177,10 @@ class HBaseWriter:
                 where = np.concatenate([some.asked for some in held])
                 stands = pa.Table.from_batches([some.batch for some in held])
                 rows, changed = merge_over(stands, where, rows, table)
+                gone = lost_cells(rows, stands, where)
+                if gone.any():
+                    yield from _batches(rows.filter(pa.array(gone)), keys[gone], replaces=True)
+                    changed &= ~gone
                 # the other cells keep their times, by which a read with `as_of` knows that the row is an old one
                 rows = changed_cells(rows, stands, where)
                 rows, keys = rows.filter(pa.array(changed)), keys[changed]
@@ -207,8 +212,12 @@ class HBaseWriter:
         timeout = self._gateway.settings.call_timeout
         with WriteChannel(self._gateway.socket, opened["id"], opened["secret"], timeout) as channel:
             name = self._prefix + table.name
-            channel.table(name, [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns])
-            for batch, keys in batches:
+            words = [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns]
+            told: bool | None = None
+            for batch, keys, replaces in batches:
+                if replaces != told:
+                    channel.table(name, words, replaces=replaces)
+                    told = replaces
                 _write(channel, batch, keys)
                 sent += len(keys)
                 injection_point("hbase.put")
@@ -239,13 +248,13 @@ def _brought(runs: Runs) -> dict[str, pa.DataType]:
     return {name: kind for name, kind in runs.types.items() if name not in {ALERT, VERSION} and not name.startswith(STAMPS)}
 
 
-def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_]) -> Batches:
+def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_], *, replaces: bool = False) -> Batches:
     if not len(rows):
         return
     together = max(1, int(BATCH_BYTES * len(rows) // max(rows.nbytes, 1)))
     for first in range(0, len(rows), together):
         batch = rows.slice(first, together).combine_chunks().to_batches()[0]
-        yield batch, keys[first : first + together]
+        yield batch, keys[first : first + together], replaces
 
 
 def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[str, str], stamps: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
 package alertflight.bridge;
 
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -7,10 +8,16 @@ import java.util.List;
 import org.apache.arrow.flatbuf.FieldNode;
 import org.apache.arrow.flatbuf.Message;
 import org.apache.arrow.flatbuf.RecordBatch;
+import org.apache.hadoop.hbase.client.Delete;
+import org.apache.hadoop.hbase.client.Mutation;
 import org.apache.hadoop.hbase.client.Put;
+import org.apache.hadoop.hbase.client.RowMutations;
 import org.apache.hadoop.hbase.util.Bytes;
 
-/** Turns an Arrow record batch that came in into HBase rows, as the broker encodes them. A null is not written. */
+/**
+ * Turns an Arrow record batch that came in into HBase rows, as the broker encodes them. A null is not written; where
+ * rows are replaced, the cell that stands in its place goes.
+ */
 final class BatchReader {
   private static final byte[] TRUE = Bytes.toBytes("true");
   private static final byte[] FALSE = Bytes.toBytes("false");
@@ -24,9 +31,59 @@ final class BatchReader {
    * Reads the rows of a batch.
    *
    * @param columns the columns that the batch has, in order
-   * @param payload the batch's message and the row keys behind it
+   * @param frame the batch's message and the row keys behind it
    */
   static List<Put> rows(List<ColumnSpec> columns, Channel.Received frame) throws BridgeException {
+    List<Column> found = columns(columns, frame);
+    List<Put> rows = new ArrayList<>(frame.rows());
+    for (int row = 0; row < frame.rows(); row++) {
+      Put put = put(found, frame, row);
+      if (!put.isEmpty()) {
+        rows.add(put);
+      }
+    }
+    return rows;
+  }
+
+  /** Reads the rows of a batch that stand in place of those of their keys, each as one change; see {@code rows}. */
+  static List<RowMutations> replacing(List<ColumnSpec> columns, Channel.Received frame) throws BridgeException, IOException {
+    List<Column> found = columns(columns, frame);
+    List<RowMutations> rows = new ArrayList<>(frame.rows());
+    for (int row = 0; row < frame.rows(); row++) {
+      Put put = put(found, frame, row);
+      Delete gone = new Delete(put.getRow());
+      for (Column column : found) {
+        if (!holds(column, frame, row)) {
+          gone.addColumns(column.family(), column.qualifier());
+        }
+      }
+      RowMutations both = new RowMutations(put.getRow());
+      if (!gone.isEmpty()) {
+        both.add((Mutation) gone);
+      }
+      if (!put.isEmpty()) {
+        both.add((Mutation) put);
+      }
+      rows.add(both);
+    }
+    return rows;
+  }
+
+  private static Put put(List<Column> columns, Channel.Received frame, int row) {
+    Put put = new Put(key(frame.payload(), frame, row));
+    for (Column column : columns) {
+      if (holds(column, frame, row)) {
+        put.addColumn(column.family(), column.qualifier(), cell(frame.payload(), column, row));
+      }
+    }
+    return put;
+  }
+
+  private static boolean holds(Column column, Channel.Received frame, int row) {
+    return column.validity() < 0 || (frame.payload().get(column.validity() + (row >> 3)) >> (row & 7) & 1) != 0;
+  }
+
+  private static List<Column> columns(List<ColumnSpec> columns, Channel.Received frame) throws BridgeException {
     ByteBuffer payload = frame.payload().order(ByteOrder.LITTLE_ENDIAN);
     int metadataLength = payload.getInt(4);
     Message message = Message.getRootAsMessage(payload.slice(8, metadataLength).order(ByteOrder.LITTLE_ENDIAN));
@@ -49,19 +106,7 @@ final class BatchReader {
       found.add(new Column(spec, spec.family(), spec.qualifier(), validity, at));
       buffer += 1 + count;
     }
-    List<Put> rows = new ArrayList<>(frame.rows());
-    for (int row = 0; row < frame.rows(); row++) {
-      Put put = new Put(key(payload, frame, row));
-      for (Column column : found) {
-        if (column.validity() < 0 || (payload.get(column.validity() + (row >> 3)) >> (row & 7) & 1) != 0) {
-          put.addColumn(column.family(), column.qualifier(), cell(payload, column, row));
-        }
-      }
-      if (!put.isEmpty()) {
-        rows.add(put);
-      }
-    }
-    return rows;
+    return found;
   }
 
   private static byte[] key(ByteBuffer payload, Channel.Received frame, int row) {

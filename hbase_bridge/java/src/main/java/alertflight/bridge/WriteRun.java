@@ -12,7 +12,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import org.apache.hadoop.hbase.client.Put;
+import org.apache.hadoop.hbase.client.Row;
 import org.apache.hadoop.hbase.client.Table;
 
 /** One write: takes in batches of rows of several tables and puts them into HBase. */
@@ -94,6 +94,7 @@ final class WriteRun implements Run {
   private Map<String, Long> receive(Channel channel) throws IOException, BridgeException, InterruptedException {
     Map<String, Long> rows = new LinkedHashMap<>();
     List<ColumnSpec> columns = List.of();
+    boolean replaces = false;
     Semaphore free = new Semaphore(PUTS_AT_ONCE);
     CompletableFuture<Void> failed = new CompletableFuture<>();
     while (true) {
@@ -108,23 +109,24 @@ final class WriteRun implements Run {
       if (frame.kind() == Frame.TABLE) {
         JsonNode words = JSON.readTree(frame.payload().array());
         table = words.path("table").asText();
+        replaces = words.path("replaces").asBoolean(false);
         columns = new ArrayList<>();
         for (JsonNode each : words.path("columns")) {
           columns.add(ColumnSpec.of(each));
         }
         continue;
       }
-      List<Put> puts = BatchReader.rows(columns, frame);
+      List<? extends Row> changes = replaces ? BatchReader.replacing(columns, frame) : BatchReader.rows(columns, frame);
       String target = table;
       free.acquire();
       rethrow(failed);
-      CompletableFuture.runAsync(() -> put(target, puts), workers.fetching).whenComplete((any, fault) -> {
+      CompletableFuture.runAsync(() -> change(target, changes), workers.fetching).whenComplete((any, fault) -> {
         if (fault != null) {
           failed.completeExceptionally(fault);
         }
         free.release();
       });
-      rows.merge(table, (long) puts.size(), Long::sum);
+      rows.merge(table, (long) changes.size(), Long::sum);
     }
     free.acquire(PUTS_AT_ONCE);
     rethrow(failed);
@@ -137,9 +139,12 @@ final class WriteRun implements Run {
     }
   }
 
-  private void put(String target, List<Put> puts) {
+  private void change(String target, List<? extends Row> changes) {
     try (Table open = connections.table(target)) {
-      open.put(puts);
+      open.batch(changes, new Object[changes.size()]); // what failed is raised
+    } catch (InterruptedException fault) {
+      Thread.currentThread().interrupt();
+      throw new java.util.concurrent.CompletionException(fault);
     } catch (IOException fault) {
       throw new java.util.concurrent.CompletionException(fault);
     }

@@ -11,8 +11,11 @@ import java.util.ArrayList;
 import java.util.List;
 import org.apache.hadoop.hbase.Cell;
 import org.apache.hadoop.hbase.CellUtil;
+import org.apache.hadoop.hbase.client.Delete;
+import org.apache.hadoop.hbase.client.Mutation;
 import org.apache.hadoop.hbase.client.Put;
 import org.apache.hadoop.hbase.client.Result;
+import org.apache.hadoop.hbase.client.RowMutations;
 import org.apache.hadoop.hbase.util.Bytes;
 import org.junit.jupiter.api.Test;
 
@@ -68,6 +71,17 @@ class BatchReaderTest {
         assertArrayEquals(CellUtil.cloneValue(cell), CellUtil.cloneValue(found.get(0)));
       }
     }
+  }
+
+  @Test
+  void aRowThatReplacesTakesAwayWhatItLacks() throws Exception {
+    Result whole = Rows.row("a", 1, "i:count", Bytes.toBytes(1), "d:text", "t".getBytes(UTF_8));
+    List<RowMutations> rows = BatchReader.replacing(Cells.of(WANTED).columns, sent(List.of(whole)));
+    assertEquals(1, rows.size());
+    List<Mutation> changes = rows.get(0).getMutations();
+    assertEquals(2, changes.size());
+    assertEquals(5, ((Delete) changes.get(0)).size());
+    assertEquals(2, ((Put) changes.get(1)).size());
   }
 
   @Test
