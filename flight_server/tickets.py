@@ -22,10 +22,11 @@ MAX_MESSAGE_BYTES = 64 * 1_048_576
 MAX_INTEGER = 2**63 - 1
 CUTOUT_KINDS = ("Science", "Template", "Difference")
 CUTOUT_FORMATS = ("bytes", "fits", "array")
+LAYOUTS = ("rows", "nested")
 COMPRESSIONS = ("none", "lz4", "zstd")
 SELECTIONS = ("ids", "cone", "class", "tag", "sso", "tracklet", "name", "night", "skymap", "all")
 # Part of the language, but nothing here answers them yet.
-NOT_YET = frozenset(("tag", "forced", "layout"))
+NOT_YET = frozenset(("tag", "forced"))
 MAX_RADIUS = 18_000  # arcsec, 5 degrees, as the public service has it
 MAX_NSIDE = 1024
 FIELDS = {"class": "class_"}  # fields whose names Python keeps for itself
@@ -62,10 +63,12 @@ class Query:
     night: str | None = None
     skymap: SkyMap | None = None
     all: bool = False
+    key_range: tuple[str, str] | None = None
     columns: tuple[str, ...] | None = None
     cutouts: tuple[str, ...] = ()
     cutout_format: str = "bytes"
     upper_limits: bool = False
+    layout: str = "rows"
     start: float | str | None = None
     stop: float | str | None = None
     limit: int | None = None
@@ -75,6 +78,7 @@ class Query:
     compression: str = "none"
     digest: bool = False
     max_message_bytes: int = DEFAULT_MESSAGE_BYTES
+    plan: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give the shortest ticket that means this query."""
@@ -98,9 +102,9 @@ class Query:
         """Give 12 hex digits that bind a cursor to this query.
 
         `resume_after` is left out, since it is what a query that goes on adds. So is `as_of`: who goes on may pin
-        the state that the first answer had, which nobody knows before it.
+        the state that the first answer had, which nobody knows before it. And `plan` changes no answer.
         """
-        bound = self if self.resume_after is None and self.as_of is None else replace(self, resume_after=None, as_of=None)
+        bound = replace(self, resume_after=None, as_of=None, plan=None)
         return hashlib.sha256(repr(bound).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
@@ -307,6 +311,13 @@ def _night(name: str, value: object) -> str:
     return text
 
 
+def _key_range(name: str, value: object) -> tuple[str, str]:
+    pair = _list(name, value)
+    if len(pair) != 2 or not all(isinstance(key, str) for key in pair) or (pair[1] and pair[0] >= pair[1]):  # noqa: PLR2004
+        raise _wrong(name, value, "two texts, the first key and the one behind the last; an empty text is an open end")
+    return pair[0], pair[1]
+
+
 def _choice(choices: tuple[str, ...]) -> Callable[[str, object], str]:
     def parse(name: str, value: object) -> str:
         if value not in choices:
@@ -327,10 +338,12 @@ _PARSERS: dict[str, Callable[[str, object], Any]] = {
     "night": _night,
     "skymap": _skymap,
     "all": _flag,
+    "key_range": _key_range,
     "columns": _columns,
     "cutouts": _kinds,
     "cutout_format": _choice(CUTOUT_FORMATS),
     "upper_limits": _flag,
+    "layout": _choice(LAYOUTS),
     "start": _moment,
     "stop": _moment,
     "limit": _positive,
@@ -340,4 +353,5 @@ _PARSERS: dict[str, Callable[[str, object], Any]] = {
     "compression": _choice(COMPRESSIONS),
     "digest": _flag,
     "max_message_bytes": _message_bytes,
+    "plan": _text,
 }
