@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.archive import Archive, Message
-from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, Overloaded
+from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, Overloaded, TooLarge
 from flight_server.flight.actions import ACTIONS, run_action
 from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
-from flight_server.plan import Plan, endpoint_queries
+from flight_server.plan import Plan
 from flight_server.settings import Settings
 from flight_server.tickets import Query, parse_ticket
 
 __all__ = ["FlightServer", "address"]
 
 RETRY_AFTER_MS = 1000
+MOST_IDS = 20_000  # of one plan
+INFO_BYTES = 3_500_000  # of a plan as it travels: clients in Go and Rust take no message of 4 MiB
 Sent = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC takes it
 
 
@@ -63,11 +67,21 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         self._check_open()
         if descriptor.descriptor_type == fl.DescriptorType.PATH:
             return self._table_info(_table_name(descriptor))
-        query, plan = self._plan(context, descriptor)
-        endpoints = [fl.FlightEndpoint(part.to_json(), []) for part in endpoint_queries(query)]
+        plan = self._plan(context, descriptor)
+        if len(plan.ids or ()) > MOST_IDS:
+            message = (
+                f"a plan is made for at most {MOST_IDS:,} IDs, not {len(plan.ids or ()):,}: make several, or use do_exchange"
+            )
+            raise TooLarge(message, field="ids", value=len(plan.ids or ()))
         count = self._archive.count(plan)
-        # each object is in one endpoint and the endpoints are in the order asked
-        return fl.FlightInfo(plan.schema, descriptor, endpoints, -1 if count is None else count, -1, ordered=True)
+        most = None
+        while True:
+            parts, ordered = self._archive.endpoints(plan, most)
+            endpoints = [fl.FlightEndpoint(part.to_json(), []) for part in self._of_one_plan(parts)]
+            info = fl.FlightInfo(plan.schema, descriptor, endpoints, -1 if count is None else count, -1, ordered=ordered)
+            if len(parts) == 1 or len(info.serialize()) <= INFO_BYTES:
+                return info
+            most = len(parts) // 2
 
     def get_schema(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.SchemaResult:
         """Give the schema of a query or table; never raises, since pyarrow loses what is raised here."""
@@ -75,7 +89,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
             self._check_open()
             if descriptor.descriptor_type == fl.DescriptorType.PATH:
                 return fl.SchemaResult(self._table_schema(_table_name(descriptor)))
-            return fl.SchemaResult(self._plan(context, descriptor)[1].schema)
+            return fl.SchemaResult(self._plan(context, descriptor).schema)
         except Exception as error:  # noqa: BLE001  (nothing else may leave)
             return fl.SchemaResult(pa.schema([], metadata={"error": to_domain(error).to_json()}))
 
@@ -122,11 +136,17 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         if self._draining.is_set():
             raise Draining("the server is about to stop")
 
-    def _plan(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> tuple[Query, Plan]:
+    def _plan(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> Plan:
         if descriptor.descriptor_type != fl.DescriptorType.CMD:
             raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
         query = parse_ticket(descriptor.command, self._settings.tickets.max_bytes)
-        return query, self._archive.plan(query, Call(context).caller())
+        return self._archive.plan(query, Call(context).caller())
+
+    @staticmethod
+    def _of_one_plan(parts: list[Query]) -> list[Query]:
+        """Mark queries as parts of one plan, so that they can be cancelled together."""
+        name = uuid4().hex[:16]
+        return [replace(part, plan=part.plan or name) for part in parts]
 
     def _table_schema(self, name: str) -> pa.Schema:
         catalogue = self._archive.catalogue()
