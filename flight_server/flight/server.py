@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -16,6 +17,7 @@ from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported
 from flight_server.flight.actions import ACTIONS, run_action
 from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
+from flight_server.flight.ticket_office import TicketOffice
 from flight_server.plan import Plan, endpoint_queries
 from flight_server.settings import Settings
 from flight_server.tickets import Query, parse_ticket
@@ -43,6 +45,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         self._settings = settings
         self._streams = threading.BoundedSemaphore(settings.limits.streams)
         self._draining = threading.Event()
+        self._tickets = TicketOffice(settings.tickets)
 
     def drain(self) -> None:
         """Take no new calls from now on; those under way go on."""
@@ -64,7 +67,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         if descriptor.descriptor_type == fl.DescriptorType.PATH:
             return self._table_info(_table_name(descriptor))
         query, plan = self._plan(context, descriptor)
-        endpoints = [fl.FlightEndpoint(part.to_json(), []) for part in endpoint_queries(query)]
+        endpoints = [self._endpoint(part, context, []) for part in endpoint_queries(query)]
         count = self._archive.count(plan)
         # each object is in one endpoint and the endpoints are in the order asked
         return fl.FlightInfo(plan.schema, descriptor, endpoints, -1 if count is None else count, -1, ordered=True)
@@ -83,9 +86,10 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
     def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.GeneratorStream:
         """Answer a ticket."""
         self._check_open()
-        query = parse_ticket(ticket.ticket, self._settings.tickets.max_bytes)
         call = Call(context)
-        answer = self._archive.answer(query, call.caller())
+        caller = call.caller()
+        query = self._tickets.read(ticket.ticket, caller, time.time())
+        answer = self._archive.answer(query, caller)
         options = pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)
         stream = guarded_stream(self._stream(answer.messages, call))
         # calls into a stream cost more than the work that a small answer is, so what is quick is done here
@@ -127,6 +131,12 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
             raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
         query = parse_ticket(descriptor.command, self._settings.tickets.max_bytes)
         return query, self._archive.plan(query, Call(context).caller())
+
+    def _endpoint(self, query: Query, context: fl.ServerCallContext, locations: list[str]) -> fl.FlightEndpoint:
+        """Give the endpoint of a query, its ticket signed for the caller if there are keys."""
+        issued = self._tickets.issue(query, Call(context).caller(), time.time())
+        expires = None if issued.expires is None else pa.scalar(issued.expires * 10**9, pa.timestamp("ns", "UTC"))
+        return fl.FlightEndpoint(issued.ticket, locations, expires)
 
     def _table_schema(self, name: str) -> pa.Schema:
         catalogue = self._archive.catalogue()
