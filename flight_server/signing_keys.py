@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +51,7 @@ def _fault(words: list[str], keys: Mapping[str, bytes]) -> str | None:
         return "a key is two words, KID BASE64SECRET"
     try:
         secret = base64.b64decode(words[1], validate=True)
-    except binascii.Error:
+    except ValueError:  # also where it is no ASCII
         return "the second word is not base64"
     if len(secret) < SECRET_BYTES:
         return f"the secret has {len(secret)} bytes, at least {SECRET_BYTES} are needed"

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -13,10 +14,11 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.archive import Archive, Message
-from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, Overloaded
-from flight_server.flight.actions import ACTIONS, run_action
+from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled
+from flight_server.flight.actions import ACTIONS, Asked, run_action
 from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
+from flight_server.flight.streams import Stream, Streams
 from flight_server.flight.ticket_office import TicketOffice
 from flight_server.plan import Plan, endpoint_queries
 from flight_server.settings import Settings
@@ -24,7 +26,6 @@ from flight_server.tickets import Query, parse_ticket
 
 __all__ = ["FlightServer", "address"]
 
-RETRY_AFTER_MS = 1000
 Sent = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC takes it
 
 
@@ -43,7 +44,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         super().__init__(address(settings.server.host, settings.server.port))
         self._archive = archive
         self._settings = settings
-        self._streams = threading.BoundedSemaphore(settings.limits.streams)
+        self._streams = Streams(settings.limits.streams)
         self._draining = threading.Event()
         self._tickets = TicketOffice(settings.tickets)
 
@@ -89,9 +90,11 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         call = Call(context)
         caller = call.caller()
         query = self._tickets.read(ticket.ticket, caller, time.time())
-        answer = self._archive.answer(query, caller)
+        opened = self._streams.stream(query.plan)
+        gone = caller.cancelled
+        answer = self._archive.answer(query, replace(caller, cancelled=lambda: opened.cancelled or gone()))
         options = pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)
-        stream = guarded_stream(self._stream(answer.messages, call))
+        stream = guarded_stream(_sent(answer.messages, call, opened))
         # calls into a stream cost more than the work that a small answer is, so what is quick is done here
         ready = _first(stream, 2 if len(query.ids or ()) == 1 else 1)
         return fl.GeneratorStream(answer.schema, chain(ready, stream), options=options)
@@ -103,14 +106,16 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
 
     @guarded
     def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[fl.Result]:
-        """Run an action; its result is one JSON value."""
+        """Run an action; it has one result."""
         if action.type not in ACTIONS:
             known = ", ".join(ACTIONS)
             raise NotSupported(f"there is no action {action.type!r:.60}; known are {known}", field="action", value=action.type)
-        result = run_action(action.type, self._archive, action.body.to_pybytes())
-        if action.type == "health" and isinstance(result, dict) and self._draining.is_set():
-            result["status"] = "draining"
-        return [fl.Result(pa.py_buffer(json.dumps(result).encode()))]
+        call, body = Call(context), action.body.to_pybytes()
+        asked = Asked(body, call.caller(), self._draining.is_set(), self._archive, self._tickets, self._streams)
+        try:
+            return [fl.Result(pa.py_buffer(run_action(action.type, asked)))]
+        finally:
+            call.end()
 
     @guarded
     def do_put(self, context: fl.ServerCallContext, *args: Any) -> None:
@@ -149,17 +154,6 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         totals = (-1 if count is None else count for count in (state.rows, state.bytes))
         return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], *totals, ordered=False)
 
-    def _stream(self, messages: Iterator[Message], call: Call) -> Iterator[Sent]:
-        if not self._streams.acquire(blocking=False):
-            most = self._settings.limits.streams
-            raise Overloaded(f"{most} streams are open, as many as this server gives", retry_after_ms=RETRY_AFTER_MS)
-        try:
-            for message in messages:
-                yield message.batch, _said(message)
-        finally:
-            call.end()
-            self._streams.release()
-
 
 def address(host: str, port: int) -> str:
     """Give the URL of a server.
@@ -177,6 +171,20 @@ def _table_name(descriptor: fl.FlightDescriptor) -> str:
         return str(descriptor.path[0].decode())
     except UnicodeDecodeError:
         raise BadValue("the path is not UTF-8 text", field="path") from None
+
+
+def _sent(messages: Iterator[Message], call: Call, opened: Stream) -> Iterator[Sent]:
+    """Give the messages of an answer as they are sent, until they end or their plan is cancelled."""
+    try:
+        with opened:
+            for message in messages:
+                opened.check()
+                yield message.batch, _said(message)
+    except StreamCancelled:
+        opened.check()  # who waits for a store hears only that nobody waits for him any more
+        raise
+    finally:
+        call.end()
 
 
 def _said(message: Message) -> bytes | None:
