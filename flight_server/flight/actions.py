@@ -17,6 +17,7 @@ from flight_server.callers import Caller
 from flight_server.choosing import ways
 from flight_server.described import describe
 from flight_server.errors import BadValue
+from flight_server.estimates import estimate
 from flight_server.flight.cancelling import cancel_plan
 from flight_server.flight.streams import Streams
 from flight_server.flight.ticket_office import TicketOffice
@@ -102,6 +103,12 @@ def _table_name(body: bytes) -> str:
     return str(words["table"])
 
 
+def estimate_answer(asked: Asked) -> dict[str, Any]:
+    """Estimate the answer to the ticket in the body: rows, objects, endpoints, bytes, columns; reads a few rows."""
+    query = asked.tickets.read(asked.body, asked.caller, time.time(), planned=False)
+    return asdict(estimate(asked.archive, query, asked.caller))
+
+
 def cancel_flight_info(asked: Asked) -> bytes:
     """End the streams of a plan, and refuse its tickets from now on: the body is a CancelFlightInfoRequest."""
     return cancel_plan(asked.body, asked.caller, asked.tickets, asked.streams, time.time())
@@ -113,6 +120,7 @@ ACTIONS: Mapping[str, Callable[[Asked], Json | bytes]] = {
     "tables": tables,
     "schema": schema,
     "refresh-schema": refresh_schema,
+    "estimate": estimate_answer,
     "CancelFlightInfo": cancel_flight_info,
 }
 
