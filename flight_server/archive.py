@@ -19,6 +19,7 @@ from flight_server.deriving import Deriving
 from flight_server.digests import Digest
 from flight_server.errors import AlertflightError
 from flight_server.finding import Found, find
+from flight_server.ingest import Upload
 from flight_server.plan import Plan, make_plan
 from flight_server.reading import Reading
 from flight_server.selection import earlier, limited, limited_to_objects, selected
@@ -94,6 +95,10 @@ class Archive:
     def refresh(self) -> None:
         """Look again for what the tables hold."""
         self._rows.refresh()
+
+    def upload(self, survey: str, schema: pa.Schema) -> Upload:
+        """Begin an upload of alerts; whoever begins it closes it."""
+        return Upload(self._rows, self._catalogue, survey, schema)
 
     def plan(self, query: Query, caller: Caller) -> Plan:
         """Check a query; see `make_plan`."""

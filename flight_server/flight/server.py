@@ -20,6 +20,7 @@ from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
 from flight_server.flight.streams import Stream, Streams
 from flight_server.flight.ticket_office import TicketOffice
+from flight_server.flight.uploads import Uploads
 from flight_server.plan import Plan, endpoint_queries
 from flight_server.settings import Settings
 from flight_server.tickets import Query, parse_ticket
@@ -47,6 +48,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         self._streams = Streams(settings.limits.streams)
         self._draining = threading.Event()
         self._tickets = TicketOffice(settings.tickets)
+        self._uploads = Uploads(archive)
 
     def drain(self) -> None:
         """Take no new calls from now on; those under way go on."""
@@ -118,9 +120,23 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
             call.end()
 
     @guarded
-    def do_put(self, context: fl.ServerCallContext, *args: Any) -> None:
-        """Refuse: alerts come in by `alertflight ingest`."""
-        raise NotSupported("this server takes no uploads; use alertflight ingest", field="do_put")
+    def do_put(
+        self,
+        context: fl.ServerCallContext,
+        descriptor: fl.FlightDescriptor,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.FlightMetadataWriter,
+    ) -> None:
+        """Take in alerts, all of an upload or none."""
+        self._check_open()
+        if self._settings.ingest.do_put != "allow":
+            message = "this server takes no uploads: use alertflight ingest, or set ingest.do_put to allow"
+            raise NotSupported(message, field="do_put")
+        call = Call(context)
+        try:
+            self._uploads.receive(descriptor, reader, writer, call.caller())
+        finally:
+            call.end()
 
     @guarded
     def do_exchange(self, context: fl.ServerCallContext, *args: Any) -> None:
