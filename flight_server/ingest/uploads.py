@@ -119,7 +119,8 @@ class Upload:
             first = 0
             for together in self._together():
                 with _naming_batches(f"batches {first} to {first + len(together) - 1}"):
-                    alerts = pa.Table.from_batches(together)
+                    # each batch may have dictionaries of its own, which not every writer takes
+                    alerts = pa.Table.from_batches(together).unify_dictionaries()
                     parts = list(table_rows(self._survey, known, flatten(alerts, self._survey.alerts, types)))
                 writer.write(parts, alerts)
                 first += len(together)
