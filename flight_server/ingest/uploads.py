@@ -25,7 +25,7 @@ from flight_server.storage.protocols import RowStore
 __all__ = ["Upload", "UploadReport"]
 
 MAX_BATCH_BYTES = 64 << 20
-TOGETHER_BYTES = 32 << 20  # batches are written together up to this size: many small ones would take long
+TOGETHER_BYTES = 32 << 20  # batches are checked and written together up to this size: many small ones would take long
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Upload:
         self._known, self._types = self._settled()
         self._batches = 0
         self._alerts = 0
+        self._unchecked: dict[int, pa.RecordBatch] = {}
+        self._unchecked_bytes = 0
         self._folder = tempfile.TemporaryDirectory(prefix="alertflight-upload-")
         self._file = Path(self._folder.name) / "alerts.arrow"
         with _naming_disk():
@@ -78,7 +80,7 @@ class Upload:
             self._kept = pa.ipc.new_stream(self._sink, schema)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Check a batch, and keep it.
+        """Keep a batch. It is checked later, together with others, but before the last one is written.
 
         Raises
         ------
@@ -89,14 +91,17 @@ class Upload:
         if batch.nbytes > MAX_BATCH_BYTES:
             message = f"batch {number} has {batch.nbytes} bytes, at most {MAX_BATCH_BYTES} are taken: send smaller ones"
             raise TooLarge(message, field="batch", value=number)
-        with _naming_batches(f"batch {number}"):
+        with _naming_batch(number):
             batch.validate(full=True)
-            cells = flatten(pa.Table.from_batches([batch]), self._survey.alerts, self._types)
-            for table, rows in table_rows(self._survey, self._known, cells):
-                row_keys(table, rows)
+        self._batches += 1
+        if not len(batch):
+            return
+        if self._unchecked_bytes + batch.nbytes > TOGETHER_BYTES:
+            self._check()
+        self._unchecked[number] = batch
+        self._unchecked_bytes += batch.nbytes
         with _naming_disk():
             self._kept.write_batch(batch)
-        self._batches += 1
         self._alerts += len(batch)
 
     def commit(self, gone: Callable[[], bool] = lambda: False) -> UploadReport:
@@ -107,6 +112,7 @@ class Upload:
         gone
             Whether the client has gone away; asked when the store is free, which may take a while.
         """
+        self._check()
         with _naming_disk():
             self._kept.close()
             self._sink.close()
@@ -116,20 +122,36 @@ class Upload:
             if gone():
                 raise StreamCancelled("the client went away before its upload was written: nothing of it is stored")
             known, types = self._settled()  # another ingest may have brought columns meanwhile
-            first = 0
             for together in self._together():
-                with _naming_batches(f"batches {first} to {first + len(together) - 1}"):
-                    # each batch may have dictionaries of its own, which not every writer takes
-                    alerts = pa.Table.from_batches(together).unify_dictionaries()
-                    parts = list(table_rows(self._survey, known, flatten(alerts, self._survey.alerts, types)))
-                writer.write(parts, alerts)
-                first += len(together)
+                # each batch may have dictionaries of its own, which not every writer takes
+                alerts = pa.Table.from_batches(together).unify_dictionaries()
+                writer.write(list(table_rows(self._survey, known, flatten(alerts, self._survey.alerts, types))), alerts)
             return UploadReport(self._alerts, writer.commit(1, self._alerts))
 
     def close(self) -> None:
         """Take away what was kept."""
         self._sink.close()
         self._folder.cleanup()
+
+    def _check(self) -> None:
+        """Make the rows of the batches that came last, and see to it that they have keys."""
+        batches = self._unchecked
+        self._unchecked, self._unchecked_bytes = {}, 0
+        try:
+            self._check_together(list(batches.values()))
+        except AlertflightError:
+            for number, batch in batches.items():
+                with _naming_batch(number):  # says which of them it is
+                    self._check_together([batch])
+            raise
+
+    def _check_together(self, batches: list[pa.RecordBatch]) -> None:
+        if not batches:
+            return
+        with naming_faults("the upload"):
+            cells = flatten(pa.Table.from_batches(batches).unify_dictionaries(), self._survey.alerts, self._types)
+            for table, rows in table_rows(self._survey, self._known, cells):
+                row_keys(table, rows)
 
     def _settled(self) -> tuple[Catalogue, Mapping[str, pa.DataType]]:
         """Give the catalogue with what the store holds now, and the type of each cell."""
@@ -152,13 +174,13 @@ class Upload:
 
 
 @contextmanager
-def _naming_batches(which: str) -> Iterator[None]:
-    """Say of an error in which batches it is."""
+def _naming_batch(number: int) -> Iterator[None]:
+    """Say of an error in which batch it is."""
     try:
         with naming_faults("it"):
             yield
     except AlertflightError as error:
-        raise type(error)(f"{which}: {error.message}", field=error.field, value=error.value) from error
+        raise type(error)(f"batch {number}: {error.message}", field=error.field, value=error.value) from error
 
 
 @contextmanager

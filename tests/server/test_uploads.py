@@ -20,7 +20,7 @@ from archives import Opened, ask
 from waiting import wait_until
 
 from flight_server.catalogue import load_catalogue
-from flight_server.errors import StreamCancelled, TooLarge
+from flight_server.errors import BadValue, StreamCancelled, TooLarge
 from flight_server.flight import FlightServer, uploads
 from flight_server.ingest import Upload
 from flight_server.ingest import uploads as keeping
@@ -105,7 +105,7 @@ def test_an_upload_leaves_what_an_ingest_of_the_same_rows_leaves(
     size: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeping, "TOGETHER_BYTES", 3_000_000)
+    monkeypatch.setattr(keeping, "TOGETHER_BYTES", 500_000)
     files = sorted(SAMPLES.glob("*.parquet"))
     assert len(files) > 1
     ingested = open_store("ingested")
@@ -261,6 +261,28 @@ def test_an_alert_without_a_key_refuses_all(receiving: tuple[Opened, fl.FlightCl
 
     assert refusal(send)["message"] == "batch 2: column i:objectId, row 1: None is null"
     assert rows(opened) == 0
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("together", [1, 600_000, 1 << 25])
+def test_the_batch_at_fault_is_named_however_many_are_checked_together(
+    open_store: Callable[..., Opened], tde: pa.Table, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "TOGETHER_BYTES", together)
+    ids = pa.array(["a"] * 15 + [None] * 3 + ["a"] * 3)
+    alerts = tde.set_column(tde.column_names.index("objectId"), "objectId", ids).combine_chunks()
+    upload = Upload(open_store().store, load_catalogue(), "ztf", alerts.schema)
+
+    def send() -> None:
+        for first in range(0, 21, 2):
+            upload.add(alerts.slice(first, 2).to_batches()[0])
+            upload.add(alerts.combine_chunks().to_batches()[0].slice(0, 0))
+        upload.commit()
+
+    with pytest.raises(BadValue) as caught:
+        send()
+    upload.close()
+    assert caught.value.message == "batch 14: column i:objectId, row 1: None is null"
 
 
 @pytest.mark.embedded
