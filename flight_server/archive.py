@@ -19,13 +19,9 @@ from flight_server.deriving import Deriving
 from flight_server.digests import Digest
 from flight_server.errors import AlertflightError
 from flight_server.finding import Found, find
-<<<<<<< HEAD
+from flight_server.ingest import Upload
 from flight_server.nesting import nested, points_of
 from flight_server.plan import Plan, endpoint_queries, make_plan
-=======
-from flight_server.ingest import Upload
-from flight_server.plan import Plan, make_plan
->>>>>>> f6ae030f09807f03e8bf4ed009fce454a97e78b8
 from flight_server.reading import Reading
 from flight_server.selection import earlier, limited, limited_to_objects, selected
 from flight_server.settings import Settings
