@@ -121,7 +121,7 @@ def test_plain_tickets_are_answered_unless_only_signed_ones_are(serve_signed: Ca
 
 def test_a_signed_ticket_goes_on_from_every_cursor(serve_signed: Callable[..., fl.FlightClient]) -> None:
     client = serve_signed(signed_only=True)
-    (endpoint,) = plan(client, table="ztf", all=True, max_message_bytes=30_000).endpoints
+    (endpoint,) = plan(client, table="ztf", all=True, limit=1000, max_message_bytes=30_000).endpoints
     whole = read(client.do_get(endpoint.ticket))
     sent = 0
     for rows, metadata in whole.messages:
