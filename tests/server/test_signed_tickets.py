@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,9 +16,8 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from archives import Opened, ask, digest, read
+from processes import COMMAND
 
-from flight_server.errors import BadValue
-from flight_server.flight import FlightServer
 from flight_server.tickets import parse_ticket
 
 CURVE = ["i:objectId", "i:jd", "i:magpsf"]
@@ -151,8 +152,17 @@ def test_the_signature_has_room_beside_the_largest_ticket(serve_signed: Callable
 
 
 @pytest.mark.embedded
-def test_a_server_does_not_start_with_keys_that_others_can_read(sample: Opened, keys: Path) -> None:
+def test_a_server_does_not_start_with_keys_that_others_can_read(tmp_path: Path, keys: Path) -> None:
     keys.chmod(0o644)
-    tickets = replace(sample.settings.tickets, signing_key_file=str(keys))
-    with pytest.raises(BadValue, match="chmod 600"):
-        FlightServer(sample.archive, replace(sample.settings, tickets=tickets))
+    done = subprocess.run(
+        [COMMAND, "serve", "--port", "0", "--data", tmp_path / "store"],
+        env=os.environ | {"ALERTFLIGHT_TICKETS__SIGNING_KEY_FILE": str(keys)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "ready" not in done.stdout
+    assert f"others can get at the keys in {keys}" in done.stderr
+    assert "Traceback" not in done.stderr

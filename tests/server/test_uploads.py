@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ from flight_server.flight import FlightServer, uploads
 from flight_server.ingest import Upload
 from flight_server.ingest import uploads as keeping
 from flight_server.settings import Ingest
+from flight_server.storage.embedded.writing import exclusive
 
 ZTF = fl.FlightDescriptor.for_command(b'{"survey": "ztf"}')
 COMMIT = b'{"commit": true}'
@@ -362,6 +364,21 @@ def test_a_batch_is_no_larger_than_memory_has_room_for(
     with pytest.raises(TooLarge, match="batch 1 "):
         upload.add(batch)
     upload.close()
+
+
+@pytest.mark.embedded
+def test_an_upload_waits_for_who_writes_to_the_store(
+    receiving: tuple[Opened, fl.FlightClient], tde: pa.Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened, client = receiving
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive(opened.settings.folder):  # as a process has it that ingests
+            uploaded = pool.submit(put, client, tde.to_batches(), tde.schema)
+            wait_until(lambda: "waiting for it to finish" in caplog.text, "the upload waits")
+            wait_until(lambda: _overloaded(client, tde), "no other one is taken")
+            assert rows(opened) == 0
+        assert uploaded.result()["alerts"] == 21
+    assert rows(opened) == 63
 
 
 @pytest.mark.embedded
