@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.flight as fl
 import pytest
 from archives import ask, digest
+from breaking_proxy import breaking
 from spark_sessions import ReadFailed, Session
 
 pytestmark = pytest.mark.timeout(1200)  # the first test waits for the environment
@@ -112,3 +113,14 @@ def test_a_read_needs_an_address_and_a_server(spark: Session, url: str) -> None:
         spark.read({"table": "ztf", "all": "true"})
     with pytest.raises(ReadFailed, match=r"127\.0\.0\.1:1\b"):
         spark.read({"url": "grpc://127.0.0.1:1", "table": "ztf", "all": "true"})
+
+
+def test_a_stream_that_breaks_goes_on(spark: Session, url: str, client: fl.FlightClient) -> None:
+    wanted = {"table": "ztf", "columns": ["i:objectId", "i:jd"], "cutouts": ["Science"], "max_message_bytes": 100_000}
+    direct = ask(client, all=True, **wanted).table
+    port = int(url.rpartition(":")[2])
+    with breaking(port, after=direct.nbytes // 2) as proxy:
+        query = json.dumps(wanted | {"all": True})
+        read = spark.read({"url": f"grpc://127.0.0.1:{proxy.port}", "query": query})
+        assert proxy.cut == 1
+    assert flat(read.table) == flat(direct)
