@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,18 @@ from spark_environment import spark_python
 
 DRIVER = ROOT / "tests" / "spark" / "driver.py"
 SECONDS = 120
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # short programs: less compiling, fewer threads
+CONF = {
+    "spark.master": "local-cluster[2,1,1024]",  # two executors
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.extraJavaOptions": QUICK,
+    "spark.executor.extraJavaOptions": QUICK,
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
+    "spark.scheduler.minRegisteredResourcesRatio": "1",  # no task before both executors are there
+    "spark.sql.shuffle.partitions": "2",
+    "spark.ui.enabled": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,14 @@ class Session:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Give what Spark finds in its environment: nothing leaves this machine, and what it writes stays in a folder."""
+    """Give the environment of a driver program: it serves this machine alone, and what it writes stays in a folder."""
     home = folder / "spark"  # executors write to a folder `work` in it
     home.mkdir()
     (packaged,) = spark_python().parent.parent.glob("lib/python*/site-packages/pyspark")
     for path in packaged.iterdir():
         (home / path.name).symlink_to(path)
+    (home / "conf").mkdir()
+    (home / "conf" / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in CONF.items()))
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "JAVA_HOME"}}
     return kept | {
         "HOME": str(folder),
@@ -76,32 +90,32 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def spark_session(folder: Path) -> Iterator[Session]:
-    """Start Spark; ends it and all its processes."""
+def program(
+    words: Sequence[str | Path], folder: Path, further: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a driver program; ends it and all its processes. What it says of itself goes to `log` in the folder."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [spark_python(), DRIVER],
+            [spark_python(), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             cwd=folder,
-            env=environment(folder),
+            env=environment(folder) | (further or {}),
             start_new_session=True,  # Java and the executors are its group
         )
-    try:
+    with process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def spark_session(folder: Path) -> Iterator[Session]:
+    """Start Spark."""
+    with program([DRIVER], folder) as process:
         yield Session(process, folder)
-    finally:
-        with process:
-            try:
-                process.communicate(timeout=SECONDS)
-            finally:
-                _end_group(process.pid)
-
-
-def _end_group(leader: int) -> None:
-    """End what is left of a process group."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+        process.communicate(timeout=SECONDS)  # with no more to read it ends by itself

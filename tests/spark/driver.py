@@ -18,15 +18,6 @@ from pyspark.sql import SparkSession
 
 from flight_client.spark import register
 
-CONF = {
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.scheduler.minRegisteredResourcesRatio": "1",  # no task before both executors are there
-    "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
-    "spark.sql.shuffle.partitions": "2",
-    "spark.ui.enabled": "false",
-}
-
 
 def folders(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Give the working folder, of which each executor has its own, for a partition."""
@@ -53,10 +44,7 @@ def answer(spark: SparkSession, read: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    builder = SparkSession.builder.master("local-cluster[2,1,1024]")
-    for name, value in CONF.items():
-        builder = builder.config(name, value)
-    spark = builder.getOrCreate()
+    spark = SparkSession.builder.getOrCreate()
     register(spark)
     for line in sys.stdin:
         try:
