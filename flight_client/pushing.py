@@ -119,7 +119,7 @@ def _moment(value: object, table: Table) -> float | None:
     """Give a number that a ticket takes for the same value of the time column, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return float(value) if _is_own(value, table) and float(value) == value else None
+    return float(value) if _is_own(value, table) else None
 
 
 def _is_own(value: float, table: Table) -> bool:

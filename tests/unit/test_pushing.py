@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from flight_client.pushing import Condition, declared, narrowed
@@ -62,19 +62,24 @@ rows = st.fixed_dictionaries({"i:objectId": names, "i:jd": moments, "i:magpsf": 
 
 
 @given(tables, asked, st.tuples(bounds, bounds), st.lists(conditions, max_size=4), rows)
-def test_no_row_that_meets_the_conditions_is_lost(table, ids, between, given_conditions, row):
-    start, stop = between
-    query = Query(table=table.name, ids=ids if table is not ANOMALY else None, all=ids is None, start=start, stop=stop)
-    narrow = narrowed(query, table, given_conditions)
-    wanted = is_selected(query, table, row) and all(is_met(condition, row) for condition in given_conditions)
-    if wanted:
-        assert narrow is not None
-        assert is_selected(narrow, table, row)
-    if narrow is not None and narrow.ids is not None:
-        assert len(narrow.selections) == 1
+def test_no_row_that_meets_the_conditions_is_lost(table, ids, between, drawn, row):
+    query = Query(table=table.name, ids=ids if table is not ANOMALY else None, all=ids is None)
+    for name, bound in zip(("start", "stop"), between, strict=True):
+        bounded = replace(query, **{name: bound})
+        query = bounded if is_selected(bounded, table, row) else query
+    assume(is_selected(query, table, row))
+    narrow = narrowed(query, table, [condition for condition in drawn if is_met(condition, row)])
+    assert narrow is not None
+    assert is_selected(narrow, table, row)
+
+
+@given(tables, asked, st.lists(conditions, max_size=4))
+def test_a_narrow_ticket_is_one_that_servers_take(table, ids, drawn):
+    query = Query(table=table.name, ids=ids if table is not ANOMALY else None, all=ids is None or table is ANOMALY)
+    narrow = narrowed(query, table, drawn)
+    if narrow is not None:
         assert parse_ticket(narrow.to_json()) == narrow
-    elif narrow is not None:
-        assert narrow.all == query.all
+        assert narrow.start is None or narrow.stop is None or narrow.start < narrow.stop
 
 
 @pytest.mark.parametrize(
@@ -145,3 +150,10 @@ def test_a_table_that_is_not_kept_by_object_is_asked_by_time_alone():
 
 def test_a_table_that_this_release_does_not_know_has_no_declaration():
     assert declared("ztff") is None
+
+
+def test_a_bound_does_not_become_a_jd_by_one_step_of_a_float():
+    last = math.nextafter(EDGE, 0)  # the last number that is an MJD
+    whole = Query(table="ztf", all=True)
+    assert narrowed(whole, MJD, [Condition("i:jd", "<=", (last,))]) == whole
+    assert narrowed(whole, MJD, [Condition("i:jd", "<=", (math.nextafter(last, 0),))]) == replace(whole, stop=last)
