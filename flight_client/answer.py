@@ -83,11 +83,10 @@ class Answer:
 
     def __repr__(self) -> str:
         if self.query.ids is not None:
-            count = len(self.query.ids)
-            which = f"{count:,} object{'' if count == 1 else 's'}"
+            which = _count(len(self.query.ids), "object")
         else:
             which = ", ".join(self.query.selections) or "a time"
-        columns = "all columns" if self.query.columns is None else f"{len(self.query.columns)} columns"
+        columns = "all columns" if self.query.columns is None else _count(len(self.query.columns), "column")
         read = "not read yet" if self.record is None else f"{self.record.rows:,} rows"
         return f"<Answer: {which} of {self.query.table}, {columns}, {read}>"
 
@@ -185,6 +184,10 @@ class Answer:
         ids = len(self.query.ids or ())
         planned = len(first.endpoints)
         return planned if ids <= IDS_A_CALL else -(-ids * planned // IDS_A_CALL)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _endpoints(first: Plan, rest: Iterator[Plan]) -> Iterator[Endpoint]:

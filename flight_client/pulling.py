@@ -30,14 +30,14 @@ from flight_client.retries import Retries
 from flight_server.errors import BadValue, CorruptData
 from flight_server.tickets import Query
 
-__all__ = ["Pulled", "pull_into"]
+__all__ = ["OBJECTS_A_FILE", "Pulled", "pull_into"]
 
 MANIFEST = "manifest.json"
 MISSING = "missing.txt"
 RECORD = b"alertflight.record"  # in the metadata of each file
 FORMAT = 1
-OBJECTS_A_PART = 10_000
-ENDPOINTS_A_PART = 4
+OBJECTS_A_FILE = 10_000
+ENDPOINTS_A_FILE = 4  # of a whole table
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,15 @@ class Pulled:
         return sum(part.missing for part in self.parts)
 
 
-def pull_into(folder: Path, url: str, query: Query, ahead: Ahead | None = None, progress: bool | None = None) -> Pulled:
+def pull_into(
+    folder: Path,
+    url: str,
+    query: Query,
+    *,
+    objects: int = OBJECTS_A_FILE,
+    ahead: Ahead | None = None,
+    progress: bool | None = None,
+) -> Pulled:
     """Write an answer to a folder, or what is left of it.
 
     Parameters
@@ -87,6 +95,8 @@ def pull_into(folder: Path, url: str, query: Query, ahead: Ahead | None = None, 
         The server.
     query
         What to ask: objects, or a whole table.
+    objects
+        How many IDs go into a file; what a pull was begun with stands.
     ahead
         How much is read at once.
     progress
@@ -100,7 +110,7 @@ def pull_into(folder: Path, url: str, query: Query, ahead: Ahead | None = None, 
         What the server raised. What is there stays, and the next call goes on from it.
     """
     with _locked(folder):
-        manifest = _begun(folder, url, query)
+        manifest = _begun(folder, url, query, objects)
         parts = [Part(**words) for words in manifest["parts"]]
         for part in parts:
             _check(folder, part)
@@ -142,7 +152,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(opened)
 
 
-def _begun(folder: Path, url: str, query: Query) -> dict[str, Any]:
+def _begun(folder: Path, url: str, query: Query, objects: int) -> dict[str, Any]:
     """Give the manifest of the folder, a new one if it is empty."""
     file = folder / MANIFEST
     asked = _asked(query)
@@ -158,18 +168,12 @@ def _begun(folder: Path, url: str, query: Query) -> dict[str, Any]:
     planned = plan(url, query if ids is None else replace(query, ids=ids[:1]))
     kept = () if ids is not None else planned.endpoints
     endpoints = [{"ticket": endpoint.ticket.decode(), "locations": endpoint.locations} for endpoint in kept]
-    first = json.loads(planned.endpoints[0].ticket)
+    first = json.loads(planned.endpoints[0].ticket) if planned.endpoints else {}
     as_of = first.get("query", first).get("as_of")  # of all parts, where the table allows it
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "query": asked,
-        "as_of": as_of,
-        "endpoints": endpoints,
-        "complete": False,
-        "parts": [],
-    }
-    _save(folder, manifest)
-    return manifest
+    begun = {"format": FORMAT, "query": asked, "as_of": as_of, "objects_a_file": objects, "endpoints": endpoints}
+    begun |= {"complete": False, "parts": []}
+    _save(folder, begun)
+    return begun
 
 
 def _asked(query: Query) -> dict[str, Any]:
@@ -202,7 +206,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _save(folder: Path, manifest: Mapping[str, Any]) -> None:
     with whole_file(folder / MANIFEST) as sink:
-        sink.write(json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        sink.write(json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n")
         _to_disk(sink)
 
 
@@ -224,12 +228,12 @@ def _check(folder: Path, part: Part) -> None:
 def _parts(manifest: Mapping[str, Any], url: str, query: Query) -> Sequence[Callable[[], tuple[Endpoint, ...]]]:
     """Say what the endpoints of each file are: those of some of the IDs, or some of those that the manifest keeps."""
     if query.ids is not None:
-        firsts = range(0, len(query.ids), OBJECTS_A_PART)
-        some = (query.ids[first : first + OBJECTS_A_PART] for first in firsts)
+        length = manifest["objects_a_file"]
+        some = (query.ids[first : first + length] for first in range(0, len(query.ids), length))
         queries = [replace(query, ids=ids, as_of=manifest["as_of"]) for ids in some]
         return [partial(_planned, url, one) for one in queries]
     kept = [Endpoint(one["ticket"].encode(), tuple(dict.fromkeys((*one["locations"], url)))) for one in manifest["endpoints"]]
-    return [partial(tuple, kept[first : first + ENDPOINTS_A_PART]) for first in range(0, len(kept), ENDPOINTS_A_PART)]
+    return [partial(tuple, kept[first : first + ENDPOINTS_A_FILE]) for first in range(0, len(kept), ENDPOINTS_A_FILE)]
 
 
 def _planned(url: str, query: Query) -> tuple[Endpoint, ...]:
