@@ -47,12 +47,15 @@ class Tally:
         Until when what was written is in the answer, ms since 1970.
     mixed
         Whether the rows of an object need not stand together.
+    points
+        The rows within light curves, where the answer is nested.
     """
 
     ids: Sequence[str | int] | None
     as_of: int
     mixed: bool = False
     rows: int = 0
+    points: int | None = None
     missing_cutouts: int = 0
     cutout_bytes_read: int = 0
     cutout_errors: Counter[str] = field(default_factory=Counter)
@@ -112,6 +115,7 @@ class Tally:
         return {
             "complete": self.complete,
             "rows": self.rows,
+            **({} if self.points is None else {"points": self.points}),
             "objects": int(self._seen.sum()) if self.ids is not None else self._objects,
             "missing": len(lists["missing_ids"]),
             **{name: values if _fits(values, most) else [] for name, values in lists.items()},

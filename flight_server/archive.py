@@ -13,18 +13,21 @@ from flight_server.batches import cut
 from flight_server.callers import Caller, Patience
 from flight_server.catalogue import Catalogue, Column, empty_batch
 from flight_server.choosing import Choice, check_class
-from flight_server.cursors import Place
+from flight_server.cursors import MOST_OBJECTS, Place
 from flight_server.declarations import Table
 from flight_server.deriving import Deriving
 from flight_server.digests import Digest
 from flight_server.errors import AlertflightError
 from flight_server.finding import Found, find
-from flight_server.plan import Plan, make_plan
+from flight_server.ingest import Upload
+from flight_server.nesting import nested, points_of
+from flight_server.plan import Plan, endpoint_queries, make_plan
 from flight_server.reading import Reading
 from flight_server.selection import earlier, limited, limited_to_objects, selected
 from flight_server.settings import Settings
 from flight_server.stamping import Stamping
-from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Span, TableState
+from flight_server.storage.keys import key_expression
+from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Scan, Span, TableState
 from flight_server.tickets import Query
 
 __all__ = ["Answer", "Archive", "Message"]
@@ -95,15 +98,45 @@ class Archive:
         """Look again for what the tables hold."""
         self._rows.refresh()
 
+    def upload(self, survey: str, schema: pa.Schema) -> Upload:
+        """Begin an upload of alerts; whoever begins it closes it."""
+        return Upload(self._rows, self._catalogue, survey, schema)
+
     def plan(self, query: Query, caller: Caller) -> Plan:
         """Check a query; see `make_plan`."""
         view = self._rows.view()
         return self._reading(query, view, caller).plan
 
+    def endpoints(self, plan: Plan, most: int | None = None) -> tuple[list[Query], bool]:
+        """Split a plan's query into ones that can be read apart, and say whether one behind the other they keep its order.
+
+        Where the plan's tables allow it, they are bound to what the store holds now, so that their answers agree.
+
+        Parameters
+        ----------
+        plan
+            What is asked.
+        most
+            The most queries that it may become.
+        """
+        view = self._rows.view()
+        query = plan.query
+        if query.as_of is None and view.as_of and not any(table.on_equal_key == "overwrite" for table in plan.tables):
+            query = replace(query, as_of=view.as_of)
+        if plan.ids is not None or plan.choice.index is not None:
+            return list(endpoint_queries(query, most=most)), True
+        scan = Scan(table=plan.table, columns=(), spans=plan.choice.spans, within=plan.within)
+        parts = endpoint_queries(query, view.parts(scan), most)
+        if not plan.choice.newest:
+            return list(parts), True
+        turned = list(parts)[::-1]
+        return turned, len(turned) == 1
+
     def count(self, plan: Plan) -> int | None:
         """Count the rows of an answer where that is cheap."""
-        bounds = (plan.start, plan.stop, plan.query.as_of, plan.after, plan.query.limit_objects)
-        if plan.added or plan.choice != Choice() or any(bound is not None for bound in bounds):
+        bounds = (plan.start, plan.stop, plan.query.as_of, plan.after, plan.query.limit_objects, plan.within)
+        nested_rows = plan.query.layout == "nested"
+        if nested_rows or plan.added or plan.choice != Choice() or any(bound is not None for bound in bounds):
             return None
         rows = self._rows.view().count(plan.table, plan.ids)
         return rows if rows is None or plan.query.limit is None else min(rows, plan.query.limit)
@@ -126,6 +159,8 @@ class Archive:
         plan = reading.plan
         if plan.choice.named is None or plan.choice.spans is None or plan.choice.named[0] in plan.choice.named[1]:
             return
+        if plan.within is not None:  # a part of a plan that was checked; it need not have rows itself
+            return
         spans = [Span(values=span.values) for span in plan.choice.spans]
         if not any(len(rows.keys) for rows in reading.scan(plan.table, (), spans=spans)):
             raise check_class(*plan.choice.named)
@@ -143,25 +178,26 @@ class Archive:
             reading = yield from self._located(reading, index, Message(empty))
         plan = reading.plan
         as_of = reading.view.as_of if plan.query.as_of is None else plan.query.as_of
-        tally = Tally(plan.ids, as_of, mixed=not plan.table.by_object)
+        tally = Tally(plan.ids, as_of, not plan.table.by_object, points=0 if plan.query.layout == "nested" else None)
         digest = Digest(schema) if plan.query.digest else None
         fingerprint = plan.query.fingerprint()
         compression = None if plan.query.compression == "none" else plan.query.compression
-        goes_on = plan.choice == Choice()
+        goes_on = plan.query.limit_objects is None or plan.table.by_object
         place = plan.after
         seq = 0
-        for piece in cut(self._rows_of(reading, schema, tally), plan.query.max_message_bytes, compression):
+        whole = "light curve that ends with the row" if plan.query.layout == "nested" else "row"
+        for piece in cut(self._rows_of(reading, schema, tally), plan.query.max_message_bytes, compression, whole):
             reading.patience.check()
             if not len(piece.batch):
                 yield Message(empty)
                 continue
-            place = Place.behind(piece, place)
+            place = _behind(piece, place, plan)
             if digest:
                 digest.update(piece.batch)
             yield Message(piece.batch, {"seq": seq} | ({"cursor": place.cursor(fingerprint)} if goes_on else {}))
             seq += 1
         if place is not None and not tally.complete and goes_on:
-            tally.cursor = replace(place, sent=0).cursor(fingerprint)
+            tally.cursor = replace(place, sent=0, objects=0).cursor(fingerprint)
         if plan.after is not None and tally.complete:
             yield from (Message(empty) for _ in self._know_earlier(reading, tally))
         room = plan.query.max_message_bytes - pa.ipc.get_record_batch_size(empty)
@@ -183,9 +219,11 @@ class Archive:
                 found: Found = done.value
                 break
             yield waiting
+        plan = reading.plan
         if own:
+            found = found.behind(plan.after)
             return replace(reading, keys=found.keys, rows=found.rows)
-        return replace(reading, plan=replace(reading.plan, ids=found.objects))
+        return replace(reading, plan=replace(plan, ids=found.objects, after=found.placed(plan.after, plan.table)))
 
     def _rows_of(self, reading: Reading, schema: pa.Schema, tally: Tally) -> Iterator[Rows]:
         """Read the rows of an answer, in its schema, and count them."""
@@ -193,7 +231,9 @@ class Archive:
         columns = self._work_columns(plan)
         rows = selected(reading, columns, _deriving(plan))
         if plan.query.limit_objects is not None:
-            rows = limited_to_objects(rows, plan.query.limit_objects, plan.table.id, tally)
+            rows = limited_to_objects(rows, plan, plan.query.limit_objects, tally)
+        if plan.query.layout == "nested":
+            return _counted(limited(nested(rows, schema, plan.ids), plan.most, tally), plan, tally)
         rows = _counted(limited(rows, plan.most, tally), plan, tally)
         if plan.stamps is not None:
             return Stamping(reading, self._catalogue, self._cutouts, self._settings, tally).stamped(rows, plan.stamps)
@@ -229,14 +269,16 @@ class Archive:
         stored = self._catalogue.stored_columns(plan.table)
         for column in plan.derived.values():
             needed += column.reads(stored)
-        if not needed:
+        # light curves have the ID that they were asked by
+        left_out = plan.table.id if plan.query.layout == "nested" and plan.ids is not None else None
+        if not needed and left_out is None:
             return plan.columns
-        columns = [column for column in plan.columns if column.name not in plan.derived]
+        columns = [column for column in plan.columns if column.name not in plan.derived and column.name != left_out]
         asked = {column.name for column in columns}
         known = self._catalogue.described(plan.table)
         further = tuple(known[name] for name in dict.fromkeys(needed) if name not in asked)
         # the same tuple has its schema ready
-        return (*columns, *further) if further or plan.derived else plan.columns
+        return (*columns, *further) if further or plan.derived or left_out else plan.columns
 
 
 def _deriving(plan: Plan) -> Deriving | None:
@@ -248,10 +290,26 @@ def _deriving(plan: Plan) -> Deriving | None:
     return Deriving(plan.derived, plan.table.id, own, given)
 
 
+def _behind(piece: Rows, before: Place | None, plan: Plan) -> Place:
+    """Give the place behind some rows of an answer."""
+    place = Place.behind(piece, before)
+    if plan.query.layout == "nested":
+        # an object is there whole, whichever of its rows share the last one's key
+        place = replace(place, same=MOST_OBJECTS)
+    if plan.query.limit_objects is not None and plan.table.by_object:
+        object_of = key_expression(plan.table.key).first_part
+        objects = dict.fromkeys(object_of(key) for key in piece.keys.tolist())
+        begun = len(objects) - (before is not None and before.objects > 0 and object_of(before.key) in objects)
+        place = replace(place, objects=begun + (0 if before is None else before.objects))
+    return place
+
+
 def _counted(rows: Iterator[Rows], plan: Plan, tally: Tally) -> Iterator[Rows]:
     for some in rows:
         if len(some.batch):
             tally.count(some, some.batch[plan.table.id] if plan.ids is None else None)
+            if plan.query.layout == "nested":
+                tally.points = (tally.points or 0) + points_of(some.batch)
         yield some
 
 

@@ -18,7 +18,7 @@ FRAME_BYTES = 48
 ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequence number, cursor
 
 
-def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = None) -> Iterator[Rows]:
+def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = None, what: str = "row") -> Iterator[Rows]:
     """Cut and join rows into what fits a message each; the first leave at once.
 
     Rows of zero rows say that the store is still at work. They leave at once too, in front of rows that wait.
@@ -31,6 +31,8 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = 
         The most that one message may have.
     compression
         How the messages will be compressed, which makes small buffers larger.
+    what
+        What a row is called in the error; its key follows.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = 
     """
     hard = max_message_bytes - ENVELOPE_BYTES
     soft = min(MOST_BYTES, hard)
-    measure = _Measure(compression, soft)
+    measure = _Measure(compression, soft, what)
     waiting: list[Rows] = []
     size = 0
     first = True
@@ -67,7 +69,8 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = 
 class _Measure:
     """Tells the size of a batch in a message."""
 
-    def __init__(self, compression: str | None, soft: int) -> None:
+    def __init__(self, compression: str | None, soft: int, what: str) -> None:
+        self.what = what
         self._options = pa.ipc.IpcWriteOptions(compression=compression) if compression else None
         self.soft = soft
 
@@ -99,5 +102,5 @@ def _split(rows: Rows, measure: _Measure, hard: int, size: int | None = None) ->
         yield rows
     else:
         key = rows.keys[0].decode(errors="replace")
-        message = f"the row {key} takes {size} bytes, more than one message may have: raise max_message_bytes"
+        message = f"the {measure.what} {key} takes {size} bytes, more than one message may have: raise max_message_bytes"
         raise RowTooLarge(message, field="max_message_bytes", value=key)

@@ -10,10 +10,12 @@ from flight_server.errors import CursorMismatch
 from flight_server.storage.keys import MAX_KEY_BYTES
 from flight_server.storage.protocols import Rows
 
-__all__ = ["Place", "read_cursor"]
+__all__ = ["LONGEST_KEY", "MOST_OBJECTS", "Place", "lost_place", "read_cursor"]
 
-# fingerprint, asked, same, sent; the key follows. Binary, since JSON would swell keys beyond what a message has room for.
-HEAD = struct.Struct(">6sIIQ")
+# fingerprint, asked, same, sent, objects; the key follows. Binary, since JSON would swell keys beyond what a message has
+# room for.
+HEAD = struct.Struct(">6sIIQI")
+MOST_OBJECTS = 2**32 - 1
 LONGEST_KEY = 4 * MAX_KEY_BYTES  # no row key is longer; a longer one would widen all that it is compared with
 
 
@@ -32,12 +34,15 @@ class Place:
     sent
         How many rows of the ticket's `limit` were sent. A record's cursor has 0 here, and so begins the next
         `limit` rows; the cursor of a message with rows has them, and so gives what is left of these.
+    objects
+        How many objects of the ticket's `limit_objects` were begun, likewise; 0 where the ticket has none.
     """
 
     asked: int
     key: bytes
     same: int
     sent: int
+    objects: int = 0
 
     @classmethod
     def behind(cls, rows: Rows, before: Place | None) -> Place:
@@ -55,8 +60,14 @@ class Place:
 
     def cursor(self, fingerprint: str) -> str:
         """Give the text for it, bound to the query of this fingerprint."""
-        head = HEAD.pack(bytes.fromhex(fingerprint), self.asked, self.same, self.sent)
+        head = HEAD.pack(bytes.fromhex(fingerprint), self.asked, self.same, self.sent, self.objects)
         return base64.urlsafe_b64encode(head + self.key).decode()
+
+
+def lost_place() -> CursorMismatch:
+    """Give the error for a cursor whose row is no longer where it was."""
+    message = "the row that the cursor names is no longer in the answer: ask for it anew, without resume_after"
+    return CursorMismatch(message, field="resume_after")
 
 
 def read_cursor(text: str, fingerprint: str, objects: int) -> Place:
@@ -83,10 +94,12 @@ def read_cursor(text: str, fingerprint: str, objects: int) -> Place:
     """
     try:
         content = base64.b64decode(text, altchars=b"-_", validate=True)
-        owner, asked, same, sent = HEAD.unpack_from(content)
+        owner, asked, same, sent, begun = HEAD.unpack_from(content)
     except (ValueError, struct.error):
-        raise CursorMismatch("resume_after is no cursor of this server", field="resume_after", value=text) from None
-    place = Place(asked, content[HEAD.size :], same, sent)
+        content = b""
+    if not content or base64.urlsafe_b64encode(content).decode() != text:
+        raise CursorMismatch("resume_after is no cursor of this server", field="resume_after", value=text)
+    place = Place(asked, content[HEAD.size :], same, sent, begun)
     if owner.hex() != fingerprint:
         raise CursorMismatch(
             "the cursor belongs to another query: send the ticket that gave it, with nothing changed but resume_after and as_of",

@@ -3,15 +3,18 @@
 Each column has three running SHA-256: of one byte per row that says whether the cell is there, of the cells'
 values (little-endian numbers; the bytes of texts; the items of lists of fixed length; nulls left out), and of the
 lengths of texts as int32. The digest is the SHA-256 of name, type and those three, column by column. A tensor counts
-as what it is stored as, a list of fixed length, since that is what a client sees which knows no tensors.
+as what it is stored as, a list of fixed length, since that is what a client sees which knows no tensors. Of a light
+curve the lengths are those of its lists, and each of its columns follows with a name, a type and three of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["Digest"]
 
@@ -28,38 +31,65 @@ class Digest:
     """
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._columns = [(hashlib.sha256(), hashlib.sha256(), hashlib.sha256()) for _ in schema]
+        self._columns = [_Column(field) for field in schema]
 
     def update(self, batch: pa.RecordBatch) -> None:
         """Take in one more batch."""
-        for (presence, values, lengths), column in zip(self._columns, batch.columns, strict=True):
-            if isinstance(column, pa.ExtensionArray):
-                column = column.storage  # noqa: PLW2901  (what it is stored as takes its place)
-            presence.update(column.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8))
-            held = column.drop_null()
-            if pa.types.is_string(held.type) or pa.types.is_binary(held.type):
-                lengths.update(pa.compute.binary_length(held).to_numpy())
-                offsets = (
-                    np.frombuffer(held.buffers()[1], np.int32)[held.offset : held.offset + len(held) + 1] if len(held) else [0, 0]
-                )
-                if held.buffers()[2] is not None:
-                    values.update(held.buffers()[2].slice(int(offsets[0]), int(offsets[-1] - offsets[0])))
-            elif pa.types.is_fixed_size_list(held.type):
-                values.update(held.flatten().to_numpy())
-            elif pa.types.is_boolean(held.type):
-                values.update(held.to_numpy(zero_copy_only=False).astype(np.uint8))
-            else:
-                values.update(held.to_numpy())
+        for column, cells in zip(self._columns, batch.columns, strict=True):
+            column.update(cells)
 
     def hexdigest(self) -> str:
         """Give the digest so far, 64 hex digits."""
         whole = hashlib.sha256()
-        for field, parts in zip(self._schema, self._columns, strict=True):
-            whole.update(f"{field.name}\0{_type_name(field.type)}\0".encode())
-            for part in parts:
-                whole.update(part.digest())
+        for column in self._columns:
+            column.add_to(whole)
         return whole.hexdigest()
+
+
+class _Column:
+    """The running digests of one column, and of those within it."""
+
+    def __init__(self, field: pa.Field) -> None:
+        self._field = field
+        self._presence, self._values, self._lengths = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        self._within = [_Column(within) for within in field.type.value_type] if pa.types.is_list(field.type) else []
+
+    def update(self, column: pa.Array) -> None:
+        if isinstance(column, pa.ExtensionArray):
+            column = column.storage
+        self._presence.update(column.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8))
+        held = column.drop_null()
+        if pa.types.is_list(held.type):
+            self._lengths.update(pc.list_value_length(held).to_numpy())
+            for within, cells in zip(self._within, held.flatten().flatten(), strict=True):
+                within.update(cells)
+        elif pa.types.is_string(held.type) or pa.types.is_binary(held.type):
+            self._lengths.update(pc.binary_length(held).to_numpy())
+            offsets = (
+                np.frombuffer(held.buffers()[1], np.int32)[held.offset : held.offset + len(held) + 1] if len(held) else [0, 0]
+            )
+            if held.buffers()[2] is not None:
+                self._values.update(held.buffers()[2].slice(int(offsets[0]), int(offsets[-1] - offsets[0])))
+        elif pa.types.is_fixed_size_list(held.type):
+            self._values.update(held.flatten().to_numpy())
+        elif pa.types.is_boolean(held.type):
+            self._values.update(held.to_numpy(zero_copy_only=False).astype(np.uint8))
+        else:
+            self._values.update(held.to_numpy())
+
+    def add_to(self, whole: Hash) -> None:
+        whole.update(f"{self._field.name}\0{_type_name(self._field.type)}\0".encode())
+        for part in (self._presence, self._values, self._lengths):
+            whole.update(part.digest())
+        for within in self._within:
+            within.add_to(whole)
+
+
+class Hash(Protocol):
+    """What takes bytes in."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take some in."""
 
 
 def _type_name(kind: pa.DataType) -> str:
@@ -68,4 +98,6 @@ def _type_name(kind: pa.DataType) -> str:
     if pa.types.is_fixed_size_list(kind):
         # files give the items other names
         return f"fixed_size_list<item: {kind.value_type}>[{kind.list_size}]"
+    if pa.types.is_list(kind):
+        return "list"  # its columns say the rest
     return str(kind)

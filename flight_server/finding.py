@@ -8,18 +8,20 @@ are wanted and the pixels are few, they are read whole at once: a second read co
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalogue import Catalogue, Column, empty_batch, schema_of
+from flight_server.cursors import Place, lost_place
 from flight_server.declarations import Pixels, Table
 from flight_server.derive.separations import separation
 from flight_server.reading import Reading
 from flight_server.sky import cone_pixels, degraded, in_ranges, pixels_of
-from flight_server.storage.protocols import Rows, Span, joined
+from flight_server.storage.keys import key_expression
+from flight_server.storage.protocols import Rows, Span, joined, part
 from flight_server.tickets import Cone, SkyMap
 
 __all__ = ["Found", "find"]
@@ -45,6 +47,28 @@ class Found:
     ids: pa.Array
     keys: npt.NDArray[np.bytes_]
     rows: Rows | None = None
+
+    def behind(self, place: Place | None) -> Found:
+        """Give the rows of the index behind a cursor's place."""
+        if place is None:
+            return self
+        found = np.flatnonzero(self.keys == place.key)
+        if not len(found):
+            raise lost_place()
+        first = int(found[0]) + 1
+        rows = None if self.rows is None else part(self.rows, first, len(self.keys) - first)
+        return Found(self.ids[first:], self.keys[first:], rows)
+
+    def placed(self, place: Place | None, table: Table) -> Place | None:
+        """Bring a cursor's place in a table of objects to where its object stands now among those found."""
+        if place is None:
+            return None
+        expression = key_expression(table.key)
+        begins = expression.first_part(place.key)
+        for asked, value in enumerate(self.objects):
+            if expression.prefix(table.id, value).rstrip(b"\0") == begins:
+                return replace(place, asked=asked)
+        raise lost_place()
 
     @property
     def objects(self) -> tuple[str | int, ...]:

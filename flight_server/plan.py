@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from flight_server.catalogue import Catalogue, Column, schema_of
 from flight_server.choosing import Choice, choose
-from flight_server.cursors import Place, read_cursor
+from flight_server.cursors import LONGEST_KEY, MOST_OBJECTS, Place, read_cursor
 from flight_server.declarations import Table
 from flight_server.derivable import refusal
 from flight_server.derive import DerivedColumn, load_derived
 from flight_server.derive.making import find_derived
 from flight_server.errors import BadValue, NotSupported
+from flight_server.nesting import nested_schema
 from flight_server.tickets import Query
 from flight_server.times import to_table_time
 
@@ -53,6 +54,10 @@ class Plan:
         The table that says where the cutouts are, if any are wanted.
     after
         The place after which the answer begins, if the query goes on from a cursor.
+    object_id
+        The column that says whose a row is.
+    within
+        The range of row keys [first, stop) that the answer keeps to, of a whole table or of spans.
     """
 
     query: Query
@@ -66,11 +71,15 @@ class Plan:
     stop: float | None
     added: tuple[tuple[Table, str], ...]
     stamps: Table | None
+    object_id: Column
     after: Place | None
+    within: tuple[bytes, bytes] | None = None
 
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of every batch of the answer."""
+        if self.query.layout == "nested":
+            return nested_schema(self.columns, self.object_id)
         return schema_of(self.columns + self.cutouts if self.cutouts else self.columns)
 
     @property
@@ -103,10 +112,6 @@ def make_plan(query: Query, catalogue: Catalogue) -> Plan:
     start, stop = _bounds(query, table, catalogue)
     choice = choose(query, table, catalogue, start, stop)
     ids = None if query.ids is None else tuple(dict.fromkeys(_ids(query.ids, catalogue.type_of(table, table.id))))
-    after = query.resume_after
-    if after is not None and (choice.spans is not None or choice.index is not None):
-        message = f"an answer by {query.selections[0] if query.selections else 'time'} does not go on from a cursor"
-        raise NotSupported(message, field="resume_after")
     columns, derived = _columns(query, table, catalogue)
     plan = Plan(
         query=query,
@@ -120,20 +125,81 @@ def make_plan(query: Query, catalogue: Catalogue) -> Plan:
         stop=stop,
         added=_added(query, table, catalogue),
         stamps=catalogue.table(str(table.cutouts)) if query.cutouts else None,
-        after=None if after is None else read_cursor(after, query.fingerprint(), 1 if ids is None else len(ids)),
+        object_id=catalogue.described(table)[table.id],
+        after=_after(query, table, choice, ids),
+        within=_within(query, choice),
     )
+    _check_layout(plan)
     if query.as_of is not None:
         _check_versions(plan, query.as_of)
     return plan
 
 
-def endpoint_queries(query: Query) -> Iterator[Query]:
-    """Split a query into ones of about a thousand objects; one with a limit or a cursor stays whole."""
-    if query.ids is None or query.limit is not None or query.limit_objects is not None or query.resume_after is not None:
+def endpoint_queries(query: Query, parts: Sequence[tuple[bytes, bytes]] = (), most: int | None = None) -> Iterator[Query]:
+    """Split a query into ones of about a thousand objects or of one part of a table each.
+
+    One with a limit or a cursor stays whole.
+
+    Parameters
+    ----------
+    query
+        What was asked for.
+    parts
+        Ranges of row keys that the store reads apart, where not objects are asked for.
+    most
+        The most queries that it may become.
+    """
+    if query.limit is not None or query.limit_objects is not None or query.resume_after is not None:
         yield query
+    elif query.ids is not None:
+        step = ENDPOINT_OBJECTS if most is None else max(ENDPOINT_OBJECTS, -(-len(query.ids) // most))
+        for first in range(0, len(query.ids), step):
+            yield replace(query, ids=query.ids[first : first + step])
+    elif len(parts) <= 1 or most == 1:
+        yield query
+    else:
+        step = 1 if most is None else -(-len(parts) // most)
+        for number in range(0, len(parts), step):
+            last = min(number + step, len(parts)) - 1
+            yield replace(query, key_range=(parts[number][0].decode(), parts[last][1].decode()))
+
+
+def _after(query: Query, table: Table, choice: Choice, ids: tuple[str | int, ...] | None) -> Place | None:
+    """Read the cursor that the query goes on from."""
+    if query.resume_after is None:
+        return None
+    if query.limit_objects is not None and not table.by_object:
+        message = f"with limit_objects, an answer from {table.name} does not go on from a cursor: its objects' rows are apart"
+        raise NotSupported(message, field="resume_after")
+    # how many objects lie in a part of the sky is not known yet
+    objects = MOST_OBJECTS if choice.index is not None else 1 if ids is None else len(ids)
+    return read_cursor(query.resume_after, query.fingerprint(), objects)
+
+
+def _within(query: Query, choice: Choice) -> tuple[bytes, bytes] | None:
+    if query.key_range is None:
+        return None
+    if query.ids is not None or choice.index is not None:
+        message = f"key_range goes with whole tables and ranges of them, not with {query.selections[0]}"
+        raise NotSupported(message, field="key_range")
+    first, stop = (key.encode() for key in query.key_range)
+    if max(len(first), len(stop)) > LONGEST_KEY:
+        raise BadValue(f"no row key is longer than {LONGEST_KEY} bytes", field="key_range")
+    return first, stop
+
+
+def _check_layout(plan: Plan) -> None:
+    query, table = plan.query, plan.table
+    if query.layout != "nested":
         return
-    for first in range(0, len(query.ids), ENDPOINT_OBJECTS):
-        yield replace(query, ids=query.ids[first : first + ENDPOINT_OBJECTS])
+    if not table.by_object:
+        message = f"the rows of {table.name} are not kept by object: layout nested is for tables that are"
+        raise NotSupported(message, field="layout", value=query.layout)
+    if query.cutouts:
+        raise NotSupported("layout nested has no place for cutouts: leave one of them out", field="layout", value=query.layout)
+    if all(column.name == plan.object_id.name for column in plan.columns):
+        message = f"a light curve needs columns: name some besides {plan.object_id.name}"
+        raise BadValue(message, field="columns", value=plan.object_id.name)
 
 
 def _ids(ids: tuple[str | int, ...], kind: pa.DataType | None) -> Iterator[str | int]:

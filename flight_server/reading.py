@@ -49,7 +49,7 @@ class Reading:
         reverse: bool = False,
         after: bytes | None = None,
     ) -> Iterator[Rows]:
-        """Scan a table; see `Scan`."""
+        """Scan a table; see `Scan`. The plan's bounds on row keys are on its own table alone."""
         return self.view.scan(
             Scan(
                 table=table,
@@ -59,6 +59,7 @@ class Reading:
                 spans=spans,
                 reverse=reverse,
                 after=after,
+                within=self.plan.within if ids is None and keys is None and table is self.plan.table else None,
                 as_of=self.plan.query.as_of,
                 patience=self.patience,
             )

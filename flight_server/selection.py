@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +15,14 @@ import pyarrow.compute as pc
 
 from flight_server.answers import Tally
 from flight_server.catalogue import Column
-from flight_server.cursors import Place
+from flight_server.cursors import Place, lost_place
 from flight_server.deriving import Deriving
 from flight_server.light_curves import with_upper_limits
 from flight_server.newest import newest_first
 from flight_server.plan import Plan
 from flight_server.reading import Reading
 from flight_server.storage.keys import key_expression
-from flight_server.storage.protocols import NOTHING_YET, Rows, part
+from flight_server.storage.protocols import NOTHING_YET, Rows, Span, part
 
 __all__ = ["earlier", "limited", "limited_to_objects", "selected"]
 
@@ -40,11 +41,7 @@ def selected(reading: Reading, columns: tuple[Column, ...], deriving: Deriving |
     elif reading.keys is not None:
         rows = reading.scan(plan.table, columns, keys=reading.keys)
     elif plan.choice.spans is not None:
-        rows = reading.scan(plan.table, columns, spans=plan.choice.spans, reverse=plan.choice.newest)
-        if plan.choice.exact is not None:
-            rows = _equal(rows, *plan.choice.exact)
-        if plan.choice.newest and plan.table.time is not None:
-            rows = newest_first(rows, plan.table.time)
+        rows = _of_spans(reading, plan.choice.spans, columns)
     else:
         begin = after.key if after is not None and plan.ids is None else None
         if begin is not None and whole:
@@ -52,7 +49,7 @@ def selected(reading: Reading, columns: tuple[Column, ...], deriving: Deriving |
         rows = reading.scan(plan.table, columns, ids=reading.ids, after=begin)
     if deriving is not None:
         rows = deriving.beside(rows)
-    if after is not None and (whole or plan.ids is not None):
+    if after is not None and (plan.ids is not None or (whole and plan.choice.spans is None and reading.keys is None)):
         rows = _behind(rows, after)
     return rows if plan.start is None and plan.stop is None else _within(rows, plan)
 
@@ -89,10 +86,17 @@ def limited(rows: Iterator[Rows], limit: int | None, tally: Tally) -> Iterator[R
         return
 
 
-def limited_to_objects(rows: Iterator[Rows], limit: int, column: str, tally: Tally) -> Iterator[Rows]:
+def limited_to_objects(rows: Iterator[Rows], plan: Plan, limit: int, tally: Tally) -> Iterator[Rows]:
     """Stop in front of the first row of one object too many, and note that rows were left behind."""
+    column, after = plan.table.id, plan.after
+    object_of = key_expression(plan.table.key).first_part
     seen: set[object] = set()
+    limit -= 0 if after is None else after.objects
     for some in rows:
+        if after is not None and len(some.batch):
+            # an object that was begun counts once
+            limit += bool(after.objects) and object_of(bytes(some.keys[0])) == object_of(after.key)
+            after = None
         ids = some.batch[column].dictionary_encode() if len(some.batch) else None
         fresh = [] if ids is None else [value for value in ids.dictionary.to_pylist() if value not in seen]
         if ids is None or len(seen) + len(fresh) <= limit:
@@ -128,6 +132,56 @@ def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
         else:
             continue
         heard = time.monotonic()
+
+
+def _of_spans(reading: Reading, spans: tuple[Span, ...], columns: tuple[Column, ...]) -> Iterator[Rows]:
+    """Read the rows of spans in the order of the answer, behind the plan's cursor."""
+    plan, after = reading.plan, reading.plan.after
+    time = plan.table.time if plan.choice.newest else None
+    if time is None or after is None:
+        rows = reading.scan(
+            plan.table, columns, spans=spans, reverse=time is not None, after=None if after is None else after.key
+        )
+    else:
+        reached = _time_of(reading, next(column for column in columns if column.name == time), after.key)
+        spans = tuple(replace(span, stop=min(np.inf if span.stop is None else span.stop, _next(reached))) for span in spans)
+        rows = reading.scan(plan.table, columns, spans=spans, reverse=True)
+    if plan.choice.exact is not None:
+        rows = _equal(rows, *plan.choice.exact)
+    if time is None:
+        return rows
+    rows = newest_first(rows, time)
+    return rows if after is None else _later_than(rows, time, reached, after.key)
+
+
+def _time_of(reading: Reading, column: Column, key: bytes) -> float:
+    """Find the time of the row that a cursor names.
+
+    Raises
+    ------
+    CursorMismatch
+        It is no longer there.
+    """
+    for rows in reading.scan(reading.plan.table, (column,), keys=np.array([key])):
+        for value in rows.batch[0].to_pylist() if len(rows.batch) else ():
+            return float(value)
+    raise lost_place()
+
+
+def _next(value: float) -> float:
+    return float(np.nextafter(value, np.inf))
+
+
+def _later_than(rows: Iterator[Rows], time: str, reached: float, key: bytes) -> Iterator[Rows]:
+    """Leave out rows in front of and at a place, of rows by descending time and ascending keys within."""
+    for some in rows:
+        if not len(some.batch):
+            yield some
+            continue
+        times = some.batch[time].to_numpy(zero_copy_only=False)
+        before = int(np.count_nonzero((times > reached) | ((times == reached) & (some.keys <= key))))
+        if before < len(times):
+            yield part(some, before, len(times) - before) if before else some
 
 
 def _equal(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -19,6 +20,7 @@ __all__ = [
     "GatewayProcess",
     "Hbase",
     "Hdfs",
+    "Ingest",
     "Limits",
     "Server",
     "Settings",
@@ -28,26 +30,56 @@ __all__ = [
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
 OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_PROFILE", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
-TEXTS = ("store", "data", "host", "zookeeper", "prefix", "schema", "heap", "jar", "url", "archive")  # never numbers
+TEXTS = (
+    "store",
+    "data",
+    "host",
+    "zookeeper",
+    "prefix",
+    "schema",
+    "heap",
+    "jar",
+    "url",
+    "archive",
+    "signing_key_file",
+)  # never numbers
 FREE = ("properties", "rewrite")  # mappings whose keys are the user's own
 STORES = ("embedded", "hbase")
 PORTS = range(65_536)
+SCHEMES = ("grpc", "grpc+tcp", "grpc+tls")
+REUSE = "arrow-flight-reuse-connection://?"  # Flight's word for "where you are connected to already"
+DO_PUT = ("deny", "allow")
 SIDES = range(1, 32_768)  # of a stamp, whose shape travels as int16
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the server listens."""
+    """Where the server listens; `locations` are the URIs at which clients find what serves the same archive, itself too."""
 
     host: str
     port: int
+    locations: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Tickets:
-    """What tickets are taken."""
+    """What tickets are taken.
+
+    `signing_key_file` holds the keys that plans' tickets are signed with, `signed_only` says that no others are
+    answered, and `lifetime` how long they are good for, seconds.
+    """
 
     max_bytes: int
+    signing_key_file: str | None
+    signed_only: bool
+    lifetime: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """What comes in through a server: `do_put` is `allow` where alerts may be uploaded, else `deny`."""
+
+    do_put: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +162,7 @@ class Settings:
     data: str | None
     server: Server
     tickets: Tickets
+    ingest: Ingest
     limits: Limits
     compaction: Compaction
     cutouts: Cutouts
@@ -182,10 +215,39 @@ def load_settings(
     if settings.store not in STORES:
         message = f"store must be one of {', '.join(STORES)}, not {settings.store!r:.40}"
         raise BadValue(message, field="store", value=settings.store)
+    _check(settings)
     server = replace(settings.server, host=host or settings.server.host, port=settings.server.port if port is None else port)
     if server.port not in PORTS:
         raise BadValue(f"server.port must be from 0 to {PORTS[-1]}, not {server.port}", field="server.port", value=server.port)
     return replace(settings, server=server, data=data or settings.data)
+
+
+def _check(settings: Settings) -> None:
+    """Check what the types do not say."""
+    for location in settings.server.locations:
+        _check_location(location)
+    do_put = settings.ingest.do_put
+    if do_put not in DO_PUT:
+        message = f"ingest.do_put must be one of {', '.join(DO_PUT)}, not {do_put!r:.40}"
+        raise BadValue(message, field="ingest.do_put", value=do_put)
+    tickets = settings.tickets
+    if tickets.signed_only and tickets.signing_key_file is None:
+        message = "tickets.signed_only needs tickets.signing_key_file: without a key no ticket can be signed"
+        raise BadValue(message, field="tickets.signed_only", value=True)
+    if tickets.lifetime < 1:
+        message = "tickets.lifetime must be one second or more: a ticket that is never good serves nobody"
+        raise BadValue(message, field="tickets.lifetime", value=tickets.lifetime)
+
+
+def _check_location(location: str) -> None:
+    try:
+        parts = urlsplit(location)
+        whole = parts.scheme in SCHEMES and parts.hostname and parts.port and location == f"{parts.scheme}://{parts.netloc}"
+    except ValueError:  # the port is no number, or the brackets of an address are not closed
+        whole = False
+    if not whole and location != REUSE:
+        message = f"server.locations holds {location!r:.80}; a location is {', '.join(SCHEMES)}, ://, host, : and port"
+        raise BadValue(message, field="server.locations", value=location)
 
 
 def _read(file: Path) -> dict[str, Any]:

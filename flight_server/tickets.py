@@ -14,7 +14,17 @@ from typing import Any
 
 from flight_server.errors import BadValue, InvalidTicket, NoSelection, NotSupported, TooLarge, UnknownField
 
-__all__ = ["CUTOUT_FORMATS", "CUTOUT_KINDS", "MAX_TICKET_BYTES", "Cone", "Query", "SkyMap", "parse_ticket"]
+__all__ = [
+    "CUTOUT_FORMATS",
+    "CUTOUT_KINDS",
+    "MAX_TICKET_BYTES",
+    "Cone",
+    "Query",
+    "SkyMap",
+    "load_object",
+    "parse_query",
+    "parse_ticket",
+]
 
 MAX_TICKET_BYTES = 1_048_576
 DEFAULT_MESSAGE_BYTES = 3_670_016
@@ -131,7 +141,11 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
     if len(ticket) > max_bytes:
         message = f"the ticket has {len(ticket)} bytes, at most {max_bytes} are taken: split the list of IDs"
         raise TooLarge(message, field="ticket", value=len(ticket))
-    given = _load(ticket)
+    return parse_query(load_object(ticket))
+
+
+def parse_query(given: Mapping[str, Any]) -> Query:
+    """Read a ticket whose JSON is decoded; see `parse_ticket`."""
     for name in given:
         if name not in _PARSERS and name not in NOT_YET:
             known = ", ".join(_PARSERS)
@@ -155,7 +169,7 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
     return query
 
 
-def _load(ticket: bytes) -> Mapping[str, Any]:
+def load_object(ticket: bytes) -> Mapping[str, Any]:
     """Decode JSON without repeated names or text that UTF-8 cannot hold; a NaN is left to its field's check."""
     try:
         loaded = json.loads(ticket.decode("utf-8"), object_pairs_hook=_no_repeats)

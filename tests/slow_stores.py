@@ -43,6 +43,9 @@ class PausingView:
                 yield part(rows, first, self.step)
                 yield from self.pause(scan)
 
+    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+        return self.view.parts(scan)
+
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
         return self.view.count(table, ids)
 

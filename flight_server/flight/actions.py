@@ -1,56 +1,76 @@
-"""The actions: small questions about the server, answered as JSON."""
+"""The actions: small questions to the server, answered as JSON, and what Flight itself defines."""
 
 from __future__ import annotations
 
 import json
 import platform
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from flight_server import __version__
 from flight_server.archive import Archive
+from flight_server.callers import Caller
 from flight_server.choosing import ways
 from flight_server.described import describe
 from flight_server.errors import BadValue
+from flight_server.estimates import estimate
+from flight_server.flight.cancelling import cancel_plan
+from flight_server.flight.streams import Streams
+from flight_server.flight.ticket_office import TicketOffice
 
-__all__ = ["ACTIONS", "run_action"]
+__all__ = ["ACTIONS", "Asked", "run_action"]
+
+Json = dict[str, Any] | list[dict[str, Any]]
 
 
-def server_info(archive: Archive, _body: bytes = b"") -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an action works on: its body, who asks, whether the server is about to stop, and what the server has."""
+
+    body: bytes
+    caller: Caller
+    draining: bool
+    archive: Archive
+    tickets: TicketOffice
+    streams: Streams
+
+
+def server_info(asked: Asked) -> dict[str, Any]:
     """Say what the server is: name, versions, surveys."""
     return {
         "name": "alertflight",
         "version": __version__,
         "arrow": pa.__version__,
         "python": platform.python_version(),
-        "store": archive.store,
-        "surveys": sorted({table.survey for table in archive.catalogue().tables.values()}),
+        "store": asked.archive.store,
+        "surveys": sorted({table.survey for table in asked.archive.catalogue().tables.values()}),
     }
 
 
-def health(archive: Archive, _body: bytes = b"") -> dict[str, Any]:
+def health(asked: Asked) -> dict[str, Any]:
     """Say whether the server serves, the state of each table, and the cells that answers leave out, by column."""
-    faults = archive.faults()
+    faults = asked.archive.faults()
     return {
-        "status": "serving",
-        "tables": dict.fromkeys(archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},
+        "status": "draining" if asked.draining else "serving",
+        "tables": dict.fromkeys(asked.archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},
         "faults": {name: fault.message for name, fault in faults.items()},
-        "left_out": archive.left_out(),
+        "left_out": asked.archive.left_out(),
     }
 
 
-def refresh_schema(archive: Archive, _body: bytes = b"") -> dict[str, Any]:
+def refresh_schema(asked: Asked) -> dict[str, Any]:
     """Look again for what the tables hold, and say it as `health` does."""
-    archive.refresh()
-    return health(archive)
+    asked.archive.refresh()
+    return health(asked)
 
 
-def tables(archive: Archive, _body: bytes = b"") -> dict[str, Any]:
+def tables(asked: Asked) -> dict[str, Any]:
     """List the tables with what they hold: rows, bytes, time span, last write, columns; and how each can be asked."""
-    catalogue = archive.catalogue()
+    catalogue = asked.archive.catalogue()
     found = catalogue.tables
     return {
         name: {
@@ -60,14 +80,14 @@ def tables(archive: Archive, _body: bytes = b"") -> dict[str, Any]:
             "columns": len(catalogue.stored_columns(found[name])),
             "selections": list(ways(found[name])),
         }
-        for name, state in archive.states().items()
+        for name, state in asked.archive.states().items()
     }
 
 
-def schema(archive: Archive, body: bytes) -> list[dict[str, Any]]:
+def schema(asked: Asked) -> list[dict[str, Any]]:
     """Describe all columns of the table that the body names: type, unit, UCD, meaning, origin, what it is made of."""
-    catalogue = archive.catalogue()
-    return describe(catalogue, catalogue.table(_table_name(body)))
+    catalogue = asked.archive.catalogue()
+    return describe(catalogue, catalogue.table(_table_name(asked.body)))
 
 
 def _table_name(body: bytes) -> str:
@@ -83,15 +103,29 @@ def _table_name(body: bytes) -> str:
     return str(words["table"])
 
 
-ACTIONS: Mapping[str, Callable[[Archive, bytes], dict[str, Any] | list[dict[str, Any]]]] = {
+def estimate_answer(asked: Asked) -> dict[str, Any]:
+    """Estimate the answer to the ticket in the body: rows, objects, endpoints, bytes, columns; reads a few rows."""
+    query = asked.tickets.read(asked.body, asked.caller, time.time(), planned=False)
+    return asdict(estimate(asked.archive, query, asked.caller))
+
+
+def cancel_flight_info(asked: Asked) -> bytes:
+    """End the streams of a plan, and refuse its tickets from now on: the body is a CancelFlightInfoRequest."""
+    return cancel_plan(asked.body, asked.caller, asked.tickets, asked.streams, time.time())
+
+
+ACTIONS: Mapping[str, Callable[[Asked], Json | bytes]] = {
     "server-info": server_info,
     "health": health,
     "tables": tables,
     "schema": schema,
     "refresh-schema": refresh_schema,
+    "estimate": estimate_answer,
+    "CancelFlightInfo": cancel_flight_info,
 }
 
 
-def run_action(name: str, archive: Archive, body: bytes = b"") -> dict[str, Any] | list[dict[str, Any]]:
-    """Run one of `ACTIONS`; most of them take no notice of the body."""
-    return ACTIONS[name](archive, body)
+def run_action(name: str, asked: Asked) -> bytes:
+    """Run one of `ACTIONS`, and give its result as it travels; most of them take no notice of the body."""
+    result = ACTIONS[name](asked)
+    return result if isinstance(result, bytes) else json.dumps(result).encode()

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.archive import Archive, Message
-from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, Overloaded
-from flight_server.flight.actions import ACTIONS, run_action
+from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
+from flight_server.flight.actions import ACTIONS, Asked, run_action
 from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
-from flight_server.plan import Plan, endpoint_queries
+from flight_server.flight.streams import Stream, Streams
+from flight_server.flight.ticket_office import TicketOffice
+from flight_server.flight.uploads import Uploads
+from flight_server.plan import Plan
 from flight_server.settings import Settings
 from flight_server.tickets import Query, parse_ticket
 
 __all__ = ["FlightServer", "address"]
 
-RETRY_AFTER_MS = 1000
+MOST_IDS = 20_000  # of one plan
+INFO_BYTES = 3_500_000  # of a plan as it travels: clients in Go and Rust take no message of 4 MiB
 Sent = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC takes it
 
 
@@ -41,8 +48,10 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         super().__init__(address(settings.server.host, settings.server.port))
         self._archive = archive
         self._settings = settings
-        self._streams = threading.BoundedSemaphore(settings.limits.streams)
+        self._streams = Streams(settings.limits.streams)
         self._draining = threading.Event()
+        self._tickets = TicketOffice(settings.tickets)
+        self._uploads = Uploads(archive)
 
     def drain(self) -> None:
         """Take no new calls from now on; those under way go on."""
@@ -63,11 +72,21 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         self._check_open()
         if descriptor.descriptor_type == fl.DescriptorType.PATH:
             return self._table_info(_table_name(descriptor))
-        query, plan = self._plan(context, descriptor)
-        endpoints = [fl.FlightEndpoint(part.to_json(), []) for part in endpoint_queries(query)]
+        plan = self._plan(context, descriptor)
+        if len(plan.ids or ()) > MOST_IDS:
+            message = (
+                f"a plan is made for at most {MOST_IDS:,} IDs, not {len(plan.ids or ()):,}: make several, or use do_exchange"
+            )
+            raise TooLarge(message, field="ids", value=len(plan.ids or ()))
         count = self._archive.count(plan)
-        # each object is in one endpoint and the endpoints are in the order asked
-        return fl.FlightInfo(plan.schema, descriptor, endpoints, -1 if count is None else count, -1, ordered=True)
+        most = None
+        while True:
+            parts, ordered = self._archive.endpoints(plan, most)
+            endpoints = [self._endpoint(part, context, number) for number, part in enumerate(self._of_one_plan(parts))]
+            info = fl.FlightInfo(plan.schema, descriptor, endpoints, -1 if count is None else count, -1, ordered=ordered)
+            if len(parts) == 1 or len(info.serialize()) <= INFO_BYTES:
+                return info
+            most = len(parts) // 2
 
     def get_schema(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.SchemaResult:
         """Give the schema of a query or table; never raises, since pyarrow loses what is raised here."""
@@ -75,7 +94,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
             self._check_open()
             if descriptor.descriptor_type == fl.DescriptorType.PATH:
                 return fl.SchemaResult(self._table_schema(_table_name(descriptor)))
-            return fl.SchemaResult(self._plan(context, descriptor)[1].schema)
+            return fl.SchemaResult(self._plan(context, descriptor).schema)
         except Exception as error:  # noqa: BLE001  (nothing else may leave)
             return fl.SchemaResult(pa.schema([], metadata={"error": to_domain(error).to_json()}))
 
@@ -83,11 +102,14 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
     def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.GeneratorStream:
         """Answer a ticket."""
         self._check_open()
-        query = parse_ticket(ticket.ticket, self._settings.tickets.max_bytes)
         call = Call(context)
-        answer = self._archive.answer(query, call.caller())
+        caller = call.caller()
+        query = self._tickets.read(ticket.ticket, caller, time.time())
+        opened = self._streams.stream(query.plan)
+        gone = caller.cancelled
+        answer = self._archive.answer(query, replace(caller, cancelled=lambda: opened.cancelled or gone()))
         options = pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)
-        stream = guarded_stream(self._stream(answer.messages, call))
+        stream = guarded_stream(_sent(answer.messages, call, opened))
         # calls into a stream cost more than the work that a small answer is, so what is quick is done here
         ready = _first(stream, 2 if len(query.ids or ()) == 1 else 1)
         return fl.GeneratorStream(answer.schema, chain(ready, stream), options=options)
@@ -99,19 +121,35 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
 
     @guarded
     def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[fl.Result]:
-        """Run an action; its result is one JSON value."""
+        """Run an action; it has one result."""
         if action.type not in ACTIONS:
             known = ", ".join(ACTIONS)
             raise NotSupported(f"there is no action {action.type!r:.60}; known are {known}", field="action", value=action.type)
-        result = run_action(action.type, self._archive, action.body.to_pybytes())
-        if action.type == "health" and isinstance(result, dict) and self._draining.is_set():
-            result["status"] = "draining"
-        return [fl.Result(pa.py_buffer(json.dumps(result).encode()))]
+        call, body = Call(context), action.body.to_pybytes()
+        asked = Asked(body, call.caller(), self._draining.is_set(), self._archive, self._tickets, self._streams)
+        try:
+            return [fl.Result(pa.py_buffer(run_action(action.type, asked)))]
+        finally:
+            call.end()
 
     @guarded
-    def do_put(self, context: fl.ServerCallContext, *args: Any) -> None:
-        """Refuse: alerts come in by `alertflight ingest`."""
-        raise NotSupported("this server takes no uploads; use alertflight ingest", field="do_put")
+    def do_put(
+        self,
+        context: fl.ServerCallContext,
+        descriptor: fl.FlightDescriptor,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.FlightMetadataWriter,
+    ) -> None:
+        """Take in alerts, all of an upload or none."""
+        self._check_open()
+        if self._settings.ingest.do_put != "allow":
+            message = "this server takes no uploads: use alertflight ingest, or set ingest.do_put to allow"
+            raise NotSupported(message, field="do_put")
+        call = Call(context)
+        try:
+            self._uploads.receive(descriptor, reader, writer, call.caller())
+        finally:
+            call.end()
 
     @guarded
     def do_exchange(self, context: fl.ServerCallContext, *args: Any) -> None:
@@ -122,11 +160,29 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         if self._draining.is_set():
             raise Draining("the server is about to stop")
 
-    def _plan(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> tuple[Query, Plan]:
+    def _plan(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> Plan:
         if descriptor.descriptor_type != fl.DescriptorType.CMD:
             raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
         query = parse_ticket(descriptor.command, self._settings.tickets.max_bytes)
-        return query, self._archive.plan(query, Call(context).caller())
+        return self._archive.plan(query, Call(context).caller())
+
+    @staticmethod
+    def _of_one_plan(parts: list[Query]) -> list[Query]:
+        """Mark queries as parts of one plan, so that they can be cancelled together."""
+        name = uuid4().hex[:16]
+        return [replace(part, plan=part.plan or name) for part in parts]
+
+    def _endpoint(self, query: Query, context: fl.ServerCallContext, number: int) -> fl.FlightEndpoint:
+        """Give the endpoint of a query, its ticket signed for the caller if there are keys.
+
+        All locations can answer it; clients that take the first one are spread over them by the endpoint's number.
+        """
+        all_ = self._settings.server.locations
+        turn = number % len(all_) if all_ else 0
+        locations = [*all_[turn:], *all_[:turn]]
+        issued = self._tickets.issue(query, Call(context).caller(), time.time())
+        expires = None if issued.expires is None else pa.scalar(issued.expires * 10**9, pa.timestamp("ns", "UTC"))
+        return fl.FlightEndpoint(issued.ticket, locations, expires)
 
     def _table_schema(self, name: str) -> pa.Schema:
         catalogue = self._archive.catalogue()
@@ -138,17 +194,6 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         state = self._archive.states()[name]
         totals = (-1 if count is None else count for count in (state.rows, state.bytes))
         return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], *totals, ordered=False)
-
-    def _stream(self, messages: Iterator[Message], call: Call) -> Iterator[Sent]:
-        if not self._streams.acquire(blocking=False):
-            most = self._settings.limits.streams
-            raise Overloaded(f"{most} streams are open, as many as this server gives", retry_after_ms=RETRY_AFTER_MS)
-        try:
-            for message in messages:
-                yield message.batch, _said(message)
-        finally:
-            call.end()
-            self._streams.release()
 
 
 def address(host: str, port: int) -> str:
@@ -167,6 +212,20 @@ def _table_name(descriptor: fl.FlightDescriptor) -> str:
         return str(descriptor.path[0].decode())
     except UnicodeDecodeError:
         raise BadValue("the path is not UTF-8 text", field="path") from None
+
+
+def _sent(messages: Iterator[Message], call: Call, opened: Stream) -> Iterator[Sent]:
+    """Give the messages of an answer as they are sent, until they end or their plan is cancelled."""
+    try:
+        with opened:
+            for message in messages:
+                opened.check()
+                yield message.batch, _said(message)
+    except StreamCancelled:
+        opened.check()  # who waits for a store hears only that nobody waits for him any more
+        raise
+    finally:
+        call.end()
 
 
 def _said(message: Message) -> bytes | None:

@@ -3,5 +3,6 @@
 from flight_server.ingest.loading import LoadReport, load
 from flight_server.ingest.run import IngestReport, ingest
 from flight_server.ingest.statistics import count_nights
+from flight_server.ingest.uploads import Upload, UploadReport
 
-__all__ = ["IngestReport", "LoadReport", "count_nights", "ingest", "load"]
+__all__ = ["IngestReport", "LoadReport", "Upload", "UploadReport", "count_nights", "ingest", "load"]

@@ -18,7 +18,7 @@ from flight_server.ingest.files import Found, find_files, open_alerts
 from flight_server.ingest.tables import history_fields, table_rows
 from flight_server.storage.protocols import RowStore, RowWriter
 
-__all__ = ["IngestReport", "ingest"]
+__all__ = ["IngestReport", "ingest", "naming_faults", "recognise", "settle_types"]
 
 Progress = Callable[[Found, str], None]
 
@@ -85,10 +85,10 @@ def _attempt(
     """Read all files but those refused before; None if another one was refused that had a say in the types."""
     report = IngestReport(failures=dict(refused))
     opened = list(_open_all(paths, catalogue, report, progress))
-    settled = _settle_types(opened, catalogue, report)
+    settled = settle_types(((one.survey, one.types) for one in opened), catalogue, report.not_stored)
     for one in opened:
         try:
-            with _naming_faults():
+            with naming_faults():
                 fields = None if writer.keeps_alerts else history_fields(one.survey, catalogue, points=history)
                 alerts = open_alerts(one.found.path).read(one.survey.alerts, fields)
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
@@ -109,12 +109,12 @@ def _attempt(
 
 
 @contextmanager
-def _naming_faults() -> Iterator[None]:
-    """Turn what a malformed file makes the readers say into an error about that file."""
+def naming_faults(what: str = "the file") -> Iterator[None]:
+    """Turn what a malformed file makes the readers say into an error about that file, or whatever is read."""
     try:
         yield
     except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BadValue(f"the file cannot be read: {type(error).__name__} {error}"[:200], field="path") from error
+        raise BadValue(f"{what} cannot be read: {type(error).__name__} {error}"[:200], field="path") from error
 
 
 def _open_all(paths: Iterable[Path], catalogue: Catalogue, report: IngestReport, progress: Progress) -> Iterable[_Opened]:
@@ -125,9 +125,9 @@ def _open_all(paths: Iterable[Path], catalogue: Catalogue, report: IngestReport,
             report.skipped.append(found.path)
             continue
         try:
-            with _naming_faults():
+            with naming_faults():
                 file = open_alerts(found.path)
-                survey = _recognise(file.schema, catalogue)
+                survey = recognise(file.schema, catalogue)
                 types, left_out = cell_types(file.schema, survey.alerts)
         except AlertflightError as error:
             report.failures[found.path] = error.message
@@ -137,7 +137,8 @@ def _open_all(paths: Iterable[Path], catalogue: Catalogue, report: IngestReport,
         yield _Opened(found, survey, types)
 
 
-def _recognise(schema: pa.Schema, catalogue: Catalogue) -> Survey:
+def recognise(schema: pa.Schema, catalogue: Catalogue) -> Survey:
+    """Give the survey whose alerts have this schema."""
     for survey in catalogue.surveys.values():
         if set(survey.alerts.recognised_by) <= set(schema.names):
             return survey
@@ -145,20 +146,29 @@ def _recognise(schema: pa.Schema, catalogue: Catalogue) -> Survey:
     raise BadValue(f"these are no alerts of a known survey: {known}", field="path")
 
 
-def _settle_types(opened: Iterable[_Opened], catalogue: Catalogue, report: IngestReport) -> dict[str, dict[str, pa.DataType]]:
-    """Give the type of every cell: the catalogue's, else the stored one, else the widest that these files have.
+def settle_types(
+    brought: Iterable[tuple[Survey, Mapping[str, pa.DataType]]], catalogue: Catalogue, not_stored: set[str]
+) -> dict[str, dict[str, pa.DataType]]:
+    """Give the type of every cell: the catalogue's, else the stored one, else the widest that is brought.
 
-    What the table of alerts has no place for is left out and reported.
+    Parameters
+    ----------
+    brought
+        The types of what comes, by survey.
+    catalogue
+        The tables and types.
+    not_stored
+        Gets the names of what the table of alerts has no place for, and which is left out.
     """
     settled: dict[str, dict[str, pa.DataType]] = {}
-    for one in opened:
-        types = settled.setdefault(one.survey.name, {})
-        table = one.survey.alert_table
-        for name, kind in one.types.items():
+    for survey, own in brought:
+        types = settled.setdefault(survey.name, {})
+        table = survey.alert_table
+        for name, kind in own.items():
             known = catalogue.type_of(table, name)
             found = stored_type(kind)
             if not catalogue.storable(table, name):
-                report.not_stored.add(name.partition(":")[2])
+                not_stored.add(name.partition(":")[2])
             elif known is not None:
                 types[name] = known
             elif found is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,12 +19,13 @@ import pyarrow.compute as pc
 
 from flight_server.declarations import Table
 from flight_server.errors import BadValue
-from flight_server.storage.protocols import Span
+from flight_server.storage.protocols import Scan, Span
 
 __all__ = ["KeyExpression", "key_expression", "prefix_ranges", "row_keys"]
 
 MAX_KEY_BYTES = 1024
 NUL = "\0"
+NEXT = b"\1"  # behind a key, the beginning of all keys that are longer
 POLE = 90.0
 NO_NUMBERS = pa.array(["nan.0", "inf.0", "-inf.0"])  # a key holds finite numbers only
 _PART = re.compile(r"\{([^}]+)\}")
@@ -118,6 +119,45 @@ class KeyExpression:
             stop = _behind((front + span.prefix).encode())
         return first.encode(), stop
 
+    def ranges(self, scan: Scan) -> list[tuple[int, bytes, bytes]]:
+        """Give what a scan of a whole table or of spans selects: the span's number and a range [start, stop) of keys.
+
+        An empty stop is the end of the table. Ranges in which no key can be are left out.
+        """
+        if scan.spans is None:
+            spans: list[tuple[bytes, bytes] | None] = [(b"", b"")]
+        else:
+            spans = [self.span(span, scan.table.time) for span in scan.spans]
+        within = self.whole_objects(scan.table, scan.within or (b"", b""))
+        # keys are text, in which nothing comes before this character
+        least = max(within[0], b"" if scan.after is None else scan.after + NEXT)
+        found = []
+        for number, span in enumerate(spans):
+            if span is not None:
+                start, stop = max(span[0], least), min((end for end in (span[1], within[1]) if end), default=b"")
+                if not stop or start < stop:
+                    found.append((number, start, stop))
+        return found
+
+    def parts(self, scan: Scan, cuts: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+        """Cut a scan of a whole table or of one span at those of some keys, ascending, that lie inside; see `RowView.parts`."""
+        ranges = self.ranges(scan)
+        if len(ranges) != 1:
+            return [scan.within or (b"", b"")]
+        _, start, stop = ranges[0]
+        moved = (self.whole_objects(scan.table, (cut, b""))[0] for cut in cuts)
+        inside = (cut for cut in moved if start < cut and (not stop or cut < stop) and _is_text(cut))
+        ends = list(dict.fromkeys(inside))
+        first, last = scan.within or (b"", b"")
+        return list(zip([first, *ends], [*ends, last], strict=True))
+
+    def whole_objects(self, table: Table, within: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        """Move the ends of a range of keys to where an object's rows begin, where the table is kept by object."""
+        if not table.by_object:
+            return within
+        first, stop = (self.first_part(key) if self.literals[0].encode() in key else key for key in within)
+        return first, stop
+
     def first_part(self, key: bytes) -> bytes:
         """Give what all keys with the same value of the first column as this one begin with.
 
@@ -177,6 +217,14 @@ def _pixels(nside: int, ra: pa.Array, dec: pa.Array) -> pa.Array:
     sound = np.isfinite(lon) & (np.abs(lat) <= POLE)
     found = ang2pix(nside, np.where(sound, lon, 0.0), np.where(sound, lat, 0.0), nest=False, lonlat=True)
     return pa.array(found.astype(np.int64), mask=~sound)
+
+
+def _is_text(key: bytes) -> bool:
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _behind(prefix: bytes) -> bytes:

@@ -79,7 +79,10 @@ class Scan:
     reverse
         Of the one span that is given, the last key first.
     after
-        Of a whole table only the rows with keys behind this one.
+        Of a whole table or of spans only the rows with keys behind this one.
+    within
+        Of a whole table or of spans only the rows with first <= key < stop; an empty stop is an open end. Where a table
+        is kept by object, an object lies in it whole or not at all: by where its keys begin.
     as_of
         Only what was written until then, ms since 1970; None: all that the view holds.
     patience
@@ -94,6 +97,7 @@ class Scan:
     spans: Sequence[Span] | None = None
     reverse: bool = False
     after: bytes | None = None
+    within: tuple[bytes, bytes] | None = None
     as_of: int | None = None
     patience: Patience = NO_HURRY
 
@@ -174,6 +178,12 @@ class RowView(Protocol):
         ------
         BadValue
             The store has thrown away rows that had to be read for `as_of`. A scan of no keys raises it too.
+        """
+
+    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+        """Cut a scan of a whole table or of one span: gives one or more values for `Scan.within`, by ascending keys.
+
+        Together they select what the scan does, each of its rows once. Parts are worth a stream each: a region in HBase.
         """
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from slow_stores import pausing
 
 from flight_server.catalogue import load_catalogue
 from flight_server.flight import FlightServer
+from flight_server.storage.protocols import NOTHING_YET, Rows, Scan
 
 GO = shutil.which("go")
 pytestmark = [pytest.mark.go, pytest.mark.skipif(GO is None, reason="Go is not installed"), pytest.mark.timeout(900)]
@@ -105,6 +108,24 @@ def test_go_gets_plans_schemas_tables_and_actions(call: Any, client: fl.FlightCl
     assert [name for name, _, _ in schema["fields"]] == ["i:jd"]
     assert call("list_flights", {})["flights"] == [[name] for name in load_catalogue().tables]
     assert json.loads(call("do_action:server-info", {})["results"][0])["name"] == "alertflight"
+
+
+def test_go_cancels_plans(call: Any, sample: Opened) -> None:
+    def pause(scan: Scan) -> Iterator[Rows]:
+        waiting = threading.Event()
+        while True:  # until somebody ends it
+            yield NOTHING_YET
+            waiting.wait(0.01)
+            scan.patience.check()
+
+    wanted = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:jd"]}
+    slow = pausing(sample, pause)
+    with FlightServer(slow.archive, slow.settings) as server:
+        cancelled = call("cancel_flight_info", wanted | {"plan": "go"}, server.port)
+        assert cancelled["status"] == "CANCEL_STATUS_CANCELLED"
+        assert "CancelFlightInfo" in cancelled["error"]["message"], "the stream that was open ended"
+        later = call("do_get", json.loads(cancelled["ticket"]), server.port)
+        assert "CancelFlightInfo" in later["error"]["message"]
 
 
 def test_go_gets_refusals_without_traces(call: Any) -> None:

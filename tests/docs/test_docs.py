@@ -68,6 +68,7 @@ NOT_RUN = {
     ". .venv/bin/activate",
     "pip install matplotlib",
     "alertflight serve --data DIR --port 9000",
+    "ALERTFLIGHT_INGEST__DO_PUT=allow alertflight serve",
     "pip install 'alertflight[cluster]'",
     "./scripts/cluster up",
     "./scripts/cluster down",
@@ -102,7 +103,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("home")
     store = str(home / "store")
     alertflight = str(Path(sys.executable).with_name("alertflight"))
-    given = environment(home)
+    # a page uploads what is there already
+    given = environment(home) | {"ALERTFLIGHT_INGEST__DO_PUT": "allow"}
     subprocess.run([alertflight, "ingest", "sample_data", "--data", store], cwd=ROOT, env=given, check=True)
     command = [alertflight, "serve", "--port", "0", "--data", store]
     with (home / "serve.log").open("w") as log:

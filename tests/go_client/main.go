@@ -22,7 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-const usage = "usage: goclient ADDRESS do_get|get_flight_info|get_schema|list_flights|do_action:NAME < body"
+const usage = "usage: goclient ADDRESS do_get|get_flight_info|get_schema|list_flights|cancel_flight_info|do_action:NAME < body"
 
 type object = map[string]any
 
@@ -84,6 +84,8 @@ func call(ctx context.Context, client flight.Client, method string, body []byte)
 		return getSchema(ctx, client, descriptor)
 	case "list_flights":
 		return listFlights(ctx, client, body)
+	case "cancel_flight_info":
+		return cancelFlightInfo(ctx, client, descriptor)
 	}
 	if action, ok := strings.CutPrefix(method, "do_action:"); ok {
 		return doAction(ctx, client, &flight.Action{Type: action, Body: body})
@@ -197,6 +199,34 @@ func getFlightInfo(ctx context.Context, client flight.Client, descriptor *flight
 		"ordered":   info.Ordered,
 		"locations": locations,
 	}, nil
+}
+
+// cancelFlightInfo plans a query, reads one message of its first endpoint,
+// cancels the plan, and reads on.
+func cancelFlightInfo(ctx context.Context, client flight.Client, descriptor *flight.FlightDescriptor) (object, error) {
+	info, err := client.GetFlightInfo(ctx, descriptor)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := client.DoGet(ctx, info.Endpoint[0].GetTicket())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := stream.Recv(); err != nil {
+		return nil, err
+	}
+	result, err := client.CancelFlightInfo(ctx, &flight.CancelFlightInfoRequest{Info: info})
+	if err != nil {
+		return nil, err
+	}
+	report := object{"status": result.Status.String(), "ticket": string(info.Endpoint[0].GetTicket().GetTicket())}
+	for {
+		if _, err := stream.Recv(); err == io.EOF {
+			return report, nil
+		} else if err != nil {
+			return report, err
+		}
+	}
 }
 
 func getSchema(ctx context.Context, client flight.Client, descriptor *flight.FlightDescriptor) (object, error) {

@@ -256,7 +256,14 @@ BAD: list[tuple[Fields, str, str]] = [
     ({"table": "ztf.class", "class": "SN candidate", "columns": ["v:rate"]}, "not_supported", "columns"),
     ({"table": "ztf.upper", "ids": ["a"], "columns": ["v:classification"]}, "unknown_column", "columns"),
     ({"table": "ztf", "cone": {"ra": 1, "dec": 0, "radius": 1}, "as_of": 1_600_000_000_000}, "not_supported", "as_of"),
-    ({"table": "ztf.class", "class": "SN candidate", "resume_after": "x"}, "not_supported", "resume_after"),
+    ({"table": "ztf.class", "class": "SN candidate", "resume_after": "x"}, "cursor_mismatch", "resume_after"),
+    ({"table": "ztf.class", "class": "SN candidate", "layout": "nested"}, "not_supported", "layout"),
+    ({"table": "ztf.pixel128", "cone": {"ra": 1, "dec": 0, "radius": 1}, "layout": "nested"}, "not_supported", "layout"),
+    ({"table": "ztf", "ids": ["a"], "layout": "nested", "cutouts": ["Science"]}, "not_supported", "layout"),
+    ({"table": "ztf", "ids": ["a"], "layout": "nested", "columns": ["i:objectId"]}, "bad_value", "columns"),
+    ({"table": "ztf", "ids": ["a"], "key_range": ["a", "b"]}, "not_supported", "key_range"),
+    ({"table": "ztf", "cone": {"ra": 1, "dec": 0, "radius": 1}, "key_range": ["a", "b"]}, "not_supported", "key_range"),
+    ({"table": "ztf", "all": True, "key_range": ["a", "b" * 5000]}, "bad_value", "key_range"),
 ]
 
 

@@ -14,7 +14,6 @@ from archives import Opened
 
 from flight_server.callers import Caller
 from flight_server.errors import CorruptData
-from flight_server.flight.actions import run_action
 from flight_server.tickets import Query
 
 pytestmark = pytest.mark.embedded
@@ -45,8 +44,8 @@ def test_a_server_does_not_go_on_with_an_old_state_when_the_new_one_is_damaged(o
         with pytest.raises(CorruptData, match="missing"):
             count(opened)
     assert count(fresh, table="ztf.upper") > 0, "other tables are answered"
-    assert run_action("health", fresh.archive)["tables"]["ztf"] == "corrupt_data"
-    assert run_action("tables", fresh.archive)["ztf"]["rows"] == 88
+    assert fresh.archive.faults()["ztf"].code == "corrupt_data"
+    assert fresh.archive.states()["ztf"].rows == 88
     file.write_bytes(content)
     assert count(open_store()) == 88
     del serving

@@ -20,7 +20,10 @@ def test_the_defaults_are_those_of_the_design():
     settings = load_settings(environment={})
     assert (settings.store, settings.data) == ("embedded", None)
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8815)
+    assert settings.server.locations == ()
     assert settings.tickets.max_bytes == 1_048_576
+    assert (settings.tickets.signing_key_file, settings.tickets.signed_only, settings.tickets.lifetime) == (None, False, 21_600)
+    assert settings.ingest.do_put == "deny"
     assert (settings.limits.streams, settings.limits.seconds, settings.limits.cutouts) == (200, 600, 30_000)
     assert settings.cutouts.max_unpacked == 8_388_608
     assert settings.cutouts.array_shape == {"ztf": (63, 63), "rubin": (96, 96)}
@@ -75,6 +78,21 @@ def test_the_shape_of_one_survey_leaves_the_other(written):
     assert load_settings(file, environment).cutouts.array_shape == {"ztf": (48, 50), "rubin": (30, 31)}
 
 
+def test_locations_are_uris_of_servers(written):
+    uris = ("grpc://node1:8815", "grpc+tls://[::1]:8815", "grpc+tcp://node2.example:1", "arrow-flight-reuse-connection://?")
+    assert load_settings(written(f"server: {{locations: [{', '.join(map(repr, uris))}]}}"), {}).server.locations == uris
+    environment = {"ALERTFLIGHT_SERVER__LOCATIONS": "['grpc://node3:8825']"}
+    assert load_settings(environment=environment).server.locations == ("grpc://node3:8825",)
+
+
+def test_tickets_and_uploads_are_set(written):
+    file = written("tickets: {signing_key_file: keys, signed_only: true, lifetime: 60}\ningest: {do_put: allow}")
+    settings = load_settings(file, {})
+    assert (settings.tickets.signing_key_file, settings.tickets.signed_only, settings.tickets.lifetime) == ("keys", True, 60)
+    assert settings.ingest.do_put == "allow"
+    assert load_settings(environment={"ALERTFLIGHT_TICKETS__SIGNING_KEY_FILE": "7"}).tickets.signing_key_file == "7"
+
+
 def test_an_empty_file_changes_nothing(written):
     assert load_settings(written("# nothing\n"), {}) == load_settings(environment={})
 
@@ -106,6 +124,28 @@ def test_an_empty_file_changes_nothing(written):
             (f"cutouts: {{array_shape: {{ztf: {shape}}}}}", "cutouts.array_shape.ztf")
             for shape in ("63", "[63]", "[63, 63, 63]", "[0, 63]", "[63, 32768]", "[63, 6.3]", "[63, true]", "[63, -1]", "null")
         ),
+        ("server: {locations: grpc://a:1}", "server.locations"),
+        ("server: {locations: [1]}", "server.locations"),
+        *(
+            (f"server: {{locations: ['grpc://a:1', '{uri}']}}", "server.locations")
+            for uri in (
+                "node1:8815",
+                "http://a:1",
+                "grpc://a",
+                "grpc://:1",
+                "grpc://a:0",
+                "grpc://a:1/x",
+                "grpc://a:x",
+                "grpc://[a:1",
+            )
+        ),
+        ("tickets: {signed_only: true}", "tickets.signed_only"),
+        ("tickets: {signed_only: 1}", "tickets.signed_only"),
+        ("tickets: {signing_key_file: 5}", "tickets.signing_key_file"),
+        ("tickets: {lifetime: 0}", "tickets.lifetime"),
+        ("tickets: {lifetime: 1.5}", "tickets.lifetime"),
+        ("ingest: {do_put: true}", "ingest.do_put"),
+        ("ingest: {do_put: maybe}", "ingest.do_put"),
         ("store: postgres", "store"),
         ("hbase: {scan_threads: many}", "hbase.scan_threads"),
         ("hbase: {properties: [a]}", "hbase.properties"),

@@ -13,7 +13,7 @@ BASE = {"table": "ztf", "ids": ["ZTF20abfcszi"]}
 LARGEST = 2**63 - 1
 NOT_YET = ["tag", "forced"]
 FIELDS = ["table", "ids", "all", "columns", "cutouts", "cutout_format", "upper_limits", "start", "stop", "limit", "compression"]
-FIELDS += ["as_of", "resume_after", "digest", "max_message_bytes", "layout", *NOT_YET]
+FIELDS += ["as_of", "resume_after", "digest", "max_message_bytes", "layout", "key_range", "plan", *NOT_YET]
 FIELDS += ["cone", "class", "sso", "tracklet", "name", "night", "skymap", "limit_objects"]
 
 
@@ -58,6 +58,13 @@ def refused(ticket):
         ("compression", "zstd", "zstd"),
         ("digest", True, True),
         ("max_message_bytes", 1, 1),
+        ("layout", "rows", "rows"),
+        ("layout", "nested", "nested"),
+        ("key_range", ["a", "b"], ("a", "b")),
+        ("key_range", ["", "b"], ("", "b")),
+        ("key_range", ["a", ""], ("a", "")),
+        ("key_range", ["", ""], ("", "")),
+        ("plan", "3f", "3f"),
         ("max_message_bytes", 64 * 1024 * 1024, 64 * 1024 * 1024),
     ],
 )
@@ -94,6 +101,9 @@ BAD = {
     "compression": [*NO_TEXT, "LZ4", "gzip"],
     "digest": NO_FLAG,
     "max_message_bytes": [*NO_COUNT, 64 * 1024 * 1024 + 1],
+    "layout": [*NO_TEXT, "nest", "Rows"],
+    "key_range": [None, "a", [], ["a"], ["a", "b", "c"], [1, 2], ["b", "a"], ["a", "a"]],
+    "plan": NO_TEXT,
 }
 
 
@@ -108,7 +118,7 @@ def test_a_value_is_refused_by_its_name(field, value):
     assert any(text.startswith(error.value.rstrip("…")) for text in texts)
 
 
-@pytest.mark.parametrize("field", [*NOT_YET, "layout"])
+@pytest.mark.parametrize("field", NOT_YET)
 def test_what_is_not_answered_yet_is_not_supported(field):
     error = refused(BASE | {field: "nested"})
     assert (error.code, error.field) == ("not_supported", field)
@@ -206,6 +216,9 @@ OTHERS = st.fixed_dictionaries(
         "compression": st.sampled_from(["none", "lz4", "zstd"]),
         "digest": st.booleans(),
         "max_message_bytes": st.integers(1, 64 * 1024 * 1024),
+        "layout": st.sampled_from(["rows", "nested"]),
+        "key_range": st.none() | st.tuples(TEXT, TEXT).filter(lambda pair: pair[0] < pair[1]),
+        "plan": st.none() | TEXT,
     },
 )
 QUERIES = st.builds(lambda selection, others: Query(**selection, **others), SELECTION, OTHERS)
@@ -228,7 +241,7 @@ def test_a_query_that_goes_on_is_the_same_query(query, as_of, cursor):
 
 
 def bare(query):
-    return replace(query, as_of=None, resume_after=None)
+    return replace(query, as_of=None, resume_after=None, plan=None)
 
 
 def test_spelling_does_not_change_the_fingerprint():

@@ -31,6 +31,7 @@ Places = npt.NDArray[np.int64]
 
 GROUP_BYTES = 1_310_720
 FIRST_GROUP_BYTES = 131_072  # the first rows leave at once
+PART_BYTES = 33_554_432
 FEW_IDS = 4
 END = b"\xff"  # behind every key, which is text
 FEW_RUNS = 8  # runs of rows that are joined more quickly than gathered
@@ -94,6 +95,14 @@ class Snapshot:
         """Say why the table cannot be read, or None where it can."""
         return self.faults.get(table.name)
 
+    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+        """Cut a scan where batches begin, so that a part is worth a stream."""
+        state = self.state(scan.table)
+        batch_bytes = max(1, (state.bytes or 0) * BATCH_ROWS // max(1, state.rows or 0))
+        fences = [segment.fences for segment in self._segments.get(scan.table.name, ())]
+        cuts = np.sort(np.concatenate(fences)) if fences else np.zeros(0, dtype="S1")
+        return key_expression(scan.table.key).parts(scan, cuts[:: -(-PART_BYTES // batch_bytes)].tolist())
+
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
         """Count rows; None where overlapping segments would have to be read for it."""
         if ids is None:
@@ -149,7 +158,7 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
             found = found.reshape(len(segments), len(pairs), 2)  # also where no ID is left
             return _Hits(asked, found[:, :, 0], found[:, :, 1])
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
-    elif scan.spans is not None:
+    elif scan.spans is not None or scan.within is not None:
         return _find_spans(segments, scan)
     else:
         cuts = np.unique(np.concatenate([segment.fences for segment in segments]))
@@ -169,9 +178,7 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
 
 def _find_spans(segments: Sequence[Segment], scan: Scan) -> _Hits:
     """Find spans; long ones are cut where batches begin, so that they are read in parts."""
-    expression = key_expression(scan.table.key)
-    pairs = [expression.span(span, scan.table.time) for span in scan.spans or ()]
-    ranges = [(number, pair[0], pair[1] or END) for number, pair in enumerate(pairs) if pair is not None]
+    ranges = [(number, start, stop or END) for number, start, stop in key_expression(scan.table.key).ranges(scan)]
     hits = _find_ranges(segments, ranges)
     if (hits.high - hits.low).max(initial=0) <= BATCH_ROWS:
         return hits

@@ -101,6 +101,15 @@ class HBaseView:
         """Say why the table cannot be read, or None where it can."""
         return self._known.faults.get(table.name)
 
+    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+        """Cut a scan where regions begin."""
+        try:
+            regions = self._gateway.call("regions", table=self._prefix + scan.table.name)
+        except BridgeFault as fault:
+            raise domain_error(fault) from fault
+        cuts = [region["start"].encode("latin-1") for region in regions]
+        return key_expression(scan.table.key).parts(scan, cuts)
+
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:  # noqa: ARG002  (cheap nowhere)
         """Count rows: HBase cannot without reading them."""
         return None
@@ -207,14 +216,9 @@ class _Wanted:
             starts, stops = prefix_ranges([prefixes[place] for place in asked])
             pairs = zip(asked, starts.tolist(), stops.tolist(), strict=True)
             self._ranges = [(place, start.decode("latin-1"), stop.decode("latin-1")) for place, start, stop in pairs]
-        elif scan.spans is not None:
-            expression = key_expression(scan.table.key)
-            spans = [(place, expression.span(span, scan.table.time)) for place, span in enumerate(scan.spans)]
-            found = [(place, span[0].decode("latin-1"), span[1].decode("latin-1")) for place, span in spans if span]
-            self._ranges = [range_ for range_ in found if _has_room(range_)]
         else:
-            start = "" if scan.after is None else scan.after.decode("latin-1") + "\0"
-            self._ranges = [(0, start, "")]
+            found = key_expression(scan.table.key).ranges(scan)
+            self._ranges = [(place, start.decode("latin-1"), stop.decode("latin-1")) for place, start, stop in found]
 
     def is_empty(self) -> bool:
         return not self._keys and not self._ranges

@@ -1,0 +1,192 @@
+"""One upload: alerts come batch by batch, are kept on disk, and go into the store together or not at all.
+
+They are kept, rather than written as they come, since the store has one writer at a time: a client that sends slowly, or
+stops, keeps nobody else from writing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from flight_server.catalogue import Catalogue
+from flight_server.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
+from flight_server.ingest.cells import cell_types, flatten
+from flight_server.ingest.run import naming_faults, recognise, settle_types
+from flight_server.ingest.tables import table_rows
+from flight_server.storage.keys import row_keys
+from flight_server.storage.protocols import RowStore
+
+__all__ = ["Upload", "UploadReport"]
+
+MAX_BATCH_BYTES = 64 << 20
+TOGETHER_BYTES = 32 << 20  # batches are checked and written together up to this size: many small ones would take long
+
+
+@dataclass(frozen=True, slots=True)
+class UploadReport:
+    """What an upload brought: its alerts, and the rows written to each table."""
+
+    alerts: int
+    rows: Mapping[str, int]
+
+
+class Upload:
+    """Alerts on their way into a store; nothing of them is in it before `commit`.
+
+    Parameters
+    ----------
+    store
+        Where they go.
+    catalogue
+        The tables and types.
+    name
+        The survey whose alerts they are.
+    schema
+        The columns of all batches, as the survey's alert files have them.
+
+    Raises
+    ------
+    BadValue
+        There is no such survey, or its alerts have other columns; names what is at fault.
+    """
+
+    def __init__(self, store: RowStore, catalogue: Catalogue, name: str, schema: pa.Schema) -> None:
+        survey = catalogue.surveys.get(name)
+        if survey is None:
+            known = ", ".join(catalogue.surveys)
+            raise BadValue(f"there is no survey {name!r:.60}; known are {known}", field="survey", value=name)
+        if recognise(schema, catalogue) != survey:
+            raise BadValue(f"these are no alerts of the survey {name}", field="survey", value=name)
+        self._survey = survey
+        self._store = store
+        self._catalogue = catalogue
+        with naming_faults("the schema"):
+            self._brought, _ = cell_types(schema, self._survey.alerts)
+        self._known, self._types = self._settled()
+        self._batches = 0
+        self._alerts = 0
+        self._unchecked: dict[int, pa.RecordBatch] = {}
+        self._unchecked_bytes = 0
+        self._folder = tempfile.TemporaryDirectory(prefix="alertflight-upload-")
+        self._file = Path(self._folder.name) / "alerts.arrow"
+        with _naming_disk():
+            self._sink = pa.OSFile(str(self._file), "wb")
+            self._kept = pa.ipc.new_stream(self._sink, schema)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Keep a batch. It is checked later, together with others, but before the last one is written.
+
+        Raises
+        ------
+        TooLarge, BadValue, BackendLost
+            It is too large, a value is not what the tables take, or the disk is full; names batch, column and row.
+        """
+        number = self._batches
+        if batch.nbytes > MAX_BATCH_BYTES:
+            message = f"batch {number} has {batch.nbytes} bytes, at most {MAX_BATCH_BYTES} are taken: send smaller ones"
+            raise TooLarge(message, field="batch", value=number)
+        with _naming_batch(number):
+            batch.validate(full=True)
+        self._batches += 1
+        if not len(batch):
+            return
+        if self._unchecked_bytes + batch.nbytes > TOGETHER_BYTES:
+            self._check()
+        self._unchecked[number] = batch
+        self._unchecked_bytes += batch.nbytes
+        with _naming_disk():
+            self._kept.write_batch(batch)
+        self._alerts += len(batch)
+
+    def commit(self, gone: Callable[[], bool] = lambda: False) -> UploadReport:
+        """Write all of it, in one transaction.
+
+        Parameters
+        ----------
+        gone
+            Whether the client has gone away; asked when the store is free, which may take a while.
+        """
+        self._check()
+        with _naming_disk():
+            self._kept.close()
+            self._sink.close()
+        if not self._alerts:
+            return UploadReport(0, {})
+        with self._store.writing() as writer:
+            if gone():
+                raise StreamCancelled("the client went away before its upload was written: nothing of it is stored")
+            known, types = self._settled()  # another ingest may have brought columns meanwhile
+            for together in self._together():
+                # each batch may have dictionaries of its own, which not every writer takes
+                alerts = pa.Table.from_batches(together).unify_dictionaries()
+                writer.write(list(table_rows(self._survey, known, flatten(alerts, self._survey.alerts, types))), alerts)
+            return UploadReport(self._alerts, writer.commit(1, self._alerts))
+
+    def close(self) -> None:
+        """Take away what was kept."""
+        self._sink.close()
+        self._folder.cleanup()
+
+    def _check(self) -> None:
+        """Make the rows of the batches that came last, and see to it that they have keys."""
+        batches = self._unchecked
+        self._unchecked, self._unchecked_bytes = {}, 0
+        try:
+            self._check_together(list(batches.values()))
+        except AlertflightError:
+            for number, batch in batches.items():
+                with _naming_batch(number):  # says which of them it is
+                    self._check_together([batch])
+            raise
+
+    def _check_together(self, batches: list[pa.RecordBatch]) -> None:
+        if not batches:
+            return
+        with naming_faults("the upload"):
+            cells = flatten(pa.Table.from_batches(batches).unify_dictionaries(), self._survey.alerts, self._types)
+            for table, rows in table_rows(self._survey, self._known, cells):
+                row_keys(table, rows)
+
+    def _settled(self) -> tuple[Catalogue, Mapping[str, pa.DataType]]:
+        """Give the catalogue with what the store holds now, and the type of each cell."""
+        known = self._catalogue.with_stored(self._store.view().columns)
+        return known, settle_types([(self._survey, self._brought)], known, set())[self._survey.name]
+
+    def _together(self) -> Iterator[list[pa.RecordBatch]]:
+        """Give the batches as they are written together."""
+        some: list[pa.RecordBatch] = []
+        size = 0
+        with pa.memory_map(str(self._file)) as kept:
+            for batch in pa.ipc.open_stream(kept):
+                if some and size + batch.nbytes > TOGETHER_BYTES:
+                    yield some
+                    some, size = [], 0
+                some.append(batch)
+                size += batch.nbytes
+            if some:
+                yield some
+
+
+@contextmanager
+def _naming_batch(number: int) -> Iterator[None]:
+    """Say of an error in which batch it is."""
+    try:
+        with naming_faults("it"):
+            yield
+    except AlertflightError as error:
+        raise type(error)(f"batch {number}: {error.message}", field=error.field, value=error.value) from error
+
+
+@contextmanager
+def _naming_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BackendLost(f"the upload could not be kept until its end: {reason}; nothing of it is stored") from error
