@@ -32,8 +32,8 @@ from flight_server.tickets import Query
 
 __all__ = ["OBJECTS_A_FILE", "Pulled", "pull_into"]
 
-MANIFEST = "manifest.json"
-MISSING = "missing.txt"
+MANIFEST = "_manifest.json"  # what reads folders of Parquet passes over names that begin so
+MISSING = "_missing.txt"
 RECORD = b"alertflight.record"  # in the metadata of each file
 FORMAT = 1
 OBJECTS_A_FILE = 10_000
