@@ -21,7 +21,7 @@ import pyarrow.flight as fl
 
 from flight_server.errors import BadValue, NotSupported
 
-__all__ = ["Interrupted", "OpenStream", "calling", "connect"]
+__all__ = ["Interrupted", "OpenStream", "calling", "connect", "disconnect"]
 
 OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),  # a server that comes back is found soon
@@ -188,6 +188,11 @@ def calling(url: str) -> Iterator[fl.FlightClient]:
     """Have the connection to a server for a call that comes back soon."""
     with _here.call():
         yield _here.client(url)
+
+
+def disconnect(url: str) -> None:
+    """Let go of the connection to a server; streams under way keep it until they end."""
+    _here.clients.pop(url, None)
 
 
 def _wait_for_grpc(seconds: float) -> None:

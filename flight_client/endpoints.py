@@ -7,24 +7,25 @@ any order. This module loads pyarrow and nothing heavier.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_client.connections import Interrupted, calling
 from flight_client.records import Record
-from flight_client.retries import Retries
+from flight_client.retries import FIRST, Retries
 from flight_client.stream import Piece, Stream
 from flight_server.errors import AlertflightError, BackendLost, CorruptData, from_info
 from flight_server.tickets import Query, parse_ticket
 
-__all__ = ["Endpoint", "Piece", "Plan", "Record", "Retries", "plan", "plans", "read_endpoint"]
+__all__ = ["Endpoint", "Hangup", "Piece", "Plan", "Record", "Retries", "plan", "plans", "read_endpoint"]
 
 IDS_A_CALL = 20_000  # as many as a server plans at once
-FIRST = Retries(most=2)  # of a server that nobody has seen answer
 MAX_QUERY_BYTES = 1 << 31  # of a query as text, before it is split
 REUSE = "arrow-flight-reuse-connection://"  # a location that means the server that was asked
 
@@ -121,8 +122,13 @@ def _locations(given: Sequence[fl.Location], url: str) -> tuple[str, ...]:
 
 
 def read_endpoint(
-    endpoint: Endpoint, *, resume_after: str | None = None, record: Record | None = None, retries: Retries | None = None
-) -> Iterator[Piece]:
+    endpoint: Endpoint,
+    *,
+    resume_after: str | None = None,
+    record: Record | None = None,
+    retries: Retries | None = None,
+    hangup: Hangup | None = None,
+) -> Generator[Piece, None, None]:
     """Read a part of an answer, over as many streams as it takes: each row once, in the order of the ticket.
 
     Parameters
@@ -135,6 +141,8 @@ def read_endpoint(
         Gets the completeness record added, at the end.
     retries
         How often and how patiently to try.
+    hangup
+        By which another thread can end the reading, early and without an error.
 
     Raises
     ------
@@ -148,13 +156,15 @@ def read_endpoint(
     while True:
         stream = None
         try:
-            stream = Stream(tries.location, reading.ticket())
+            stream = _watched(Stream(tries.location, reading.ticket()), hangup)
             for piece in stream.pieces():
                 reading.count(piece)
                 tries.progress()
                 yield piece
             found = reading.finish(stream)
         except Interrupted:
+            if hangup is not None and hangup.done:
+                return
             reading.broke()
         except AlertflightError as failure:
             if not reading.can_go_on() or not tries.again(failure):
@@ -167,6 +177,35 @@ def read_endpoint(
         finally:
             if stream is not None:
                 stream.close()
+
+
+def _watched(stream: Stream, hangup: Hangup | None) -> Stream:
+    if hangup is not None:
+        hangup.watch(stream)
+    return stream
+
+
+class Hangup:
+    """Ends readings that other threads are in."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._streams: WeakSet[Stream] = WeakSet()
+        self._lock = threading.Lock()
+
+    def watch(self, stream: Stream) -> None:
+        """Have a stream end with the others."""
+        with self._lock:
+            self._streams.add(stream)
+            if self.done:
+                stream.cancel()
+
+    def hang_up(self) -> None:
+        """End them all."""
+        with self._lock:
+            self.done = True
+            for stream in tuple(self._streams):
+                stream.cancel()
 
 
 class _Reading:

@@ -16,7 +16,7 @@ from flight_client.connections import Interrupted
 from flight_client.stream import BrokenOff
 from flight_server.errors import TRANSPORT, AlertflightError, BackendLost, Draining
 
-__all__ = ["Retries", "Tries"]
+__all__ = ["FIRST", "Retries", "Tries"]
 
 T = TypeVar("T")
 
@@ -61,6 +61,9 @@ class Retries:
                 failure = to_domain(error, tries.location)
                 if not tries.again(failure):
                     raise failure from error
+
+
+FIRST = Retries(most=2)  # of a server that nobody has seen answer
 
 
 class Tries:

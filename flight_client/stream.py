@@ -77,6 +77,10 @@ class Stream:
         if self.record["rows"] != rows:
             raise CorruptData(f"{rows} rows came from {self._url}, which sent {self.record['rows']}")
 
+    def cancel(self) -> None:
+        """End it from another thread; its reader meets Interrupted."""
+        self._open.cancel()
+
     def close(self) -> None:
         """Hang up."""
         self._open.close()
