@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
-OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
+OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_PROFILE", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
 TEXTS = (
     "store",
     "data",
