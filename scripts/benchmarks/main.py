@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from bulk.lines import Sizes as BulkSizes
+from bulk.lines import bench_bulk
 from cutouts.decoding import bench_decoding
 from cutouts.filling import Filling
 from cutouts.lines import bench_cutouts
@@ -33,6 +35,7 @@ REQUESTS = 10_000
 DERIVED = 10
 QUERIES = 200
 QUICK_OBJECTS = 2000
+BULK = 5
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -128,6 +131,22 @@ def queries(  # noqa: PLR0917  (click passes its options by name)
         lines += bench_queries(work, rows, repeat)
     if store != "embedded":
         lines += bench_hbase_queries(cluster, repeat)
+    click.echo(_where() + "\n" + table(lines))
+    _write(json_, {"lines": [one.as_json() for one in lines]})
+
+
+@main.command()
+@click.option("--objects", type=click.IntRange(100), default=100_000, show_default=True, help="Of the store, 25 alerts each.")
+@click.option("--quick", is_flag=True, help="A small store and few repetitions: shows that all works.")
+@click.option("--repeat", type=click.IntRange(1), default=BULK, show_default=True, help="How often each line reads all.")
+@click.option("--work", type=click.Path(file_okay=False, path_type=Path), default=WORK, help="Where stores are kept.")
+@click.option("--json", "json_", type=FILE, help="Write results here.")
+def bulk(objects: int, quick: bool, repeat: int, work: Path, json_: Path | None) -> None:
+    """Read many light curves in every way; a goal that is missed is shown so, and the exit is 0."""
+    work = work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    sizes = BulkSizes(min(objects, QUICK_OBJECTS), 1) if quick else BulkSizes(objects, repeat)
+    lines = list(bench_bulk(work, sizes))
     click.echo(_where() + "\n" + table(lines))
     _write(json_, {"lines": [one.as_json() for one in lines]})
 

@@ -83,6 +83,7 @@ NOT_RUN = {
     "./scripts/bench cutouts",
     "./scripts/bench cutouts-decoding",
     "./scripts/bench derived",
+    "./scripts/bench bulk",
     "./scripts/bench queries",
 }
 
