@@ -7,12 +7,14 @@ import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 from bulk.lines import Sizes as BulkSizes
 from bulk.lines import bench_bulk
+from bulk.over_hbase import bench_hbase_bulk
 from cutouts.decoding import bench_decoding
 from cutouts.filling import Filling
 from cutouts.lines import bench_cutouts
@@ -35,7 +37,7 @@ REQUESTS = 10_000
 DERIVED = 10
 QUERIES = 200
 QUICK_OBJECTS = 2000
-BULK = 5
+BULK, HBASE_SHARE = 5, 4  # readings of all by each line; those of HBase, which are shorter, for one of them
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -137,16 +139,25 @@ def queries(  # noqa: PLR0917  (click passes its options by name)
 
 @main.command()
 @click.option("--objects", type=click.IntRange(100), default=100_000, show_default=True, help="Of the store, 25 alerts each.")
-@click.option("--quick", is_flag=True, help="A small store and few repetitions: shows that all works.")
+@click.option("--quick", is_flag=True, help="Small stores and few repetitions: shows that all works.")
+@click.option("--store", type=click.Choice(["embedded", "hbase"]), help="Only this one; both if left out.")
+@_cluster
+@click.option("--work", type=click.Path(file_okay=False, path_type=Path), default=WORK, help="Where embedded stores are kept.")
 @click.option("--repeat", type=click.IntRange(1), default=BULK, show_default=True, help="How often each line reads all.")
-@click.option("--work", type=click.Path(file_okay=False, path_type=Path), default=WORK, help="Where stores are kept.")
-@click.option("--json", "json_", type=FILE, help="Write results here.")
-def bulk(objects: int, quick: bool, repeat: int, work: Path, json_: Path | None) -> None:
+def bulk(  # noqa: PLR0917  (click passes its options by name)
+    objects: int, quick: bool, store: str | None, cluster: Path | None, work: Path, json_: Path | None, repeat: int
+) -> None:
     """Read many light curves in every way; a goal that is missed is shown so, and the exit is 0."""
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     sizes = BulkSizes(min(objects, QUICK_OBJECTS), 1) if quick else BulkSizes(objects, repeat)
-    lines = list(bench_bulk(work, sizes))
+    lines: list[Line] = []
+    for found in chain(
+        bench_bulk(work, sizes) if store != "hbase" else (),
+        bench_hbase_bulk(cluster, HBASE_SHARE * sizes.repeat, quick=quick) if store != "embedded" else (),
+    ):
+        lines.append(found)
+        click.echo(f"  {found.name}", err=True)
     click.echo(_where() + "\n" + table(lines))
     _write(json_, {"lines": [one.as_json() for one in lines]})
 

@@ -17,7 +17,7 @@ from processes import Served
 from flight_server.digests import Digest
 from flight_server.simulate.sky import object_names
 
-__all__ = ["COLUMNS", "ORDERS", "Set", "against_bare", "draw"]
+__all__ = ["COLUMNS", "LAYOUTS", "Set", "against_bare", "draw", "plan"]
 
 COLUMNS = ("i:objectId", "i:jd", "i:fid", "i:magpsf", "i:sigmapsf")
 ORDERS = ("table order", "shuffled")

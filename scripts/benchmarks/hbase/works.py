@@ -19,7 +19,7 @@ from processes import Served
 from hbase.filling import FILLING, TABLE
 from hbase.jvm import MIB, RawScanner, Scanned, Way
 
-__all__ = ["OBJECT", "RawSide", "Request", "Work", "check", "fastest", "works"]
+__all__ = ["MANY", "OBJECT", "RawSide", "Request", "Work", "check", "fastest", "works"]
 
 ADDED_GOAL, BULK_GOAL = 3.0, 1.3
 FEW = ("i:jd", "i:fid", "i:magpsf")

@@ -1,0 +1,67 @@
+"""The ways by which a client reads many light curves; each reads all and fails unless all came."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.flight as fl
+import pyarrow.parquet as pq
+from processes import Served
+
+import flight_client as af
+from bulk.sets import COLUMNS
+
+__all__ = ["at_once", "exchanged", "from_parquet", "selected"]
+
+SENT = 1000  # IDs of a batch
+
+
+def at_once(served: Served, tickets: Sequence[bytes], threads: int) -> list[pa.Table]:
+    """Read tickets, so many at a time."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(served.ask, tickets))
+
+
+def exchanged(served: Served, ids: Sequence[str]) -> int:
+    """Send IDs and read rows in one `do_exchange`; gives the number of rows."""
+    command = json.dumps({"table": "ztf", "columns": COLUMNS}).encode()
+    writer, reader = served.client.do_exchange(fl.FlightDescriptor.for_command(command))
+    writer.begin(pa.schema([("id", pa.string())]))
+
+    def send() -> None:
+        for first in range(0, len(ids), SENT):
+            writer.write_batch(pa.record_batch([pa.array(ids[first : first + SENT])], ["id"]))
+        writer.done_writing()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    rows, record = 0, {}
+    for chunk in reader:
+        rows += len(chunk.data)
+        if chunk.app_metadata is not None:
+            record = json.loads(chunk.app_metadata.to_pybytes())
+    sender.join()
+    writer.close()
+    if not record.get("complete") or record["rows"] != rows:
+        raise click.ClickException(f"{rows} rows came over do_exchange, and the last message says {record}")
+    return rows
+
+
+def selected(served: Served, ids: Sequence[str]) -> af.answer.Answer:
+    """Select objects with flight_client, as its users do."""
+    return af.connect(served.url, progress=False).objects(ids, columns=list(COLUMNS), missing="raise")
+
+
+def from_parquet(file: str, ids: Sequence[str] | None) -> pa.Table:
+    """Read all rows of a Parquet file; in the order of a list of IDs if there is one."""
+    table = pq.read_table(file, columns=list(COLUMNS))
+    if ids is None:
+        return table
+    places = pc.index_in(table[COLUMNS[0]], value_set=pa.array(ids))
+    return table.take(pc.sort_indices(places))
