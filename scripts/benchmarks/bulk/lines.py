@@ -16,13 +16,14 @@ from memory import during
 from processes import Served, bare_server, real_server
 from store import ALERTS_EACH, build_one
 
-from bulk.readers import at_once, exchanged, from_parquet, selected
+from bulk.readers import at_once, exchanged, from_parquet, nested, padded, selected
 from bulk.rest_client import Rest, rest_service
 from bulk.sets import COLUMNS, LAYOUTS, Set, against_bare, draw, plan
 
 __all__ = ["Sizes", "bench_bulk"]
 
 BARE_GOAL = 1.5
+PADDED_GOAL = 1.3
 REST_GOAL = 1 / 50
 REST_OBJECTS = 1000
 AT_ONCE = (1, 2, 4)
@@ -88,7 +89,8 @@ def _ways(bench: Bench, asked: Set, size: int, *, shuffled: bool) -> Iterator[Li
         "do_exchange": lambda: exchanged(real, asked.ids),
         "pandas": lambda: selected(real, asked.ids).to_pandas(),
         "polars": lambda: selected(real, asked.ids).to_polars(),
-        "nested": lambda: selected(real, asked.ids).nested().to_arrow(),
+        "nested": lambda: nested(real, asked.ids),
+        "padded": lambda: padded(real, asked.ids),
         "parquet": lambda: from_parquet(str(bench.parquet), asked.ids if shuffled else None),
         "rest": lambda: bench.rest.read(share),
     }
@@ -111,6 +113,8 @@ def _ways(bench: Bench, asked: Set, size: int, *, shuffled: bool) -> Iterator[Li
         note = _speed(sizes, size, times[name])
         yield line(f"{title}, {order}", "bare server, flat", (times[name], times["bare 1"]), note=note)
     yield line(f"flight_client nested, {order}", "bare server, flat", (times["nested"], times["bare 1"]))
+    both = times["padded"], times["nested"]
+    yield line(f"flight_client to padded arrays, {order}", "flight_client nested", both, PADDED_GOAL)
     what = "pyarrow, one Parquet file" + (", joined with the IDs and taken" if shuffled else "")
     yield line(f"{_name('rows')}, {order}", what, (times["real 1"], times["parquet"]))
     both = times["real 1"], times["rest"]

@@ -16,10 +16,12 @@ from processes import Served
 
 import flight_client as af
 from bulk.sets import COLUMNS
+from flight_client.padding import Padding, pad, regroup
 
-__all__ = ["at_once", "exchanged", "from_parquet", "selected"]
+__all__ = ["at_once", "exchanged", "from_parquet", "nested", "padded", "selected"]
 
 SENT = 1000  # IDs of a batch
+PADDED = 1000  # objects of a batch
 
 
 def at_once(served: Served, tickets: Sequence[bytes], threads: int) -> list[pa.Table]:
@@ -56,6 +58,17 @@ def exchanged(served: Served, ids: Sequence[str]) -> int:
 def selected(served: Served, ids: Sequence[str]) -> af.answer.Answer:
     """Select objects with flight_client, as its users do."""
     return af.connect(served.url, progress=False).objects(ids, columns=list(COLUMNS), missing="raise")
+
+
+def nested(served: Served, ids: Sequence[str]) -> int:
+    """Read nested batches with flight_client; gives the number of objects."""
+    return sum(len(batch) for batch in selected(served, ids).nested())
+
+
+def padded(served: Served, ids: Sequence[str]) -> int:
+    """Read nested batches with flight_client and make padded arrays of them; gives the number of objects."""
+    how = Padding(missing="drop")
+    return sum(len(pad(batch, how)) for batch in regroup(selected(served, ids).nested(), PADDED))
 
 
 def from_parquet(file: str, ids: Sequence[str] | None) -> pa.Table:
