@@ -136,7 +136,7 @@ class Exchange:
 
     def _rows(self, asked: pa.RecordBatch) -> Iterator[Rows]:
         if "id" in asked.schema.names:
-            for first, ids in _chunks(list(typed_ids(_values(asked, "id"), self._plan.object_id.type))):
+            for first, ids in _chunks(typed_ids(_values(asked, "id"), self._plan.object_id.type)):
                 yield from self._read(replace(self._plan, ids=ids), first)
         else:
             for number, values in enumerate(zip(*(_values(asked, name) for name in CONE), strict=True)):
