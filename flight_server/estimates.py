@@ -7,7 +7,7 @@ from typing import Any
 
 from flight_server.archive import Archive
 from flight_server.callers import Caller
-from flight_server.plan import Plan, endpoint_queries
+from flight_server.plan import Plan
 from flight_server.tickets import Query
 
 __all__ = ["Estimate", "estimate"]
@@ -56,7 +56,7 @@ def estimate(archive: Archive, query: Query, caller: Caller) -> Estimate:
     plan = archive.plan(query, caller)
     rows = archive.count(plan)
     asked = None if plan.ids is None else min(len(plan.ids), query.limit_objects or len(plan.ids))
-    told = Estimate(rows, asked, sum(1 for _ in endpoint_queries(query)), None, len(plan.schema), exact=False)
+    told = Estimate(rows, asked, len(archive.endpoints(plan)[0]), None, len(plan.schema), exact=False)
     part = _part(plan, rows)
     if part is None:
         return told

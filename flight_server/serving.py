@@ -54,7 +54,11 @@ def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) ->
         signal.signal(number, on_signal)
     _check_port(settings)
     archive, store = open_archive(settings)
-    server = FlightServer(archive, settings)
+    try:
+        server = FlightServer(archive, settings)
+    except BaseException:
+        store.close()
+        raise
     compaction = (
         BackgroundCompaction(settings.folder, settings.compaction.seconds)
         if settings.compaction.background and settings.store == "embedded"

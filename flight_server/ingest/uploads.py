@@ -88,11 +88,11 @@ class Upload:
             It is too large, a value is not what the tables take, or the disk is full; names batch, column and row.
         """
         number = self._batches
+        with _naming_batch(number):
+            batch.validate(full=True)  # before anything looks into it: clients may send any bytes
         if batch.nbytes > MAX_BATCH_BYTES:
             message = f"batch {number} has {batch.nbytes} bytes, at most {MAX_BATCH_BYTES} are taken: send smaller ones"
             raise TooLarge(message, field="batch", value=number)
-        with _naming_batch(number):
-            batch.validate(full=True)
         self._batches += 1
         if not len(batch):
             return

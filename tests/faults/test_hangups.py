@@ -8,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pyarrow as pa
 import pyarrow.flight as fl
+import pytest
+from cancel_requests import CANCELLED, cancel, request
 from hbase_rig import Broken, Rig, Truth
 from waiting import wait_until
 
@@ -34,6 +37,26 @@ def test_a_cancelled_answer_ends_its_scan(rig: Rig, truth: Truth) -> None:
         print(f"the gateway was idle {took:.1f} s after the client had cancelled")
     after = rig.rest()
     assert after["references"] == before["references"]
+    truth.check("object", rig.ask(truth.fields("object")))
+
+
+def test_a_cancelled_plan_ends_its_scans(rig: Rig, truth: Truth) -> None:
+    ticket = dict(truth.fields("whole")) | {"max_message_bytes": 65_536, "plan": "to be cancelled"}
+    rig.rest()
+    with rig.client() as client:
+        readers = [client.do_get(fl.Ticket(json.dumps(ticket).encode())) for _ in range(2)]
+        for reader in readers:
+            reader.read_chunk()
+        assert rig.health()["runs"]
+        info = fl.FlightInfo(
+            pa.schema([]), fl.FlightDescriptor.for_path("x"), [fl.FlightEndpoint(json.dumps(ticket), [])], -1, -1
+        )
+        assert cancel(client, request(info)) == CANCELLED
+        for reader in readers:
+            with pytest.raises(fl.FlightServerError, match="CancelFlightInfo"):
+                reader.read_all()
+        took = wait_until(rig.is_idle, "the scans end")
+        print(f"the gateway was idle {took:.1f} s after the plan had been cancelled")
     truth.check("object", rig.ask(truth.fields("object")))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from archives import Opened, ask, read
+from cancel_requests import CANCELLED, NOT_CANCELLABLE, cancel, request, varint
 from hypothesis import given
 from hypothesis import strategies as st
 from slow_stores import pausing
@@ -20,17 +24,7 @@ from flight_server.flight.cancelling import _info
 from flight_server.storage.protocols import NOTHING_YET, Rows, Scan
 
 EMPTY = pa.schema([])
-CANCELLED, NOT_CANCELLABLE = b"\x08\x01", b"\x08\x03"
 WANTED = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:jd"]}
-
-
-def varint(number: int) -> bytes:
-    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
-
-
-def request(info: fl.FlightInfo) -> bytes:
-    packed = info.serialize()
-    return b"\x0a" + varint(len(packed)) + packed
 
 
 def info_of(*plans: str | None) -> fl.FlightInfo:
@@ -38,11 +32,6 @@ def info_of(*plans: str | None) -> fl.FlightInfo:
     tickets = [json.dumps(WANTED | ({} if plan is None else {"plan": plan})).encode() for plan in plans]
     endpoints = [fl.FlightEndpoint(ticket, []) for ticket in tickets]
     return fl.FlightInfo(EMPTY, fl.FlightDescriptor.for_command(json.dumps(WANTED)), endpoints, -1, -1)
-
-
-def cancel(client: fl.FlightClient, body: bytes) -> bytes:
-    (result,) = client.do_action(fl.Action("CancelFlightInfo", body))
-    return result.body.to_pybytes()
 
 
 def code(client: fl.FlightClient, **fields: Any) -> str:
@@ -59,6 +48,36 @@ def test_a_cancelled_plan_is_not_begun(sample: Opened, serve: Callable[..., fl.F
     assert code(client, **WANTED, plan="one") == "cancelled"
     assert ask(client, **WANTED, plan="two").record["rows"] == 21
     assert ask(client, **WANTED).record["rows"] == 21
+
+
+def test_each_plan_is_cancelled_by_itself(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
+    client = serve(sample)
+    wanted = fl.FlightDescriptor.for_command(json.dumps(WANTED | {"ids": ["ZTF20abfcszi", *map(str, range(1500))]}))
+    first, second = (client.get_flight_info(wanted) for _ in range(2))
+    assert len(first.endpoints) == 2
+    assert cancel(client, request(first)) == CANCELLED
+    for endpoint in first.endpoints:
+        with pytest.raises(fl.FlightServerError, match="CancelFlightInfo"):
+            read(client.do_get(endpoint.ticket))
+    assert [read(client.do_get(endpoint.ticket)).record["rows"] for endpoint in second.endpoints] == [21, 0]
+
+
+def test_a_signed_plan_is_cancelled_as_it_was_signed(
+    sample: Opened, serve: Callable[..., fl.FlightClient], tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k1 " + base64.b64encode(b"1" * 32).decode())
+    keys.chmod(0o600)
+    client = serve(sample, tickets=replace(sample.settings.tickets, signing_key_file=str(keys), signed_only=True))
+    info = client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(WANTED)))
+    ticket = json.loads(info.endpoints[0].ticket.ticket)
+    other = json.dumps(ticket | {"query": ticket["query"] | {"plan": "another"}}).encode()
+    with pytest.raises(fl.FlightUnauthorizedError):
+        cancel(client, request(fl.FlightInfo(EMPTY, info.descriptor, [fl.FlightEndpoint(other, [])], -1, -1)))
+    assert read(client.do_get(info.endpoints[0].ticket)).record["rows"] == 21
+    assert cancel(client, request(info)) == CANCELLED
+    with pytest.raises(fl.FlightServerError, match="CancelFlightInfo"):
+        read(client.do_get(info.endpoints[0].ticket))
 
 
 def test_what_is_of_no_plan_cannot_be_cancelled(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:

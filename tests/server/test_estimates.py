@@ -94,6 +94,17 @@ def test_of_many_objects_a_few_tell(
     assert third["bytes"] == pytest.approx(answered.table.nbytes / 3, rel=0.1)
 
 
+def test_of_light_curves_a_few_tell_too(many: Opened, serve: Callable[..., fl.FlightClient]) -> None:
+    client = serve(many)
+    wanted = {"table": "ztf", "columns": CURVE, "layout": "nested"}
+    answered = ask(client, **wanted, ids=IDS)
+    found = estimate(client, **wanted, ids=IDS)
+    assert (found["objects"], found["columns"], found["exact"]) == (60, 2, False)
+    assert found["bytes"] == pytest.approx(answered.table.nbytes, rel=0.1)
+    few = estimate(client, **wanted, ids=[*IDS[:3], "nobody"])
+    assert (few["rows"], few["objects"], few["exact"]) == (3, 3, True)
+
+
 def test_a_few_rows_tell_of_a_table(many: Opened, serve: Callable[..., fl.FlightClient], store_kind: str) -> None:
     client = serve(many)
     answered = ask(client, table="ztf", all=True, columns=CURVE)
@@ -147,6 +158,9 @@ def test_endpoints_are_those_of_the_plan(client: fl.FlightClient) -> None:
     fields = {"table": "ztf", "ids": [f"none{number}" for number in range(2500)], "columns": CURVE}
     planned = client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(fields)))
     assert estimate(client, **fields)["endpoints"] == len(planned.endpoints) == 3
+    whole = {"table": "ztf", "all": True}
+    planned = client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(whole)))
+    assert estimate(client, **whole)["endpoints"] == len(planned.endpoints)
 
 
 def test_a_wrong_ticket_is_refused_as_do_get_does(client: fl.FlightClient) -> None:

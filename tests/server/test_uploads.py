@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.flight as fl
@@ -20,11 +23,12 @@ from archives import Opened, ask
 from waiting import wait_until
 
 from flight_server.catalogue import load_catalogue
-from flight_server.errors import BadValue, StreamCancelled, TooLarge
+from flight_server.errors import BackendLost, BadValue, StreamCancelled, TooLarge
 from flight_server.flight import FlightServer, uploads
 from flight_server.ingest import Upload
 from flight_server.ingest import uploads as keeping
 from flight_server.settings import Ingest
+from flight_server.storage.embedded.writing import exclusive
 
 ZTF = fl.FlightDescriptor.for_command(b'{"survey": "ztf"}')
 COMMIT = b'{"commit": true}'
@@ -362,6 +366,51 @@ def test_a_batch_is_no_larger_than_memory_has_room_for(
     with pytest.raises(TooLarge, match="batch 1 "):
         upload.add(batch)
     upload.close()
+
+
+@pytest.mark.embedded
+def test_a_disk_without_room_is_said_aloud(open_store: Callable[..., Opened], tde: pa.Table) -> None:
+    opened = open_store()
+    upload = opened.archive.upload("ztf", tde.schema)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(BackendLost, match=r"File too large; nothing of it is stored"):
+            upload.add(tde.combine_chunks().to_batches()[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        upload.close()
+
+
+@pytest.mark.embedded
+def test_bytes_that_are_no_columns_are_refused(open_store: Callable[..., Opened], tde: pa.Table) -> None:
+    opened = open_store()
+    (batch,) = tde.combine_chunks().to_batches()
+    place = batch.schema.names.index("objectId")
+    ids = batch.column(place)
+    ends = np.frombuffer(ids.buffers()[1], np.int32)[:22].copy()
+    ends[7] = 2**30  # as a client can send it
+    wrong = pa.StringArray.from_buffers(21, pa.py_buffer(ends), ids.buffers()[2])
+    columns = [wrong if number == place else column for number, column in enumerate(batch.columns)]
+    upload = opened.archive.upload("ztf", tde.schema)
+    with pytest.raises(BadValue, match="batch 0: it cannot be read"):
+        upload.add(pa.RecordBatch.from_arrays(columns, schema=batch.schema))
+    upload.close()
+
+
+@pytest.mark.embedded
+def test_an_upload_waits_for_who_writes_to_the_store(
+    receiving: tuple[Opened, fl.FlightClient], tde: pa.Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened, client = receiving
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive(opened.settings.folder):  # as a process has it that ingests
+            uploaded = pool.submit(put, client, tde.to_batches(), tde.schema)
+            wait_until(lambda: "waiting for it to finish" in caplog.text, "the upload waits")
+            wait_until(lambda: _overloaded(client, tde), "no other one is taken")
+            assert rows(opened) == 0
+        assert uploaded.result()["alerts"] == 21
+    assert rows(opened) == 63
 
 
 @pytest.mark.embedded

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flight_server.callers import Caller
 from flight_server.errors import AlertflightError
 from flight_server.signing import Signer
-from flight_server.tickets import Query, parse_ticket
+from flight_server.tickets import Cone, Query, SkyMap, parse_ticket
 
 OLD, NEW = b"o" * 32, b"n" * 40
 SIGNER = Signer({"k2": NEW, "k1": OLD}, 100)
@@ -20,6 +20,12 @@ ANNE = Caller("anne")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)
 moments = st.none() | st.floats(-1e7, 1e7) | texts
+other_selections = st.one_of(
+    st.builds(lambda ra, dec, radius: {"cone": Cone(ra, dec, radius)}, st.floats(0, 359), st.floats(-90, 90), st.floats(0, 9)),
+    st.builds(lambda first, more: {"skymap": SkyMap(8, ((first, first + more),))}, st.integers(0, 300), st.integers(0, 300)),
+    st.builds(lambda text: {"class_": text}, texts),
+    st.builds(lambda first, more: {"all": True, "key_range": (first, first + more)}, texts, texts),
+)
 queries = st.builds(
     lambda ids, columns, **rest: Query(table="ztf", ids=tuple(ids), columns=columns and tuple(columns), **rest),
     ids=st.lists(texts | st.integers(-(2**63) + 1, 2**63 - 1), min_size=1, unique_by=lambda value: (type(value), value)),
@@ -40,6 +46,9 @@ def refused(ticket, caller=ANNE, now=NOW, signer=SIGNER):
     with pytest.raises(AlertflightError) as caught:
         signer.read(ticket if isinstance(ticket, bytes) else json.dumps(ticket).encode(), caller, now)
     return caught.value.code, caught.value.field
+
+
+queries |= st.builds(lambda selection, limit: Query(table="ztf", limit=limit, **selection), other_selections, st.integers(1, 9))
 
 
 @given(queries, texts, st.booleans(), st.booleans())

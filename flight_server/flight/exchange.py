@@ -1,0 +1,190 @@
+"""One `do_exchange`: IDs in, rows out, both at once.
+
+The handler's own thread reads, a second one answers. A thread that is inside a read or a write of the stream must not be
+left there when the handler ends, since the server would crash; so an error that comes while the client is silent is
+told in a message first, and raised when the client is heard of again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from flight_server.catalogue import empty_batch
+from flight_server.errors import AlertflightError, DeadlinePassed, StreamCancelled, TooLarge
+from flight_server.exchanging import Exchange
+from flight_server.flight.boundary import to_domain
+from flight_server.flight.wire import said
+from flight_server.messages import Message
+
+__all__ = ["READ_AHEAD", "Conversation"]
+
+READ_AHEAD = 100_000  # rows that were sent and are not answered yet
+TOGETHER = 20_000  # rows that are answered together
+LOOK_SECONDS = 0.5
+
+
+class Conversation:
+    """Reads what a client sends and writes the answers, until either side is done.
+
+    Parameters
+    ----------
+    reader, writer
+        The two directions of the stream.
+    exchange
+        What answers.
+    stall_seconds
+        How long neither direction may move.
+    check
+        Raises where nobody waits any more.
+    """
+
+    def __init__(
+        self,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.MetadataRecordBatchWriter,
+        exchange: Exchange,
+        stall_seconds: float,
+        check: Callable[[], None],
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._exchange = exchange
+        self._stall_seconds = stall_seconds
+        self._check = check
+        self._waiting: deque[pa.RecordBatch] = deque()
+        self._rows = 0
+        self._ended = False  # nothing more comes in
+        self._failure: AlertflightError | None = None
+        self._moved = time.monotonic()
+        self._change = threading.Condition()
+
+    def run(self, options: pa.ipc.IpcWriteOptions) -> None:
+        """Hold it from beginning to end.
+
+        Raises
+        ------
+        AlertflightError
+            What ended it early.
+        """
+        self._writer.begin(self._exchange.schema, options=options)
+        answering = threading.Thread(target=self._answer, name="exchange", daemon=True)
+        answering.start()
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001  (it is raised when the other thread is done)
+            self._fail(to_domain(error))
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
+        answering.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _read(self) -> None:
+        while True:
+            try:
+                batch = self._reader.read_chunk().data
+            except StopIteration:
+                return
+            except (fl.FlightError, pa.ArrowException) as error:
+                raise StreamCancelled(f"what was sent cannot be read: {str(error).splitlines()[0]}") from error
+            if batch is None or not len(batch):
+                continue
+            if len(batch) > READ_AHEAD:
+                message = f"a batch of {len(batch):,} rows was sent: send at most {READ_AHEAD:,} at once"
+                raise TooLarge(message, field="id", value=len(batch))
+            if not self._put(batch):
+                return
+
+    def _put(self, batch: pa.RecordBatch) -> bool:
+        """Take a batch in once there is room; says whether more should come."""
+        with self._change:
+            while self._failure is None and self._rows and self._rows + len(batch) > READ_AHEAD:
+                self._change.wait(LOOK_SECONDS)
+                if self._is_stalled():
+                    self._failure = self._stalled()
+            if self._failure is not None:
+                # a client that writes all before it reads has to be let finish, or it would never read what went wrong
+                return isinstance(self._failure, DeadlinePassed)
+            self._waiting.append(batch)
+            self._rows += len(batch)
+            self._moved = time.monotonic()
+            self._change.notify_all()
+            return True
+
+    def _answer(self) -> None:
+        try:
+            for asked in self._asked():
+                for message in self._exchange.answer(asked):
+                    self._write(message)
+            for message in self._exchange.end():
+                self._write(message)
+        except Exception as error:  # noqa: BLE001  (the handler's thread raises it)
+            self._fail(to_domain(error))
+            self._tell()
+
+    def _asked(self) -> Iterator[pa.RecordBatch]:
+        """Give what came in, some batches at once, until no more comes."""
+        while True:
+            with self._change:
+                while not self._waiting and not self._ended:
+                    self._change.wait(LOOK_SECONDS)
+                    self._check()
+                    if self._failure is None and self._is_stalled():
+                        raise self._stalled()
+                if self._failure is not None:
+                    raise self._failure
+                if not self._waiting:
+                    return
+                some = [self._waiting.popleft()]
+                while self._waiting and sum(map(len, some)) + len(self._waiting[0]) <= TOGETHER:
+                    some.append(self._waiting.popleft())
+                self._rows -= sum(map(len, some))
+                self._moved = time.monotonic()
+                self._change.notify_all()
+            yield some[0] if len(some) == 1 else pa.concat_batches(some)
+
+    def _write(self, message: Message) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._check()
+        try:
+            beside = said(message)
+            if beside is None:
+                self._writer.write_batch(message.batch)
+            else:
+                self._writer.write_with_metadata(message.batch, beside)
+        except (fl.FlightError, pa.ArrowException, OSError) as error:
+            raise StreamCancelled("the caller went away") from error
+        with self._change:
+            self._moved = time.monotonic()
+
+    def _fail(self, error: AlertflightError) -> None:
+        with self._change:
+            if self._failure is None:
+                self._failure = error
+            self._change.notify_all()
+
+    def _tell(self) -> None:
+        """Say in a message what went wrong, to a client that is silent and so cannot be answered otherwise."""
+        failure = self._failure
+        if failure is None or isinstance(failure, StreamCancelled):
+            return
+        try:
+            self._writer.write_with_metadata(empty_batch(self._exchange.schema), json.dumps({"error": failure.info()}).encode())
+        except (fl.FlightError, pa.ArrowException, OSError):
+            return  # nobody is there to hear it
+
+    def _is_stalled(self) -> bool:
+        return time.monotonic() - self._moved > self._stall_seconds
+
+    def _stalled(self) -> DeadlinePassed:
+        message = f"neither side of the exchange moved for {self._stall_seconds:g} s: read while you write, and end when done"
+        return DeadlinePassed(message)

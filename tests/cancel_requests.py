@@ -1,0 +1,22 @@
+"""CancelFlightInfo as a client without a function for it asks: the protobuf messages by hand."""
+
+from __future__ import annotations
+
+import pyarrow.flight as fl
+
+CANCELLED, NOT_CANCELLABLE = b"\x08\x01", b"\x08\x03"
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+def request(info: fl.FlightInfo) -> bytes:
+    packed = info.serialize()
+    return b"\x0a" + varint(len(packed)) + packed
+
+
+def cancel(client: fl.FlightClient, body: bytes) -> bytes:
+    """Send a request; gives the result."""
+    (result,) = client.do_action(fl.Action("CancelFlightInfo", body))
+    return bytes(result.body.to_pybytes())
