@@ -92,6 +92,7 @@ class Exchange:
         self._seconds = seconds
         fields = [pa.field(INDEX, pa.int64(), metadata={"description": "Which row of what was sent this answers, from 0"})]
         self.schema = pa.schema([*fields, *plan.schema])
+        self.query = plan.query
         self._digest = Digest(self.schema) if plan.query.digest else None
         self._totals = _Totals(points=0 if plan.query.layout == "nested" else None)
         self._seq = 0

@@ -149,6 +149,18 @@ def test_what_cannot_be_answered_is_refused_by_name(
     assert (said["code"], said["field"]) == (code, field)
 
 
+def test_a_client_that_reads_alone_is_told_why_it_is_refused(client: fl.FlightClient) -> None:
+    writer, reader = client.do_exchange(command(table="ztff"))
+    writer.begin(pa.schema([("id", pa.string())]))
+    told = json.loads(reader.read_chunk().app_metadata.to_pybytes())["error"]
+    assert (told["code"], told["field"]) == ("unknown_table", "table")
+    writer.done_writing()
+    with pytest.raises(fl.FlightServerError, match="there is no table 'ztff'"):
+        reader.read_chunk()
+    with pytest.raises(fl.FlightError):
+        writer.close()
+
+
 def test_a_silent_client_is_told_what_went_wrong(client: fl.FlightClient) -> None:
     writer, reader = client.do_exchange(command(table="ztf", columns=COLUMNS))
     writer.begin(pa.schema([("id", pa.string())]))
