@@ -1,4 +1,4 @@
-"""Connections to a server, and its actions."""
+"""Calls that have one answer: actions; and what a failure means."""
 
 from __future__ import annotations
 
@@ -8,24 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.errors import AlertflightError, BackendLost, BadValue, from_info
+from flight_client.connections import calling
+from flight_server.errors import AlertflightError, BackendLost, from_info
 
-__all__ = ["act", "connect", "to_domain"]
-
-
-def connect(url: str) -> fl.FlightClient:
-    """Connect to a server, such as `grpc://127.0.0.1:8815`; that there is none shows with the first call.
-
-    Raises
-    ------
-    BadValue
-        That is no address.
-    """
-    try:
-        return fl.connect(url)
-    except (ValueError, KeyError, pa.ArrowException):
-        message = f"{url!r:.80} is no address of a server, such as grpc://127.0.0.1:8815"
-        raise BadValue(message, field="url", value=url) from None
+__all__ = ["act", "to_domain"]
 
 
 def to_domain(error: Exception, url: str) -> AlertflightError:
@@ -44,9 +30,9 @@ def act(url: str, action: str, body: str = "") -> Any:
     AlertflightError
         What the server raised, as the same class.
     """
-    with connect(url) as client:
-        try:
+    try:
+        with calling(url) as client:
             (result,) = client.do_action(fl.Action(action, body.encode()))
-        except (fl.FlightError, pa.ArrowException) as error:
-            raise to_domain(error, url) from error
-        return json.loads(result.body.to_pybytes())
+    except (fl.FlightError, pa.ArrowException) as error:
+        raise to_domain(error, url) from error
+    return json.loads(result.body.to_pybytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 import pyarrow as pa
 
+from flight_client.options import moment_option, split_option
 from flight_client.output import show, write_csv, write_file
 from flight_client.stream import Stream
 from flight_server.tickets import CUTOUT_FORMATS, CUTOUT_KINDS, parse_ticket
@@ -17,26 +17,12 @@ from flight_server.tickets import CUTOUT_FORMATS, CUTOUT_KINDS, parse_ticket
 __all__ = ["get"]
 
 SHOWN_MISSING = 5
-COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, which is no Julian date
-
-
-def _split(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> list[str]:
-    return [part.strip() for text in value for part in text.split(",") if part.strip()]
-
-
-def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
-    if value is None or COMPACT_DATE.fullmatch(value):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value
 
 
 @click.command()
 @click.option("--url", default="grpc://127.0.0.1:8815", show_default=True, envvar="ALERTFLIGHT_URL", help="The server.")
 @click.option("--table", default="ztf", show_default=True, help="The table.")
-@click.option("--ids", multiple=True, callback=_split, metavar="ID,...", help="Object IDs, separated by commas.")
+@click.option("--ids", multiple=True, callback=split_option, metavar="ID,...", help="Object IDs, separated by commas.")
 @click.option("--cone", type=float, nargs=3, metavar="RA DEC RADIUS", help="A disc on the sky: degrees, degrees, arcsec.")
 @click.option("--class", "class_", metavar="NAME", help="A class, the newest alerts first: table ztf.class or ztf.tns.")
 @click.option("--sso", metavar="NAME", help="An object of the solar system: table ztf.ssnamenr.")
@@ -46,11 +32,11 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option("--skymap", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A probability map, FITS.")
 @click.option("--credible-level", type=float, default=0.9, show_default=True, help="Of the map.")
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
-@click.option("--columns", multiple=True, callback=_split, metavar="NAME,...", help="Columns; all stored ones if left out.")
-@click.option("--cutouts", multiple=True, callback=_split, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
+@click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; all stored ones if left out.")
+@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
 @click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Stamps as stored, unpacked, or pixels.")
-@click.option("--start", callback=_moment, help="First moment, included: ISO (UTC), JD or MJD.")
-@click.option("--stop", callback=_moment, help="Last moment, excluded.")
+@click.option("--start", callback=moment_option, help="First moment, included: ISO (UTC), JD or MJD.")
+@click.option("--stop", callback=moment_option, help="Last moment, excluded.")
 @click.option("--limit", type=click.IntRange(1), help="The most rows.")
 @click.option("--limit-objects", type=click.IntRange(1), help="The most objects.")
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_client.calls import connect, to_domain
+from flight_client.calls import to_domain
+from flight_client.connections import OpenStream
 from flight_server.errors import CorruptData
 from flight_server.tickets import Query
 
-__all__ = ["Stream"]
+__all__ = ["LISTS", "BrokenOff", "Piece", "Stream"]
+
+LISTS = ("missing_ids", "failed_cutouts")  # of the record; in front of it where they are long
+
+
+class BrokenOff(CorruptData):
+    """An answer ended before its record came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of an answer, and the cursor behind them, if the answer can go on from there."""
+
+    batch: pa.RecordBatch
+    cursor: str | None
 
 
 class Stream:
@@ -24,7 +40,7 @@ class Stream:
     url
         The server, such as `grpc://127.0.0.1:8815`.
     query
-        What to ask.
+        What to ask, or a ticket as a server gave it.
 
     Raises
     ------
@@ -33,50 +49,64 @@ class Stream:
         record says raises `CorruptData`; a server that cannot be reached, `BackendLost`.
     """
 
-    def __init__(self, url: str, query: Query) -> None:
+    def __init__(self, url: str, query: Query | bytes) -> None:
         self._url = url
-        self._missing: list[str | int] = []
+        self._early: dict[str, list[Any]] = {name: [] for name in LISTS}
         self.record: dict[str, Any] = {}
-        self._client = connect(url)
         try:
-            self._reader = self._client.do_get(fl.Ticket(query.to_json()))
-            self.schema: pa.Schema = self._reader.schema
+            self._open = OpenStream(url, query.to_json() if isinstance(query, Query) else query)
         except (fl.FlightError, pa.ArrowException) as error:
             raise to_domain(error, self._url) from error
+        self.schema = self._open.schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Give the batches as they come, zero-row ones left out."""
+        for piece in self.pieces():
+            yield piece.batch
+
+    def pieces(self) -> Iterator[Piece]:
+        """Give the batches with their cursors."""
         rows = 0
-        while True:
-            try:
-                chunk = self._reader.read_chunk()
-            except StopIteration:
-                break
-            except (fl.FlightError, pa.ArrowException) as error:
-                raise to_domain(error, self._url) from error
-            self._note(chunk.app_metadata)
+        while (chunk := self._read()) is not None:
+            said = self._note(chunk.app_metadata)
             rows += len(chunk.data)
             if len(chunk.data):
-                yield chunk.data
+                yield Piece(chunk.data, said.get("cursor"))
         if not self.record:
-            raise CorruptData(f"the answer from {self._url} ended early, after {rows} rows")
+            raise BrokenOff(f"the answer from {self._url} ended early, after {rows} rows")
         if self.record["rows"] != rows:
             raise CorruptData(f"{rows} rows came from {self._url}, which sent {self.record['rows']}")
 
+    def cancel(self) -> None:
+        """End it from another thread; its reader meets Interrupted."""
+        self._open.cancel()
+
     def close(self) -> None:
         """Hang up."""
-        self._client.close()
+        self._open.close()
 
     @property
     def missing_ids(self) -> list[str | int]:
         """The asked IDs without a row in the answer."""
-        return self._missing + list(self.record.get("missing_ids", ()))
+        return self.whole_list("missing_ids")
 
-    def _note(self, metadata: pa.Buffer | None) -> None:
+    def whole_list(self, name: str) -> list[Any]:
+        """Give a list of the record with what came in front of it."""
+        return self._early[name] + list(self.record.get(name, ()))
+
+    def _read(self) -> fl.FlightStreamChunk | None:
+        try:
+            return self._open.read()
+        except (fl.FlightError, pa.ArrowException) as error:
+            raise to_domain(error, self._url) from error
+
+    def _note(self, metadata: pa.Buffer | None) -> dict[str, Any]:
         if not metadata:  # the server is still at work
-            return
-        found = json.loads(metadata.to_pybytes())
+            return {}
+        found: dict[str, Any] = json.loads(metadata.to_pybytes())
         if "complete" in found:
             self.record = found
-        elif "missing_ids" in found:
-            self._missing += found["missing_ids"]
+        else:
+            for name in LISTS:
+                self._early[name] += found.get(name, ())
+        return found

@@ -116,7 +116,7 @@ class Tally:
             "complete": self.complete,
             "rows": self.rows,
             **({} if self.points is None else {"points": self.points}),
-            "objects": int(self._seen.sum()) if self.ids is not None else self._objects,
+            "objects": self.objects,
             "missing": len(lists["missing_ids"]),
             **{name: values if _fits(values, most) else [] for name, values in lists.items()},
             "missing_cutouts": self.missing_cutouts,
@@ -127,9 +127,15 @@ class Tally:
         }
 
     def _lists(self) -> dict[str, list[Any]]:
-        return {"missing_ids": self._missing(), "failed_cutouts": [cutout.note() for cutout in self.failed_cutouts]}
+        return {"missing_ids": self.missing(), "failed_cutouts": [cutout.note() for cutout in self.failed_cutouts]}
 
-    def _missing(self) -> list[str | int]:
+    @property
+    def objects(self) -> int:
+        """How many objects have rows in the answer."""
+        return self._objects if self.ids is None else int(self._seen.sum())
+
+    def missing(self) -> list[str | int]:
+        """Give the asked IDs without rows."""
         # after a limit nothing is known of the objects that were not reached
         if self.ids is None or not self.complete:
             return []

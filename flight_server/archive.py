@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from flight_server.answering import Answering
 from flight_server.answers import Tally
 from flight_server.batches import cut
 from flight_server.callers import Caller, Patience
-from flight_server.catalogue import Catalogue, Column, empty_batch
+from flight_server.catalogue import Catalogue, empty_batch
 from flight_server.choosing import Choice, check_class
 from flight_server.cursors import MOST_OBJECTS, Place
-from flight_server.declarations import Table
-from flight_server.deriving import Deriving
 from flight_server.digests import Digest
 from flight_server.errors import AlertflightError
-from flight_server.finding import Found, find
+from flight_server.exchanging import Exchange, probe
 from flight_server.ingest import Upload
-from flight_server.nesting import nested, points_of
+from flight_server.messages import Message
 from flight_server.plan import Plan, endpoint_queries, make_plan
 from flight_server.reading import Reading
-from flight_server.selection import earlier, limited, limited_to_objects, selected
 from flight_server.settings import Settings
-from flight_server.stamping import Stamping
 from flight_server.storage.keys import key_expression
 from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Scan, Span, TableState
 from flight_server.tickets import Query
 
-__all__ = ["Answer", "Archive", "Message"]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of an answer: a batch, and what it says beside it; nothing where it only says that there is more to come."""
-
-    batch: pa.RecordBatch
-    metadata: dict[str, Any] = field(default_factory=dict)
+__all__ = ["Answer", "Archive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +54,8 @@ class Archive:
     def __init__(self, catalogue: Catalogue, rows: RowStore, cutouts: CutoutStore, settings: Settings) -> None:
         self._catalogue = catalogue
         self._rows = rows
-        self._cutouts = cutouts
         self._settings = settings
+        self._answering = Answering(catalogue, cutouts, settings)
         self._merged: tuple[object, Catalogue] = (None, catalogue)
 
     def catalogue(self) -> Catalogue:
@@ -147,6 +135,22 @@ class Archive:
         schema = reading.plan.schema
         return Answer(reading.plan, schema, self._messages(reading, schema))
 
+    def exchange(self, query: Query, sent: pa.Schema, caller: Caller) -> Exchange:
+        """Begin to answer what comes in a stream, with one view of the store for all of it.
+
+        Parameters
+        ----------
+        query
+            A query without a selection.
+        sent
+            The columns of what comes: `id`, or `ra`, `dec` and `radius`.
+        caller
+            Who asks.
+        """
+        view = self._rows.view()
+        reading = self._reading(probe(query, sent, self._merge(view)), view, caller)
+        return Exchange(reading.plan, view, self._answering, caller, self._settings.limits.seconds)
+
     def _reading(self, query: Query, view: RowView, caller: Caller) -> Reading:
         plan = make_plan(query, self._merge(view))  # rights come later
         reading = Reading(plan, view, Patience.of(caller, self._settings.limits.seconds))
@@ -174,8 +178,14 @@ class Archive:
 
     def _messages(self, reading: Reading, schema: pa.Schema) -> Iterator[Message]:
         empty = empty_batch(schema)
-        if (index := reading.plan.choice.index) is not None:
-            reading = yield from self._located(reading, index, Message(empty))
+        locating = self._answering.located(reading)
+        while True:
+            try:
+                next(locating)
+            except StopIteration as done:
+                reading = done.value
+                break
+            yield Message(empty)
         plan = reading.plan
         as_of = reading.view.as_of if plan.query.as_of is None else plan.query.as_of
         tally = Tally(plan.ids, as_of, not plan.table.by_object, points=0 if plan.query.layout == "nested" else None)
@@ -186,7 +196,7 @@ class Archive:
         place = plan.after
         seq = 0
         whole = "light curve that ends with the row" if plan.query.layout == "nested" else "row"
-        for piece in cut(self._rows_of(reading, schema, tally), plan.query.max_message_bytes, compression, whole):
+        for piece in cut(self._answering.rows_of(reading, schema, tally), plan.query.max_message_bytes, compression, whole):
             reading.patience.check()
             if not len(piece.batch):
                 yield Message(empty)
@@ -199,7 +209,7 @@ class Archive:
         if place is not None and not tally.complete and goes_on:
             tally.cursor = replace(place, sent=0, objects=0).cursor(fingerprint)
         if plan.after is not None and tally.complete:
-            yield from (Message(empty) for _ in self._know_earlier(reading, tally))
+            yield from (Message(empty) for _ in self._answering.know_earlier(reading, tally))
         room = plan.query.max_message_bytes - pa.ipc.get_record_batch_size(empty)
         for note in tally.notes(room):
             yield Message(empty, note)
@@ -207,87 +217,6 @@ class Archive:
             empty,
             tally.record(room) | ({"digest": digest.hexdigest()} if digest else {}),
         )
-
-    def _located(self, reading: Reading, index: Table, waiting: Message) -> Generator[Message, None, Reading]:
-        """Find what lies in the plan's part of the sky; gives a reading of just that."""
-        own = index is reading.plan.table
-        finding = find(reading, index, self._catalogue, self._work_columns(reading.plan) if own else None)
-        while True:
-            try:
-                next(finding)
-            except StopIteration as done:
-                found: Found = done.value
-                break
-            yield waiting
-        plan = reading.plan
-        if own:
-            found = found.behind(plan.after)
-            return replace(reading, keys=found.keys, rows=found.rows)
-        return replace(reading, plan=replace(plan, ids=found.objects, after=found.placed(plan.after, plan.table)))
-
-    def _rows_of(self, reading: Reading, schema: pa.Schema, tally: Tally) -> Iterator[Rows]:
-        """Read the rows of an answer, in its schema, and count them."""
-        plan = reading.plan
-        columns = self._work_columns(plan)
-        rows = selected(reading, columns, _deriving(plan))
-        if plan.query.limit_objects is not None:
-            rows = limited_to_objects(rows, plan, plan.query.limit_objects, tally)
-        if plan.query.layout == "nested":
-            return _counted(limited(nested(rows, schema, plan.ids), plan.most, tally), plan, tally)
-        rows = _counted(limited(rows, plan.most, tally), plan, tally)
-        if plan.stamps is not None:
-            return Stamping(reading, self._catalogue, self._cutouts, self._settings, tally).stamped(rows, plan.stamps)
-        return rows if columns is plan.columns else _shaped(rows, schema)
-
-    def _know_earlier(self, reading: Reading, tally: Tally) -> Iterator[Rows]:
-        """Find which objects before the cursor's have rows, since no record has said it; gives the rows of zero rows."""
-        plan = reading.plan
-        if plan.ids is None or plan.after is None:
-            return
-        tally.know(plan.after.asked)
-        bounded = plan.start is not None or plan.stop is not None
-        time = plan.table.time if bounded else None
-        column = self._catalogue.known[plan.table.survey][time or plan.table.id]
-        for some in earlier(reading, (column,)):
-            reading.patience.check()
-            if len(some.batch):
-                tally.know(some.asked)
-            else:
-                yield some
-
-    def _work_columns(self, plan: Plan) -> tuple[Column, ...]:
-        """Give the columns to read: those asked for, and those that the work needs."""
-        needed = []
-        bounded = plan.start is not None or plan.stop is not None or plan.added or plan.choice.newest
-        if bounded and plan.table.time is not None:
-            needed.append(plan.table.time)
-        if plan.choice.exact is not None:
-            needed.append(plan.choice.exact[0])
-        # stamps alone stand beside rows too
-        if plan.ids is None or not plan.columns or plan.derived or plan.query.limit_objects is not None:
-            needed.append(plan.table.id)
-        stored = self._catalogue.stored_columns(plan.table)
-        for column in plan.derived.values():
-            needed += column.reads(stored)
-        # light curves have the ID that they were asked by
-        left_out = plan.table.id if plan.query.layout == "nested" and plan.ids is not None else None
-        if not needed and left_out is None:
-            return plan.columns
-        columns = [column for column in plan.columns if column.name not in plan.derived and column.name != left_out]
-        asked = {column.name for column in columns}
-        known = self._catalogue.described(plan.table)
-        further = tuple(known[name] for name in dict.fromkeys(needed) if name not in asked)
-        # the same tuple has its schema ready
-        return (*columns, *further) if further or plan.derived or left_out else plan.columns
-
-
-def _deriving(plan: Plan) -> Deriving | None:
-    if not plan.derived:
-        return None
-    limits, cone = plan.table.upper_limits, plan.query.cone
-    own = (limits.tag, limits.own) if plan.added and limits is not None else None
-    given = {} if cone is None else {"centre": (cone.ra, cone.dec)}
-    return Deriving(plan.derived, plan.table.id, own, given)
 
 
 def _behind(piece: Rows, before: Place | None, plan: Plan) -> Place:
@@ -302,22 +231,3 @@ def _behind(piece: Rows, before: Place | None, plan: Plan) -> Place:
         begun = len(objects) - (before is not None and before.objects > 0 and object_of(before.key) in objects)
         place = replace(place, objects=begun + (0 if before is None else before.objects))
     return place
-
-
-def _counted(rows: Iterator[Rows], plan: Plan, tally: Tally) -> Iterator[Rows]:
-    for some in rows:
-        if len(some.batch):
-            tally.count(some, some.batch[plan.table.id] if plan.ids is None else None)
-            if plan.query.layout == "nested":
-                tally.points = (tally.points or 0) + points_of(some.batch)
-        yield some
-
-
-def _shaped(rows: Iterator[Rows], schema: pa.Schema) -> Iterator[Rows]:
-    """Bring rows that have more columns than asked for to the answer's schema."""
-    for some in rows:
-        if not len(some.batch):
-            yield some
-            continue
-        cells = [some.batch[name] for name in schema.names]
-        yield replace(some, batch=pa.RecordBatch.from_arrays(cells, schema=schema))

@@ -19,7 +19,12 @@ __all__ = ["main"]
 EXIT_DATA = 1
 EXIT_USAGE = 2
 EXIT_SERVER = 3
-CLIENT_COMMANDS = {"cutout": "flight_client.cutout", "get": "flight_client.cli", "schema": "flight_client.schema"}
+CLIENT_COMMANDS = {
+    "cutout": "flight_client.cutout",
+    "get": "flight_client.cli",
+    "pull": "flight_client.pull",
+    "schema": "flight_client.schema",
+}
 
 
 class _Commands(click.Group):

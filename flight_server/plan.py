@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from flight_server.nesting import nested_schema
 from flight_server.tickets import Query
 from flight_server.times import to_table_time
 
-__all__ = ["Plan", "endpoint_queries", "make_plan"]
+__all__ = ["Plan", "endpoint_queries", "make_plan", "typed_ids"]
 
 ENDPOINT_OBJECTS = 1000
 DERIVED = "v:"
@@ -111,7 +111,7 @@ def make_plan(query: Query, catalogue: Catalogue) -> Plan:
     table = catalogue.table(query.table)
     start, stop = _bounds(query, table, catalogue)
     choice = choose(query, table, catalogue, start, stop)
-    ids = None if query.ids is None else tuple(dict.fromkeys(_ids(query.ids, catalogue.type_of(table, table.id))))
+    ids = None if query.ids is None else tuple(dict.fromkeys(typed_ids(query.ids, catalogue.type_of(table, table.id))))
     columns, derived = _columns(query, table, catalogue)
     plan = Plan(
         query=query,
@@ -202,7 +202,14 @@ def _check_layout(plan: Plan) -> None:
         raise BadValue(message, field="columns", value=plan.object_id.name)
 
 
-def _ids(ids: tuple[str | int, ...], kind: pa.DataType | None) -> Iterator[str | int]:
+def typed_ids(ids: Iterable[str | int], kind: pa.DataType | None) -> Iterator[str | int]:
+    """Give IDs as the table types them.
+
+    Raises
+    ------
+    BadValue
+        Names one that is of the other kind.
+    """
     for value in ids:
         if kind is not None and pa.types.is_integer(kind):
             if not isinstance(value, int) and not re.fullmatch(r"\d{1,19}", value):

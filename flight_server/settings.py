@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
-OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
+OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_PROFILE", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
 TEXTS = (
     "store",
     "data",
@@ -84,10 +84,15 @@ class Ingest:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one server gives out: streams at once, seconds an answer may take, stamps in one answer."""
+    """What one server gives out.
+
+    That is: streams at once, seconds an answer may take, seconds that neither side of an exchange may move, stamps in one
+    answer.
+    """
 
     streams: int
     seconds: float
+    stall_seconds: float
     cutouts: int
 
 

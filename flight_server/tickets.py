@@ -21,7 +21,9 @@ __all__ = [
     "Cone",
     "Query",
     "SkyMap",
+    "cone_of",
     "load_object",
+    "parse_exchange",
     "parse_query",
     "parse_ticket",
 ]
@@ -35,6 +37,8 @@ CUTOUT_FORMATS = ("bytes", "fits", "array")
 LAYOUTS = ("rows", "nested")
 COMPRESSIONS = ("none", "lz4", "zstd")
 SELECTIONS = ("ids", "cone", "class", "tag", "sso", "tracklet", "name", "night", "skymap", "all")
+# What a stream of IDs has no use for.
+NOT_EXCHANGED = ("limit", "limit_objects", "resume_after", "key_range")
 # Part of the language, but nothing here answers them yet.
 NOT_YET = frozenset(("tag", "forced"))
 MAX_RADIUS = 18_000  # arcsec, 5 degrees, as the public service has it
@@ -144,8 +148,38 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
     return parse_query(load_object(ticket))
 
 
+def parse_exchange(command: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
+    """Read the command of a `do_exchange`: a ticket without a selection, since the IDs come in the stream.
+
+    Raises
+    ------
+    TooLarge, InvalidTicket, UnknownField, NotSupported, BadValue
+        Each names the field at fault.
+    """
+    if len(command) > max_bytes:
+        raise TooLarge(f"the command has {len(command)} bytes, at most {max_bytes} are taken", field="ticket", value=len(command))
+    given = load_object(command)
+    for name in (*SELECTIONS, *NOT_EXCHANGED):
+        if name in given:
+            raise NotSupported(f"a command of do_exchange has no {name}: what is asked for comes in the stream", field=name)
+    return _query(given)
+
+
 def parse_query(given: Mapping[str, Any]) -> Query:
     """Read a ticket whose JSON is decoded; see `parse_ticket`."""
+    query = _query(given)
+    made = [name for name in SELECTIONS if name in given and given[name] is not False]
+    if len(made) > 1:
+        message = f"a ticket has exactly one selection, this one has {' and '.join(made)}"
+        raise InvalidTicket(message, field=made[-1])
+    # bounds on the time select too, where rows are kept by time, which the plan knows
+    if not query.selections and (made or (query.start is None and query.stop is None)):
+        known = ", ".join(name for name in SELECTIONS if name not in NOT_YET)
+        raise NoSelection(f"say which rows: one of {known}", field="ids")
+    return query
+
+
+def _query(given: Mapping[str, Any]) -> Query:
     for name in given:
         if name not in _PARSERS and name not in NOT_YET:
             known = ", ".join(_PARSERS)
@@ -156,14 +190,6 @@ def parse_query(given: Mapping[str, Any]) -> Query:
     if "table" not in given:
         raise InvalidTicket("the ticket names no table", field="table")
     query = Query(**{FIELDS.get(name, name): _PARSERS[name](name, value) for name, value in given.items()})
-    made = [name for name in SELECTIONS if name in given and given[name] is not False]
-    if len(made) > 1:
-        message = f"a ticket has exactly one selection, this one has {' and '.join(made)}"
-        raise InvalidTicket(message, field=made[-1])
-    # bounds on the time select too, where rows are kept by time, which the plan knows
-    if not query.selections and (made or (query.start is None and query.stop is None)):
-        known = ", ".join(name for name in SELECTIONS if name not in NOT_YET)
-        raise NoSelection(f"say which rows: one of {known}", field="ids")
     if query.columns == () and not query.cutouts:
         raise BadValue("columns is empty: name some, or leave it out for all", field="columns", value="[]")
     return query
@@ -290,6 +316,11 @@ def _parts(name: str, value: object, names: tuple[str, ...]) -> Mapping[str, Any
     if not isinstance(value, dict) or set(value) != set(names):
         raise _wrong(name, value, f"an object with {', '.join(names)}")
     return value
+
+
+def cone_of(parts: Mapping[str, float]) -> Cone:
+    """Give a cone of `ra`, `dec` and `radius`; see the field `cone`."""
+    return _cone("cone", dict(parts))
 
 
 def _cone(name: str, value: object) -> Cone:

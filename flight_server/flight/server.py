@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.archive import Archive, Message
+from flight_server.archive import Archive
 from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
 from flight_server.flight.actions import ACTIONS, Asked, run_action
 from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
+from flight_server.flight.exchange import Conversation, refuse
 from flight_server.flight.streams import Stream, Streams
 from flight_server.flight.ticket_office import TicketOffice
 from flight_server.flight.uploads import Uploads
+from flight_server.flight.wire import ipc_options, said
+from flight_server.messages import Message
 from flight_server.plan import Plan
 from flight_server.settings import Settings
-from flight_server.tickets import Query, parse_ticket
+from flight_server.tickets import Query, parse_exchange, parse_ticket
 
 __all__ = ["FlightServer", "address"]
 
@@ -108,11 +110,10 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         opened = self._streams.stream(query.plan)
         gone = caller.cancelled
         answer = self._archive.answer(query, replace(caller, cancelled=lambda: opened.cancelled or gone()))
-        options = pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)
         stream = guarded_stream(_sent(answer.messages, call, opened))
         # calls into a stream cost more than the work that a small answer is, so what is quick is done here
         ready = _first(stream, 2 if len(query.ids or ()) == 1 else 1)
-        return fl.GeneratorStream(answer.schema, chain(ready, stream), options=options)
+        return fl.GeneratorStream(answer.schema, chain(ready, stream), options=ipc_options(query))
 
     @guarded
     def list_actions(self, context: fl.ServerCallContext) -> list[fl.ActionType]:
@@ -152,17 +153,58 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
             call.end()
 
     @guarded
-    def do_exchange(self, context: fl.ServerCallContext, *args: Any) -> None:
-        """Refuse: not answered yet."""
-        raise NotSupported("do_exchange is not answered yet; split long lists of IDs into several tickets", field="do_exchange")
+    def do_exchange(
+        self,
+        context: fl.ServerCallContext,
+        descriptor: fl.FlightDescriptor,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.MetadataRecordBatchWriter,
+    ) -> None:
+        """Answer IDs, or cones, that come in a stream, in their order."""
+        call = Call(context)
+        try:
+            with ExitStack() as held:
+                try:
+                    conversation = self._conversation(descriptor, reader, writer, call, held)
+                except Exception as error:
+                    refuse(reader, writer, to_domain(error))
+                    raise
+                conversation.run()
+        finally:
+            call.end()
+
+    def _conversation(
+        self,
+        descriptor: fl.FlightDescriptor,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.MetadataRecordBatchWriter,
+        call: Call,
+        held: ExitStack,
+    ) -> Conversation:
+        """Begin an exchange, which is among the streams while `held` is."""
+        self._check_open()
+        _check_command(descriptor)
+        query = parse_exchange(descriptor.command, self._settings.tickets.max_bytes)
+        opened = self._streams.stream(query.plan)
+        caller = call.caller()
+        gone = caller.cancelled
+        waiting = replace(caller, cancelled=lambda: opened.cancelled or gone())
+        exchange = self._archive.exchange(query, _sent_schema(reader), waiting)
+        held.enter_context(opened)
+
+        def check() -> None:
+            opened.check()
+            if gone():
+                raise StreamCancelled("the caller went away")
+
+        return Conversation(reader, writer, exchange, self._settings.limits.stall_seconds, check)
 
     def _check_open(self) -> None:
         if self._draining.is_set():
             raise Draining("the server is about to stop")
 
     def _plan(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> Plan:
-        if descriptor.descriptor_type != fl.DescriptorType.CMD:
-            raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
+        _check_command(descriptor)
         query = parse_ticket(descriptor.command, self._settings.tickets.max_bytes)
         return self._archive.plan(query, Call(context).caller())
 
@@ -205,6 +247,19 @@ def address(host: str, port: int) -> str:
     return f"grpc://[{host}]:{port}" if ":" in host else f"grpc://{host}:{port}"
 
 
+def _check_command(descriptor: fl.FlightDescriptor) -> None:
+    if descriptor.descriptor_type != fl.DescriptorType.CMD:
+        raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
+
+
+def _sent_schema(reader: fl.MetadataRecordBatchReader) -> pa.Schema:
+    try:
+        return reader.schema
+    except (pa.ArrowException, StopIteration, OSError) as error:
+        message = "nothing was sent that could be asked for: send batches with a column id, or ra, dec and radius"
+        raise InvalidTicket(message, field="columns") from error
+
+
 def _table_name(descriptor: fl.FlightDescriptor) -> str:
     if len(descriptor.path) != 1:
         raise BadValue("a path has one element, the table's name", field="path", value=len(descriptor.path))
@@ -220,19 +275,12 @@ def _sent(messages: Iterator[Message], call: Call, opened: Stream) -> Iterator[S
         with opened:
             for message in messages:
                 opened.check()
-                yield message.batch, _said(message)
+                yield message.batch, said(message)
     except StreamCancelled:
         opened.check()  # who waits for a store hears only that nobody waits for him any more
         raise
     finally:
         call.end()
-
-
-def _said(message: Message) -> bytes | None:
-    """Give what a message says beside its batch, if anything."""
-    if not message.metadata:
-        return None
-    return json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _first(stream: Iterator[Sent], most: int) -> list[Sent]:

@@ -1,0 +1,196 @@
+"""The answer to a query, as users hold it: nothing is read before it is asked for, and it can be read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from flight_client import frames
+from flight_client.endpoints import IDS_A_CALL, Endpoint, Plan, plan, plans, schema_of
+from flight_client.parallel import Ahead, read_endpoints
+from flight_client.progress import Progress
+from flight_client.records import Record
+from flight_client.retries import Retries
+from flight_server.errors import CorruptData
+from flight_server.tickets import Query
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    from astropy.table import QTable
+    from nested_pandas import NestedFrame
+
+__all__ = ["Answer", "MissingObjects"]
+
+SHOWN = 5
+
+
+class MissingObjects(LookupError):
+    """Objects that were asked for have no rows; `ids` has their IDs."""
+
+    def __init__(self, ids: list[str | int]) -> None:
+        self.ids = ids
+        some = ", ".join(map(str, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
+        super().__init__(f"no rows for {len(ids)} of the IDs: {some}")
+
+    def __reduce__(self) -> tuple[type[MissingObjects], tuple[list[str | int]]]:
+        return type(self), (self.ids,)
+
+
+class Answer:
+    """The rows that a query selects.
+
+    Each of its methods reads them anew, from all servers that have them; `record` and `missing` speak of the last
+    reading that came to its end.
+
+    Parameters
+    ----------
+    url
+        The server.
+    query
+        What to ask.
+    ahead
+        How much is read at once.
+    retries
+        How failures are met.
+    progress
+        Whether to draw how far a reading has come; None: on a terminal.
+    strict
+        Whether objects without rows raise MissingObjects at the end of a reading.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        query: Query,
+        ahead: Ahead,
+        retries: Retries | None = None,
+        progress: bool | None = None,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.url = url
+        self.query = query
+        self.record: Record | None = None
+        self._ahead = ahead
+        self._retries = retries
+        self._progress = progress
+        self._strict = strict
+        self._schema: pa.Schema | None = None
+
+    def __repr__(self) -> str:
+        if self.query.ids is not None:
+            which = _count(len(self.query.ids), "object")
+        else:
+            which = ", ".join(self.query.selections) or "a time"
+        columns = "all columns" if self.query.columns is None else _count(len(self.query.columns), "column")
+        read = "not read yet" if self.record is None else f"{self.record.rows:,} rows"
+        return f"<Answer: {which} of {self.query.table}, {columns}, {read}>"
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows; units and meanings stand in the fields' metadata."""
+        if self._schema is None:
+            ids = None if self.query.ids is None else self.query.ids[:1]  # any have the same schema
+            self._schema = schema_of(self.url, replace(self.query, ids=ids))
+        return self._schema
+
+    @property
+    def missing(self) -> list[str | int]:
+        """The IDs that were asked for and have no rows.
+
+        Raises
+        ------
+        RuntimeError
+            The answer was not read yet.
+        """
+        if self.record is None:
+            raise RuntimeError("what is missing is known once the answer was read: to_arrow(), to_pandas(), ...")
+        return self.record.missing_ids
+
+    def plan(self) -> Plan:
+        """Have the servers say in which parts the answer comes, for work on many machines."""
+        return plan(self.url, self.query, self._retries)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Read the rows, batch by batch, in the order asked.
+
+        Raises
+        ------
+        CorruptData
+            Rows did not come that the completeness records promise.
+        MissingObjects
+            At the end, with `missing="raise"`.
+        AlertflightError
+            What a server raised, as the same class.
+        """
+        record = Record()
+        parts = plans(self.url, self.query, self._retries)
+        first = next(parts)
+        self._schema = first.schema
+        drawn = Progress(self._progress, self._parts(first))
+        rows = 0
+        try:
+            for batch in read_endpoints(_endpoints(first, parts), record, self._ahead, self._retries):
+                rows += len(batch)
+                drawn.show(rows, record.parts)
+                yield batch
+        finally:
+            drawn.end()
+        if record.rows != rows:
+            raise CorruptData(f"{rows} rows came, and the records say {record.rows}")
+        self.record = record
+        if self._strict and record.missing_ids:
+            raise MissingObjects(record.missing_ids)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Read the rows as a RecordBatchReader, which DuckDB, Polars, Parquet writers and others take."""
+        return pa.RecordBatchReader.from_batches(self.schema, iter(self))
+
+    def to_arrow(self) -> pa.Table:
+        """Read all rows into a table of Arrow."""
+        batches = list(self)
+        return pa.Table.from_batches(batches, schema=self.schema)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Read all rows into a frame of pandas, with Arrow's types: IDs are exact, and integers with nulls integers."""
+        return frames.to_pandas(self.to_arrow())
+
+    def to_polars(self) -> pl.DataFrame:
+        """Read all rows into a frame of Polars; needs the extra `polars`."""
+        return frames.to_polars(self.to_arrow())
+
+    def to_nested(self) -> NestedFrame:
+        """Read all rows into a frame of nested-pandas, one row an object; needs the extra `nested`."""
+        return frames.to_nested(self.nested().to_arrow())
+
+    def to_astropy(self) -> QTable:
+        """Read all rows into a QTable, with units, with times as Time in their scale, and with nulls masked."""
+        return frames.to_astropy(self.to_arrow())
+
+    def nested(self) -> Answer:
+        """Give the same answer in the layout `nested`: one row an object, its light curve as a list in it."""
+        if self.query.layout == "nested":
+            return self
+        return self._with(replace(self.query, layout="nested"))
+
+    def _with(self, query: Query) -> Answer:
+        return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=self._strict)
+
+    def _parts(self, first: Plan) -> int | None:
+        ids = len(self.query.ids or ())
+        planned = len(first.endpoints)
+        return planned if ids <= IDS_A_CALL else -(-ids * planned // IDS_A_CALL)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _endpoints(first: Plan, rest: Iterator[Plan]) -> Iterator[Endpoint]:
+    yield from first.endpoints
+    for part in rest:
+        yield from part.endpoints

@@ -1,0 +1,216 @@
+"""An archive, as users hold it: what it can be asked."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from flight_client.answer import Answer
+from flight_client.calls import act
+from flight_client.connections import calling, disconnect
+from flight_client.endpoints import MAX_QUERY_BYTES, checked_schema
+from flight_client.parallel import Ahead
+from flight_client.profiles import find_profile
+from flight_client.retries import FIRST, Retries
+from flight_client.values import angle, centre, id_list, moment
+from flight_server.errors import BadValue
+from flight_server.tickets import parse_ticket
+
+__all__ = ["Archive", "connect"]
+
+LISTS = ("columns", "cutouts")
+MOMENTS = ("start", "stop")
+
+
+def connect(
+    url: str | None = None,
+    *,
+    profile: str | None = None,
+    threads: int | None = None,
+    read_ahead: int | None = None,
+    retries: Retries | None = None,
+    progress: bool | None = None,
+) -> Archive:
+    """Say which archive to read. Nothing is sent yet.
+
+    Parameters
+    ----------
+    url
+        The server, such as `grpc://127.0.0.1:8815`. Without it: that of the profile, of the variable ALERTFLIGHT_URL,
+        of the configuration file's default profile, or `grpc://127.0.0.1:8815`.
+    profile
+        A profile of `alertflight/client.yml` in the user's configuration folder.
+    threads
+        How many parts of an answer are read at once; 4 if nothing says otherwise.
+    read_ahead
+        How many bytes may wait for whoever reads the rows; 64 MiB if nothing says otherwise.
+    retries
+        How failures are met.
+    progress
+        Whether to draw how far a reading has come; None: on a terminal.
+
+    Raises
+    ------
+    BadValue
+        There is no such profile, or a number is out of range.
+    """
+    found = find_profile(url, profile)
+    usual = Ahead()
+    ahead = Ahead(threads or found.threads or usual.threads, read_ahead or found.read_ahead or usual.most_bytes)
+    for name, value in (("threads", ahead.threads), ("read_ahead", ahead.most_bytes)):
+        if value < 1:
+            raise BadValue(f"{name} must be positive, not {value}", field=name, value=value)
+    return Archive(found.url, ahead, retries, progress)
+
+
+class Archive:
+    """The tables of one server, or of several that hold the same.
+
+    Connections are made when they are needed, shared in a process, and made anew after a fork. An archive can be pickled.
+
+    Parameters
+    ----------
+    url
+        The server that is asked for plans.
+    ahead
+        How much of an answer is read at once.
+    retries, progress
+        As `connect` has them.
+    """
+
+    def __init__(
+        self, url: str, ahead: Ahead | None = None, retries: Retries | None = None, progress: bool | None = None
+    ) -> None:
+        self.url = url
+        self._ahead = ahead or Ahead()
+        self._retries = retries
+        self._progress = progress
+
+    def __repr__(self) -> str:
+        return f"<Archive at {self.url}>"
+
+    def __enter__(self) -> Self:
+        """Use it for a while."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection; it is made again if it is needed again."""
+        disconnect(self.url)
+
+    def objects(self, ids: object, *, table: str = "ztf", missing: str = "list", **fields: Any) -> Answer:
+        """Select objects by their IDs.
+
+        Parameters
+        ----------
+        ids
+            One ID or many: a list, an array, a Series. Any number; the rows come in their order, and an ID that
+            stands twice is answered once.
+        table
+            The table.
+        missing
+            What becomes of IDs without rows: `list` puts them into the answer's `missing`, `raise` raises MissingObjects
+            at the end of a reading.
+        **fields
+            Further fields of the ticket, such as `columns=["i:jd", "i:magpsf"]`, `cutouts=["Science"]`, `start`, `stop`
+            and `upper_limits`.
+        """
+        return self.select(table=table, missing=missing, ids=ids, **fields)
+
+    def cone(self, *place: Any, radius: Any, table: str = "ztf", **fields: Any) -> Answer:
+        """Select objects by their place on the sky.
+
+        Parameters
+        ----------
+        *place
+            A SkyCoord, or right ascension and declination: degrees (ICRS), or Quantities.
+        radius
+            Arcsec, or a Quantity.
+        table, **fields
+            As in `objects`.
+        """
+        ra, dec = centre(place)
+        given = {"ra": ra, "dec": dec, "radius": angle(radius, "arcsec", "cone.radius")}
+        return self.select(table=table, cone=given, **fields)
+
+    def skymap(self, source: str | Path | bytes, *, level: float = 0.9, table: str = "ztf", **fields: Any) -> Answer:
+        """Select objects in the credible region of a probability map, such as those of gravitational waves.
+
+        Parameters
+        ----------
+        source
+            A FITS file with HEALPix pixels, or its bytes.
+        level
+            The credible level.
+        table, **fields
+            As in `objects`.
+        """
+        from flight_client.skymaps import read_skymap
+
+        held = read_skymap(Path(source) if isinstance(source, str) else source, level)
+        return self.select(table=table, skymap=held, **fields)
+
+    def all(self, table: str, **fields: Any) -> Answer:
+        """Select a whole table."""
+        return self.select(table=table, all=True, **fields)
+
+    def select(self, *, table: str = "ztf", missing: str = "list", **fields: Any) -> Answer:
+        """Select by any fields of a ticket; `class_` stands for `class`.
+
+        Raises
+        ------
+        AlertflightError
+            A field does not exist or has a value that it cannot have. What only the server knows, such as the names of
+            columns, is raised by the first reading.
+        """
+        if missing not in {"list", "raise"}:
+            raise BadValue(f"missing must be list or raise, not {missing!r:.40}", field="missing", value=missing)
+        given = {name.removesuffix("_"): self._plain(name, value, table) for name, value in fields.items() if value is not None}
+        query = parse_ticket(json.dumps({"table": table} | given).encode(), MAX_QUERY_BYTES)
+        return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=missing == "raise")
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Say what each table holds, and what it can be asked by."""
+        return dict(act(self.url, "tables"))
+
+    def schema(self, table: str = "ztf") -> list[dict[str, Any]]:
+        """Describe the columns of a table, also stamps and derived ones: name, type, unit, meaning, origin."""
+        return list(act(self.url, "schema", json.dumps({"table": table})))
+
+    def info(self) -> dict[str, Any]:
+        """Say what the server is: name, versions, store, surveys."""
+        return dict(act(self.url, "server-info"))
+
+    def _plain(self, name: str, value: Any, table: str) -> Any:
+        """Give a value as JSON has it."""
+        if name == "ids":
+            return id_list(value)
+        if name in LISTS:
+            return [value] if isinstance(value, str) else list(value)
+        if name in MOMENTS:
+            # only a Time needs to know, so that nobody else waits for it
+            return moment(value, _time_scale(self.url, table) if hasattr(value, "scale") else "utc", name)
+        return value
+
+
+@lru_cache(maxsize=256)
+def _time_scale(url: str, table: str) -> str:
+    """Ask for the scale that a table has its times in."""
+
+    def ask(server: str) -> pa.Schema:
+        with calling(server) as client:
+            return client.get_schema(fl.FlightDescriptor.for_path(table)).schema
+
+    fields = checked_schema(FIRST.call((url,), ask))
+    scales = {field.metadata[b"time_scale"].decode() for field in fields if b"time_scale" in (field.metadata or {})}
+    if len(scales) != 1:
+        raise BadValue(f"the times of {table} are in {len(scales)} scales: give a number instead of a Time", field="start")
+    return str(scales.pop())

@@ -1,0 +1,266 @@
+"""Plans of answers, and reading their parts: with other locations, further tries, and cursors where streams break.
+
+A plan is a list of endpoints, small values that can be pickled, sent to other machines and read there, alone and in
+any order. This module loads pyarrow and nothing heavier.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakSet
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from flight_client.connections import Interrupted, calling
+from flight_client.records import Record
+from flight_client.retries import FIRST, Retries
+from flight_client.stream import Piece, Stream
+from flight_server.errors import AlertflightError, BackendLost, CorruptData, from_info
+from flight_server.tickets import Query, parse_ticket
+
+__all__ = ["Endpoint", "Hangup", "Piece", "Plan", "Record", "Retries", "plan", "plans", "read_endpoint"]
+
+IDS_A_CALL = 20_000  # as many as a server plans at once
+MAX_QUERY_BYTES = 1 << 31  # of a query as text, before it is split
+REUSE = "arrow-flight-reuse-connection://"  # a location that means the server that was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A part of an answer: its ticket, and the servers that answer it."""
+
+    ticket: bytes
+    locations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An answer in parts: the schema of all, the endpoints in order, and how many rows they have where that is known."""
+
+    schema: pa.Schema
+    endpoints: tuple[Endpoint, ...]
+    rows: int | None
+
+
+def plans(url: str, query: Query | dict[str, Any], retries: Retries | None = None) -> Iterator[Plan]:
+    """Plan an answer, one plan for each 20,000 IDs of a long list; only one where a limit binds them.
+
+    Parameters
+    ----------
+    url
+        The server.
+    query
+        What to ask, or the fields of a ticket.
+    retries
+        How often and how patiently to try.
+
+    Raises
+    ------
+    AlertflightError
+        What the server raised, as the same class.
+    """
+    whole = query if isinstance(query, Query) else parse_ticket(json.dumps(query).encode(), MAX_QUERY_BYTES)
+    limited = whole.limit is not None or whole.limit_objects is not None or whole.resume_after is not None
+    if whole.ids is None or len(whole.ids) <= IDS_A_CALL or limited:
+        yield _plan(url, whole, retries or FIRST)
+        return
+    for first in range(0, len(whole.ids), IDS_A_CALL):
+        part = replace(whole, ids=whole.ids[first : first + IDS_A_CALL])
+        yield _plan(url, part, retries or (Retries() if first else FIRST))
+
+
+def plan(url: str, query: Query | dict[str, Any], retries: Retries | None = None) -> Plan:
+    """Plan an answer; see `plans`, whose parts this puts together."""
+    parts = list(plans(url, query, retries))
+    rows = [part.rows for part in parts if part.rows is not None]
+    endpoints = tuple(endpoint for part in parts for endpoint in part.endpoints)
+    return Plan(parts[0].schema, endpoints, sum(rows) if len(rows) == len(parts) else None)
+
+
+def schema_of(url: str, query: Query) -> pa.Schema:
+    """Ask for the schema of an answer alone.
+
+    Raises
+    ------
+    AlertflightError
+        What the server raised, as the same class.
+    """
+
+    def ask(server: str) -> pa.Schema:
+        with calling(server) as client:
+            return client.get_schema(fl.FlightDescriptor.for_command(query.to_json())).schema
+
+    return checked_schema(FIRST.call((url,), ask))
+
+
+def checked_schema(schema: pa.Schema) -> pa.Schema:
+    """Raise the error that a server sends in the place of a schema, if it is one."""
+    refused = from_info((schema.metadata or {}).get(b"error", b"")) if not len(schema) else None
+    if refused is not None:
+        raise refused
+    return schema
+
+
+def _plan(url: str, query: Query, retries: Retries) -> Plan:
+    def ask(server: str) -> fl.FlightInfo:
+        with calling(server) as client:
+            return client.get_flight_info(fl.FlightDescriptor.for_command(query.to_json()))
+
+    info = retries.call((url,), ask)
+    endpoints = tuple(Endpoint(part.ticket.ticket, _locations(part.locations, url)) for part in info.endpoints)
+    return Plan(info.schema, endpoints, None if info.total_records < 0 else info.total_records)
+
+
+def _locations(given: Sequence[fl.Location], url: str) -> tuple[str, ...]:
+    found = (location.uri.decode() for location in given)
+    return tuple(dict.fromkeys(url if uri.startswith(REUSE) else uri for uri in found)) or (url,)
+
+
+def read_endpoint(
+    endpoint: Endpoint,
+    *,
+    resume_after: str | None = None,
+    record: Record | None = None,
+    retries: Retries | None = None,
+    hangup: Hangup | None = None,
+) -> Generator[Piece, None, None]:
+    """Read a part of an answer, over as many streams as it takes: each row once, in the order of the ticket.
+
+    Parameters
+    ----------
+    endpoint
+        The part.
+    resume_after
+        The cursor of the last piece that is there already.
+    record
+        Gets the completeness record added, at the end.
+    retries
+        How often and how patiently to try.
+    hangup
+        By which another thread can end the reading, early and without an error.
+
+    Raises
+    ------
+    CorruptData
+        The rows are not those that the record says, or not all, though no limit was asked for.
+    AlertflightError
+        What the server raised, as the same class, where another try makes no sense or the last one failed.
+    """
+    reading = _Reading(endpoint, resume_after)
+    tries = (retries or Retries()).begin(endpoint.locations)
+    while True:
+        stream = None
+        try:
+            stream = _watched(Stream(tries.location, reading.ticket()), hangup)
+            for piece in stream.pieces():
+                reading.count(piece)
+                tries.progress()
+                yield piece
+            found = reading.finish(stream)
+        except Interrupted:
+            if hangup is not None and hangup.done:
+                return
+            reading.broke()
+        except AlertflightError as failure:
+            if not reading.can_go_on() or not tries.again(failure):
+                raise
+            reading.broke()
+        else:
+            if record is not None:
+                record.add(found)
+            return
+        finally:
+            if stream is not None:
+                stream.close()
+
+
+def _watched(stream: Stream, hangup: Hangup | None) -> Stream:
+    if hangup is not None:
+        hangup.watch(stream)
+    return stream
+
+
+class Hangup:
+    """Ends readings that other threads are in."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._streams: WeakSet[Stream] = WeakSet()
+        self._lock = threading.Lock()
+
+    def watch(self, stream: Stream) -> None:
+        """Have a stream end with the others."""
+        with self._lock:
+            self._streams.add(stream)
+            if self.done:
+                stream.cancel()
+
+    def hang_up(self) -> None:
+        """End them all."""
+        with self._lock:
+            self.done = True
+            for stream in tuple(self._streams):
+                stream.cancel()
+
+
+class _Reading:
+    """How far the reading of an endpoint has come, over its streams."""
+
+    def __init__(self, endpoint: Endpoint, resume_after: str | None) -> None:
+        self._ticket: dict[str, Any] = json.loads(endpoint.ticket)
+        query = self._ticket.get("query", self._ticket)  # a signed ticket has it inside
+        self._limited = "limit" in query or "limit_objects" in query
+        self._ids: Sequence[str | int] | None = query.get("ids")
+        self._kinds: Sequence[str] = query.get("cutouts", ())
+        self._nested = query.get("layout") == "nested"
+        self._cursor = resume_after or self._ticket.get("resume_after")
+        self._before = Record(objects=None)  # of the streams that broke
+        self._now = Record()
+        self._lost = False  # rows came without a cursor, so that nothing says where they end
+
+    def ticket(self) -> bytes:
+        """Give the ticket for what is still to come."""
+        resumed = {} if self._cursor is None else {"resume_after": self._cursor}
+        return json.dumps(self._ticket | resumed, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def count(self, piece: Piece) -> None:
+        """Note what came."""
+        self._lost = piece.cursor is None
+        self._cursor = piece.cursor or self._cursor
+        self._now.rows += len(piece.batch)
+        if self._nested:
+            self._now.points = (self._now.points or 0) + len(piece.batch.column(1).flatten())
+        for kind in self._kinds:
+            name = next(name for name in piece.batch.schema.names if name.startswith(f"b:cutout{kind}"))
+            self._now.unexplained_cutouts += piece.batch[name].null_count
+
+    def can_go_on(self) -> bool:
+        """Say whether a further stream can begin where this one ended."""
+        return not self._lost
+
+    def broke(self) -> None:
+        """Note that a stream ended before its record."""
+        if self._lost:
+            raise BackendLost("the stream broke, and its rows have no cursors from which to go on")
+        self._before.add(self._now)
+        self._before.resumed += 1
+        self._now = Record()
+
+    def finish(self, stream: Stream) -> Record:
+        """Give the record of all streams, now that the last one has come to its end."""
+        found = Record.of(stream.record, stream.whole_list("missing_ids"), stream.whole_list("failed_cutouts"))
+        if not found.complete and not self._limited:
+            raise CorruptData(f"the answer has {found.rows} rows and not all, though no limit was asked for")
+        if not self._before.resumed:
+            return found
+        # the last record speaks of its own rows, and of all missing IDs
+        cursor, digest, objects = found.cursor, None, None
+        if self._ids is not None and found.complete:
+            objects = len(set(self._ids)) - len(found.missing_ids)
+        self._before.add(found)
+        return replace(self._before, cursor=cursor, digest=digest, objects=objects, parts=1)

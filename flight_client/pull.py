@@ -1,0 +1,100 @@
+"""The command `pull`: an answer of any size as a folder of Parquet files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from flight_client.endpoints import MAX_QUERY_BYTES
+from flight_client.options import moment_option, split_option
+from flight_client.profiles import find_profile
+from flight_client.pulling import MISSING, OBJECTS_A_FILE, pull_into
+from flight_server.errors import BadValue, NoSelection
+from flight_server.tickets import CUTOUT_FORMATS, CUTOUT_KINDS, LAYOUTS, parse_ticket
+
+__all__ = ["pull"]
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--url", help="The server.  [default: that of the profile, or grpc://127.0.0.1:8815]")
+@click.option("--profile", metavar="NAME", help="A profile of the configuration file.")
+@click.option("--table", default="ztf", show_default=True, help="The table.")
+@click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one a line.")
+@click.option("--all", "everything", is_flag=True, help="The whole table.")
+@click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; all stored ones if left out.")
+@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
+@click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Stamps as stored, unpacked, or pixels.")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="One row an alert, or one row an object.")
+@click.option("--start", callback=moment_option, help="First moment, included: ISO (UTC), JD or MJD.")
+@click.option("--stop", callback=moment_option, help="Last moment, excluded.")
+@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
+@click.option("--objects-per-file", type=click.IntRange(1), default=OBJECTS_A_FILE, show_default=True, help="IDs in a file.")
+@click.option("-o", "--output", type=FOLDER, required=True, metavar="DIR", help="The folder.")
+def pull(  # noqa: PLR0917  (click passes its options by name)
+    url: str | None,
+    profile: str | None,
+    table: str,
+    ids_file: Path | None,
+    everything: bool,
+    columns: list[str],
+    cutouts: list[str],
+    cutout_format: str | None,
+    layout: str | None,
+    start: float | str | None,
+    stop: float | str | None,
+    upper_limits: bool,
+    objects_per_file: int,
+    output: Path,
+) -> None:
+    """Write the rows of many objects, or of a whole table, to a folder of Parquet files.
+
+    Run the same command again to go on where it was cut off.
+
+    \b
+    alertflight pull --ids-file ids.txt --columns i:objectId,i:jd,i:fid,i:magpsf -o curves
+    """  # noqa: D301  (click wants the backspace itself)
+    fields = {
+        "table": table,
+        "ids": None if ids_file is None else read_ids(ids_file),
+        "all": everything,
+        "columns": columns,
+        "cutouts": cutouts,
+        "cutout_format": cutout_format,
+        "layout": layout,
+        "start": start,
+        "stop": stop,
+        "upper_limits": upper_limits,
+    }
+    given = {name: value for name, value in fields.items() if value is not None and value is not False and value != []}
+    if "ids" not in given and not everything:
+        raise NoSelection("say which rows: --ids-file or --all", field="ids")
+    query = parse_ticket(json.dumps(given).encode(), MAX_QUERY_BYTES)
+    pulled = pull_into(output, find_profile(url, profile).url, query, objects=objects_per_file)
+    files = f"{len(pulled.parts)} file{'' if len(pulled.parts) == 1 else 's'}"
+    objects = "" if pulled.objects is None else f" of {pulled.objects} objects"
+    there = f", {pulled.held} of them there before" if pulled.held else ""
+    click.echo(f"{pulled.rows} rows{objects} in {files} in {output}{there}")
+    if pulled.missing:
+        click.echo(f"no rows for {pulled.missing} of the IDs, listed in {output / MISSING}", err=True)
+
+
+def read_ids(file: Path) -> list[str]:
+    """Read IDs, one a line; empty lines are none.
+
+    Raises
+    ------
+    BadValue
+        It cannot be read, or has no ID.
+    """
+    try:
+        ids = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise BadValue(f"{file} cannot be read: {error}", field="ids-file", value=file) from error
+    if not ids:
+        raise BadValue(f"{file} has no IDs", field="ids-file", value=file)
+    return ids
