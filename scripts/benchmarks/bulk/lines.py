@@ -91,6 +91,7 @@ def _ways(bench: Bench, asked: Set, size: int, *, shuffled: bool) -> Iterator[Li
         "polars": lambda: selected(real, asked.ids).to_polars(),
         "nested": lambda: nested(real, asked.ids),
         "padded": lambda: padded(real, asked.ids),
+        "bare nested": lambda: at_once(bare, asked.tickets["nested"], 1),
         "parquet": lambda: from_parquet(str(bench.parquet), asked.ids if shuffled else None),
         "rest": lambda: bench.rest.read(share),
     }
@@ -112,7 +113,7 @@ def _ways(bench: Bench, asked: Set, size: int, *, shuffled: bool) -> Iterator[Li
     ):
         note = _speed(sizes, size, times[name])
         yield line(f"{title}, {order}", "bare server, flat", (times[name], times["bare 1"]), note=note)
-    yield line(f"flight_client nested, {order}", "bare server, flat", (times["nested"], times["bare 1"]))
+    yield line(f"flight_client nested, {order}", "bare server, nested", (times["nested"], times["bare nested"]))
     both = times["padded"], times["nested"]
     yield line(f"flight_client to padded arrays, {order}", "flight_client nested", both, PADDED_GOAL)
     what = "pyarrow, one Parquet file" + (", joined with the IDs and taken" if shuffled else "")
