@@ -266,9 +266,7 @@ def test_a_padded_batch_says_what_it_is_in_one_line() -> None:
 @given(sizes=st.lists(st.integers(0, 9), max_size=8), objects=st.integers(1, 7))
 def test_regrouping_keeps_all_rows_in_order(sizes: list[int], objects: int) -> None:
     ends = np.cumsum([0, *sizes]).tolist()
-    batches = [
-        pa.record_batch({"id": pa.array(range(first, last), pa.int64())}) for first, last in pairwise(ends)
-    ]
+    batches = [pa.record_batch({"id": pa.array(range(first, last), pa.int64())}) for first, last in pairwise(ends)]
     found = list(regroup(batches, objects))
     assert [value for batch in found for value in batch["id"].to_pylist()] == list(range(ends[-1]))
     assert all(len(batch) == objects for batch in found[:-1])
