@@ -11,6 +11,7 @@ Importing it loads pyarrow and nothing heavier.
 from flight_client.answer import Answer, MissingObjects
 from flight_client.archive import Archive, connect
 from flight_client.endpoints import Endpoint, Piece, Plan, plan, plans, read_endpoint
+from flight_client.exchange import Exchange
 from flight_client.records import Record
 from flight_client.retries import Retries
 from flight_server import errors
@@ -20,6 +21,7 @@ __all__ = [
     "Answer",
     "Archive",
     "Endpoint",
+    "Exchange",
     "MissingObjects",
     "Piece",
     "Plan",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +16,11 @@ from flight_client.answer import Answer
 from flight_client.calls import act
 from flight_client.connections import calling, disconnect
 from flight_client.endpoints import MAX_QUERY_BYTES, checked_schema
+from flight_client.exchange import Exchange, batches_of_ids, batches_of_places
 from flight_client.parallel import Ahead
 from flight_client.profiles import find_profile
 from flight_client.retries import FIRST, Retries
-from flight_client.values import angle, centre, id_list, moment
+from flight_client.values import angle, angles, centre, centres, id_list, moment, plain_ids
 from flight_server.errors import BadValue
 from flight_server.tickets import parse_ticket
 
@@ -173,9 +175,37 @@ class Archive:
         """
         if missing not in {"list", "raise"}:
             raise BadValue(f"missing must be list or raise, not {missing!r:.40}", field="missing", value=missing)
-        given = {name.removesuffix("_"): self._plain(name, value, table) for name, value in fields.items() if value is not None}
+        given = self._fields(fields, table)
         query = parse_ticket(json.dumps({"table": table} | given).encode(), MAX_QUERY_BYTES)
         return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=missing == "raise")
+
+    def exchange(self, ids: Iterable[Any], *, table: str = "ztf", **fields: Any) -> Exchange:
+        """Select objects by IDs that come one after the other, any number of them, in bounded memory.
+
+        Parameters
+        ----------
+        ids
+            Any iterable, such as a generator; it is read as the rows are. Each ID is answered, repeated or not, and each
+            row says in the column `index` which one it is for.
+        table, **fields
+            As in `objects`.
+        """
+        return self._exchanged(table, fields, batches_of_ids(plain_ids(ids)))
+
+    def cones(self, *places: Any, radius: Any, table: str = "ztf", **fields: Any) -> Exchange:
+        """Select objects around many places.
+
+        Parameters
+        ----------
+        *places
+            A SkyCoord of many, or arrays of right ascension and declination: degrees (ICRS), or Quantities.
+        radius
+            Arcsec, or a Quantity; one for all, or one each.
+        table, **fields
+            As in `objects`. Each row says in the column `index` which place it is for.
+        """
+        ra, dec = centres(places)
+        return self._exchanged(table, fields, batches_of_places(ra, dec, angles(radius, "arcsec", "radius")))
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Say what each table holds, and what it can be asked by."""
@@ -188,6 +218,15 @@ class Archive:
     def info(self) -> dict[str, Any]:
         """Say what the server is: name, versions, store, surveys."""
         return dict(act(self.url, "server-info"))
+
+    def _exchanged(self, table: str, fields: dict[str, Any], sent: Iterator[pa.RecordBatch]) -> Exchange:
+        given = self._fields(fields, table)
+        parse_ticket(json.dumps({"table": table, "all": True} | given).encode())  # what is wrong is said now
+        ticket = json.dumps({"table": table} | given).encode()
+        return Exchange(self.url, ticket, sent, self._retries, self._progress)
+
+    def _fields(self, fields: dict[str, Any], table: str) -> dict[str, Any]:
+        return {name.removesuffix("_"): self._plain(name, value, table) for name, value in fields.items() if value is not None}
 
     def _plain(self, name: str, value: Any, table: str) -> Any:
         """Give a value as JSON has it."""

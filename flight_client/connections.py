@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from weakref import WeakSet
 
@@ -21,13 +21,14 @@ import pyarrow.flight as fl
 
 from flight_server.errors import BadValue, NotSupported
 
-__all__ = ["Interrupted", "OpenStream", "calling", "connect", "disconnect"]
+__all__ = ["Interrupted", "OpenExchange", "OpenStream", "calling", "connect", "disconnect"]
 
 OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),  # a server that comes back is found soon
     ("grpc.keepalive_time_ms", 310_000),  # a peer that is gone without a word; servers allow one ping in five minutes
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
+SENT_AT_ONCE = 1000  # rows: the first of them are answered while the others come
 CALLS_SECONDS = 20.0  # how long a fork waits for calls under way
 THREADS_SECONDS = 2.0  # and for the threads of gRPC, which end by themselves
 OTHERS_SECONDS = 0.05
@@ -69,12 +70,15 @@ class OpenStream:
         self._cancelled = False
         with calling(url) as client:
             _here.streams.add(self)
-            self._reader = client.do_get(fl.Ticket(ticket))
+            self._reader = self._ask(client, ticket)
             try:
                 self.schema: pa.Schema = self._reader.schema
             except KeyboardInterrupt:
                 self._tell_apart()
                 raise
+
+    def _ask(self, client: fl.FlightClient, ticket: bytes) -> fl.FlightStreamReader:
+        return client.do_get(fl.Ticket(ticket))
 
     def read(self) -> fl.FlightStreamChunk | None:
         """Give the next message, or None at the end.
@@ -116,6 +120,38 @@ class OpenStream:
         """Hang up."""
         self.cancel()
         self.let_go()
+
+
+class OpenExchange(OpenStream):
+    """One answer on its way to what is sent as a whole, before anything is read.
+
+    Parameters
+    ----------
+    url, ticket
+        As for OpenStream; the ticket has no selection.
+    sent
+        IDs or places, no more than a server takes in before it waits for its answers to be read.
+    """
+
+    def __init__(self, url: str, ticket: bytes, sent: pa.RecordBatch) -> None:
+        self._sent = sent
+        self._writer: fl.FlightStreamWriter | None = None
+        super().__init__(url, ticket)
+
+    def _ask(self, client: fl.FlightClient, ticket: bytes) -> fl.FlightStreamReader:
+        self._writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(ticket))
+        # a server that refuses takes nothing in, and says why where its answer is read
+        with suppress(fl.FlightError, pa.ArrowException):
+            self._writer.begin(self._sent.schema)
+            for first in range(0, len(self._sent), SENT_AT_ONCE):
+                self._writer.write_batch(self._sent.slice(first, SENT_AT_ONCE))
+            self._writer.done_writing()
+        return reader
+
+    def let_go(self) -> None:
+        """Give up what gRPC holds for it."""
+        super().let_go()
+        self._writer = None
 
 
 class _Connections:

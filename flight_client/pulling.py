@@ -166,11 +166,12 @@ def _begun(folder: Path, url: str, query: Query, objects: int) -> dict[str, Any]
         raise BadValue(message, field="output", value=folder)
     ids = query.ids
     planned = plan(url, query if ids is None else replace(query, ids=ids[:1]))
-    kept = () if ids is not None else planned.endpoints
-    endpoints = [{"ticket": endpoint.ticket.decode(), "locations": endpoint.locations} for endpoint in kept]
-    first = json.loads(planned.endpoints[0].ticket) if planned.endpoints else {}
-    as_of = first.get("query", first).get("as_of")  # of all parts, where the table allows it
-    begun = {"format": FORMAT, "query": asked, "as_of": as_of, "objects_a_file": objects, "endpoints": endpoints}
+    # signed tickets expire, what they ask for does not
+    asked_for = [json.loads(endpoint.ticket) for endpoint in planned.endpoints]
+    queries = [one.get("query", one) for one in asked_for]
+    as_of = queries[0].get("as_of") if queries else None  # of all files, where the table allows it
+    kept = [] if ids is not None else [{name: query[name] for name in query if name != "plan"} for query in queries]
+    begun = {"format": FORMAT, "query": asked, "as_of": as_of, "objects_a_file": objects, "queries": kept}
     begun |= {"complete": False, "parts": []}
     _save(folder, begun)
     return begun
@@ -226,18 +227,18 @@ def _check(folder: Path, part: Part) -> None:
 
 
 def _parts(manifest: Mapping[str, Any], url: str, query: Query) -> Sequence[Callable[[], tuple[Endpoint, ...]]]:
-    """Say what the endpoints of each file are: those of some of the IDs, or some of those that the manifest keeps."""
+    """Say what the endpoints of each file are: those of some of the IDs, or of some parts of the table."""
     if query.ids is not None:
         length = manifest["objects_a_file"]
         some = (query.ids[first : first + length] for first in range(0, len(query.ids), length))
-        queries = [replace(query, ids=ids, as_of=manifest["as_of"]) for ids in some]
-        return [partial(_planned, url, one) for one in queries]
-    kept = [Endpoint(one["ticket"].encode(), tuple(dict.fromkeys((*one["locations"], url)))) for one in manifest["endpoints"]]
-    return [partial(tuple, kept[first : first + ENDPOINTS_A_FILE]) for first in range(0, len(kept), ENDPOINTS_A_FILE)]
+        return [partial(_planned, url, [replace(query, ids=ids, as_of=manifest["as_of"])]) for ids in some]
+    kept = manifest["queries"]
+    firsts = range(0, len(kept), ENDPOINTS_A_FILE)
+    return [partial(_planned, url, kept[first : first + ENDPOINTS_A_FILE]) for first in firsts]
 
 
-def _planned(url: str, query: Query) -> tuple[Endpoint, ...]:
-    return plan(url, query, Retries()).endpoints
+def _planned(url: str, queries: Sequence[Query | dict[str, Any]]) -> tuple[Endpoint, ...]:
+    return tuple(endpoint for query in queries for endpoint in plan(url, query, Retries()).endpoints)
 
 
 def _write(file: Path, schema: pa.Schema, endpoints: Sequence[Endpoint], ahead: Ahead, show: Callable[[int], None]) -> Part:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession, types
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 
-from flight_client.endpoints import Endpoint, plan, read_endpoint, schema_of
+from flight_client.endpoints import MAX_QUERY_BYTES, Endpoint, plan, read_endpoint, schema_of
 from flight_client.pushing import Condition, declared, narrowed
 from flight_server.errors import BadValue, NoSelection, NotSupported, UnknownField
 from flight_server.tickets import SELECTIONS, Query, parse_ticket
@@ -30,7 +30,6 @@ TICKET_OPTIONS = ("table", *LISTS, *FLAGS, *MOMENTS, "layout", "cutout_format")
 OPTIONS = ("url", "query", *TICKET_OPTIONS)
 COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, which is no Julian date
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
-MAX_QUERY_BYTES = 2**30  # a list of IDs is sent in parts
 PUSHING_WORKER = "pyspark.sql.worker.data_source_pushdown_filters"
 RELATIONS = {
     "EqualTo": "in",

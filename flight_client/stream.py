@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_client.calls import to_domain
-from flight_client.connections import OpenStream
-from flight_server.errors import CorruptData
+from flight_client.connections import OpenExchange, OpenStream
+from flight_server.errors import CorruptData, from_info
 from flight_server.tickets import Query
 
 __all__ = ["LISTS", "BrokenOff", "Piece", "Stream"]
@@ -41,6 +41,8 @@ class Stream:
         The server, such as `grpc://127.0.0.1:8815`.
     query
         What to ask, or a ticket as a server gave it.
+    sent
+        IDs or places, for a query without a selection.
 
     Raises
     ------
@@ -49,12 +51,13 @@ class Stream:
         record says raises `CorruptData`; a server that cannot be reached, `BackendLost`.
     """
 
-    def __init__(self, url: str, query: Query | bytes) -> None:
+    def __init__(self, url: str, query: Query | bytes, sent: pa.RecordBatch | None = None) -> None:
         self._url = url
         self._early: dict[str, list[Any]] = {name: [] for name in LISTS}
         self.record: dict[str, Any] = {}
+        ticket = query.to_json() if isinstance(query, Query) else query
         try:
-            self._open = OpenStream(url, query.to_json() if isinstance(query, Query) else query)
+            self._open = OpenStream(url, ticket) if sent is None else OpenExchange(url, ticket, sent)
         except (fl.FlightError, pa.ArrowException) as error:
             raise to_domain(error, self._url) from error
         self.schema = self._open.schema
@@ -104,6 +107,8 @@ class Stream:
         if not metadata:  # the server is still at work
             return {}
         found: dict[str, Any] = json.loads(metadata.to_pybytes())
+        if "error" in found:  # of an exchange, in which nothing else can be told
+            raise from_info(json.dumps(found["error"])) or CorruptData(f"an error that nobody knows came from {self._url}")
         if "complete" in found:
             self.record = found
         else:

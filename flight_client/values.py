@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from flight_server.errors import BadValue
 
-__all__ = ["angle", "centre", "id_list", "moment", "plain_ids"]
+__all__ = ["angle", "angles", "centre", "centres", "id_list", "moment", "plain_ids"]
 
 
 def id_list(ids: object) -> list[str | int]:
@@ -58,33 +60,50 @@ def plain_ids(ids: object) -> Iterable[str | int]:
         yield value
 
 
-def angle(value: Any, unit: str, name: str) -> float:
-    """Give an angle in a unit: a number is taken as it is, a Quantity is converted.
+def angles(value: Any, unit: str, name: str) -> Any:
+    """Give angles in a unit, one or an array of them: numbers are taken as they are, Quantities are converted.
 
     Raises
     ------
     BadValue
-        It is neither.
+        They are neither.
     """
     try:
-        return float(value.to_value(unit) if hasattr(value, "to_value") else value)
+        return np.asarray(value.to_value(unit) if hasattr(value, "to_value") else value, dtype=np.float64)
     except (TypeError, ValueError) as error:  # of astropy's errors of units too
-        raise BadValue(f"{name} must be one angle, a number ({unit}) or a Quantity: {error}", field=name, value=value) from error
+        raise BadValue(f"{name} must be angles, numbers ({unit}) or Quantities: {error}", field=name, value=value) from error
+
+
+def angle(value: Any, unit: str, name: str) -> float:
+    """Give one angle in a unit; see `angles`."""
+    return _one(angles(value, unit, name), name)
+
+
+def _one(found: Any, name: str) -> float:
+    if found.ndim:
+        raise BadValue(f"{name} must be one angle, not {found.size}", field=name, value=found)
+    return float(found)
+
+
+def centres(places: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Give right ascensions and declinations, degrees: of a SkyCoord, or of two angles or arrays of them.
+
+    Raises
+    ------
+    BadValue
+        The places are neither.
+    """
+    if len(places) == 1 and hasattr(places[0], "icrs"):
+        places = (places[0].icrs.ra, places[0].icrs.dec)
+    if len(places) != 2:  # noqa: PLR2004
+        raise BadValue("the centre of a cone is a SkyCoord, or right ascension and declination", field="cone")
+    return angles(places[0], "deg", "cone.ra"), angles(places[1], "deg", "cone.dec")
 
 
 def centre(place: tuple[Any, ...]) -> tuple[float, float]:
-    """Give right ascension and declination, degrees: of one SkyCoord, or of two angles.
-
-    Raises
-    ------
-    BadValue
-        The place is neither.
-    """
-    if len(place) == 1 and hasattr(place[0], "icrs"):
-        place = (place[0].icrs.ra, place[0].icrs.dec)
-    if len(place) != 2:  # noqa: PLR2004
-        raise BadValue("the centre of a cone is a SkyCoord, or right ascension and declination", field="cone")
-    return angle(place[0], "deg", "cone.ra"), angle(place[1], "deg", "cone.dec")
+    """Give one right ascension and declination; see `centres`."""
+    ra, dec = centres(place)
+    return _one(ra, "cone.ra"), _one(dec, "cone.dec")
 
 
 def moment(value: Any, scale: str, name: str) -> float | str:

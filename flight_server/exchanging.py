@@ -92,6 +92,7 @@ class Exchange:
         self._seconds = seconds
         fields = [pa.field(INDEX, pa.int64(), metadata={"description": "Which row of what was sent this answers, from 0"})]
         self.schema = pa.schema([*fields, *plan.schema])
+        self.query = plan.query
         self._digest = Digest(self.schema) if plan.query.digest else None
         self._totals = _Totals(points=0 if plan.query.layout == "nested" else None)
         self._seq = 0
@@ -135,7 +136,7 @@ class Exchange:
 
     def _rows(self, asked: pa.RecordBatch) -> Iterator[Rows]:
         if "id" in asked.schema.names:
-            for first, ids in _chunks(list(typed_ids(_values(asked, "id"), self._plan.object_id.type))):
+            for first, ids in _chunks(typed_ids(_values(asked, "id"), self._plan.object_id.type)):
                 yield from self._read(replace(self._plan, ids=ids), first)
         else:
             for number, values in enumerate(zip(*(_values(asked, name) for name in CONE), strict=True)):

@@ -65,8 +65,8 @@ class Found:
             return None
         expression = key_expression(table.key)
         begins = expression.first_part(place.key)
-        for asked, value in enumerate(self.objects):
-            if expression.prefix(table.id, value).rstrip(b"\0") == begins:
+        for asked, prefix in enumerate(expression.prefixes(table.id, self.objects)):
+            if prefix.rstrip(b"\0") == begins:
                 return replace(place, asked=asked)
         raise lost_place()
 

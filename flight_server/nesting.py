@@ -15,6 +15,7 @@ from flight_server.storage.protocols import Rows, joined, part
 __all__ = ["LIGHT_CURVE", "nested", "nested_schema", "points_of"]
 
 LIGHT_CURVE = "lightcurve"
+ENOUGH_BYTES = 786_432  # of rows that are nested together
 
 
 def nested_schema(columns: tuple[Column, ...], object_id: Column) -> pa.Schema:
@@ -38,38 +39,30 @@ def nested(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | N
     """
     known = None if ids is None else pa.array(ids, schema.field(0).type)
     held: list[Rows] = []
+    size, enough = 0, 0  # the first light curves leave at once
     for some in rows:
         if not len(some.batch):
             yield some
             continue
-        if held and _belongs(held[-1], some, schema, known):
-            # the object at the seam is put together, so that the others need no copy
+        if held and size >= enough:
             ends = _ends(some, schema, known)
-            if len(ends) == 1:
-                held.append(some)
-                continue
-            held.append(part(some, 0, int(ends[0])))
-            some = part(some, int(ends[0]), len(some.batch) - int(ends[0]))  # noqa: PLW2901
-        yield from _closed(held, schema, known)
-        held = [some]
-    yield from _closed(held, schema, known)
+            if not _belongs(held[-1], some, schema, known):
+                yield _folded(joined(held), schema, known)
+                held, size, enough = [], 0, ENOUGH_BYTES
+            elif len(ends) > 1:
+                begun = int(ends[0])
+                yield _folded(joined([*held, part(some, 0, begun)]), schema, known)
+                some = part(some, begun, len(some.batch) - begun)  # noqa: PLW2901
+                held, size, enough = [], 0, ENOUGH_BYTES
+        held.append(some)
+        size += some.batch.nbytes
+    if held:
+        yield _folded(joined(held), schema, known)
 
 
 def points_of(batch: pa.RecordBatch) -> int:
     """Count the rows of the light curves in a nested batch."""
     return int(pc.sum(pc.list_value_length(batch[LIGHT_CURVE])).as_py() or 0)
-
-
-def _closed(held: list[Rows], schema: pa.Schema, known: pa.Array | None) -> Iterator[Rows]:
-    """Give rows behind which no more of their objects come: the first batch, and apart what goes on from it."""
-    if len(held) > 1:
-        ends = _ends(held[0], schema, known)
-        seam = int(ends[-2]) if len(ends) > 1 else 0
-        if seam:
-            yield _folded(part(held[0], 0, seam), schema, known)
-        held = [joined([part(held[0], seam, len(held[0].batch) - seam), *held[1:]])]
-    if held:
-        yield _folded(held[0], schema, known)
 
 
 def _folded(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -202,7 +202,7 @@ def _check_layout(plan: Plan) -> None:
         raise BadValue(message, field="columns", value=plan.object_id.name)
 
 
-def typed_ids(ids: Iterable[str | int], kind: pa.DataType | None) -> Iterator[str | int]:
+def typed_ids(ids: Sequence[str | int], kind: pa.DataType | None) -> Sequence[str | int]:
     """Give IDs as the table types them.
 
     Raises
@@ -210,15 +210,18 @@ def typed_ids(ids: Iterable[str | int], kind: pa.DataType | None) -> Iterator[st
     BadValue
         Names one that is of the other kind.
     """
-    for value in ids:
-        if kind is not None and pa.types.is_integer(kind):
-            if not isinstance(value, int) and not re.fullmatch(r"\d{1,19}", value):
-                raise BadValue(f"the IDs of this table are integers, not {value!r:.60}", field="ids", value=value)
-            yield int(value)
-        elif isinstance(value, int):
-            raise BadValue(f"the IDs of this table are texts, not {value}", field="ids", value=value)
-        else:
-            yield value
+    if kind is not None and pa.types.is_integer(kind):
+        return [_integer(value) for value in ids]
+    if set(map(type, ids)) <= {str}:
+        return ids
+    value = next(value for value in ids if isinstance(value, int))
+    raise BadValue(f"the IDs of this table are texts, not {value}", field="ids", value=value)
+
+
+def _integer(value: str | int) -> int:
+    if not isinstance(value, int) and not re.fullmatch(r"\d{1,19}", value):
+        raise BadValue(f"the IDs of this table are integers, not {value!r:.60}", field="ids", value=value)
+    return int(value)
 
 
 def _columns(query: Query, table: Table, catalogue: Catalogue) -> tuple[tuple[Column, ...], Mapping[str, DerivedColumn]]:

@@ -15,7 +15,7 @@ ensure_java() {
             DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq openjdk-17-jdk-headless maven >&2
     fi
     has_java && return 0
-    echo "Java 17 and Maven are needed for HBase and were not found: install both, then start again" >&2
-    echo "(Debian: apt install openjdk-17-jdk-headless maven); or leave HBase out: scripts/test -m 'not hbase'" >&2
+    echo "Java 17 and Maven are needed for HBase and Spark and were not found: install both, then start again" >&2
+    echo "(Debian: apt install openjdk-17-jdk-headless maven); or leave these out: scripts/test -m 'not hbase and not spark'" >&2
     return 1
 }

@@ -1,8 +1,9 @@
 """One `do_exchange`: IDs in, rows out, both at once.
 
-The handler's own thread reads, a second one answers. A thread that is inside a read or a write of the stream must not be
-left there when the handler ends, since the server would crash; so an error that comes while the client is silent is
-told in a message first, and raised when the client is heard of again.
+The handler's own thread reads, a second one answers. Neither side's gRPC bears that a call ends while a thread is inside
+it: a server's thread that reads or writes crashes then, and so does a client's that writes while another one reads how
+the call ended. So an error is told in a message first, what is still sent is read and thrown away, and the error is raised
+once the client has sent all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -20,14 +22,42 @@ from flight_server.catalogue import empty_batch
 from flight_server.errors import AlertflightError, DeadlinePassed, StreamCancelled, TooLarge
 from flight_server.exchanging import Exchange
 from flight_server.flight.boundary import to_domain
-from flight_server.flight.wire import said
+from flight_server.flight.wire import ipc_options, said
 from flight_server.messages import Message
 
-__all__ = ["READ_AHEAD", "Conversation"]
+__all__ = ["READ_AHEAD", "Conversation", "refuse"]
 
 READ_AHEAD = 100_000  # rows that were sent and are not answered yet
 TOGETHER = 20_000  # rows that are answered together
 LOOK_SECONDS = 0.5
+
+
+def refuse(reader: fl.MetadataRecordBatchReader, writer: fl.MetadataRecordBatchWriter, error: AlertflightError) -> None:
+    """Say what is wrong before anything was answered, and wait until the client has sent all."""
+    nothing = pa.schema([])
+    writer.begin(nothing)
+    tell(writer, error, nothing)
+    for _ in sent(reader):
+        pass
+
+
+def sent(reader: fl.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Give the batches that a client sends, empty ones left out."""
+    while True:
+        try:
+            batch = reader.read_chunk().data
+        except StopIteration:
+            return
+        except (fl.FlightError, pa.ArrowException, OSError) as error:
+            raise StreamCancelled(f"what was sent cannot be read: {str(error).splitlines()[0]}") from error
+        if batch is not None and len(batch):
+            yield batch
+
+
+def tell(writer: fl.MetadataRecordBatchWriter, error: AlertflightError, schema: pa.Schema) -> None:
+    """Say in a message what went wrong."""
+    with suppress(fl.FlightError, pa.ArrowException, OSError):  # nobody may be there to hear it
+        writer.write_with_metadata(empty_batch(schema), json.dumps({"error": error.info()}).encode())
 
 
 class Conversation:
@@ -65,7 +95,7 @@ class Conversation:
         self._moved = time.monotonic()
         self._change = threading.Condition()
 
-    def run(self, options: pa.ipc.IpcWriteOptions) -> None:
+    def run(self) -> None:
         """Hold it from beginning to end.
 
         Raises
@@ -73,13 +103,10 @@ class Conversation:
         AlertflightError
             What ended it early.
         """
-        self._writer.begin(self._exchange.schema, options=options)
+        self._writer.begin(self._exchange.schema, options=ipc_options(self._exchange.query))
         answering = threading.Thread(target=self._answer, name="exchange", daemon=True)
         answering.start()
-        try:
-            self._read()
-        except Exception as error:  # noqa: BLE001  (it is raised when the other thread is done)
-            self._fail(to_domain(error))
+        self._read()
         with self._change:
             self._ended = True
             self._change.notify_all()
@@ -88,36 +115,27 @@ class Conversation:
             raise self._failure
 
     def _read(self) -> None:
-        while True:
-            try:
-                batch = self._reader.read_chunk().data
-            except StopIteration:
-                return
-            except (fl.FlightError, pa.ArrowException) as error:
-                raise StreamCancelled(f"what was sent cannot be read: {str(error).splitlines()[0]}") from error
-            if batch is None or not len(batch):
-                continue
-            if len(batch) > READ_AHEAD:
-                message = f"a batch of {len(batch):,} rows was sent: send at most {READ_AHEAD:,} at once"
-                raise TooLarge(message, field="id", value=len(batch))
-            if not self._put(batch):
-                return
+        try:
+            for batch in sent(self._reader):
+                if len(batch) > READ_AHEAD:
+                    message = f"a batch of {len(batch):,} rows was sent: send at most {READ_AHEAD:,} at once"
+                    self._fail(TooLarge(message, field="id", value=len(batch)))
+                self._put(batch)
+        except Exception as error:  # noqa: BLE001  (it is raised when the other thread is done)
+            self._fail(to_domain(error))
 
-    def _put(self, batch: pa.RecordBatch) -> bool:
-        """Take a batch in once there is room; says whether more should come."""
+    def _put(self, batch: pa.RecordBatch) -> None:
+        """Take a batch in once there is room; after a failure it is thrown away."""
         with self._change:
             while self._failure is None and self._rows and self._rows + len(batch) > READ_AHEAD:
                 self._change.wait(LOOK_SECONDS)
                 if self._is_stalled():
                     self._failure = self._stalled()
-            if self._failure is not None:
-                # a client that writes all before it reads has to be let finish, or it would never read what went wrong
-                return isinstance(self._failure, DeadlinePassed)
-            self._waiting.append(batch)
-            self._rows += len(batch)
-            self._moved = time.monotonic()
-            self._change.notify_all()
-            return True
+            if self._failure is None:
+                self._waiting.append(batch)
+                self._rows += len(batch)
+                self._moved = time.monotonic()
+                self._change.notify_all()
 
     def _answer(self) -> None:
         try:
@@ -128,7 +146,8 @@ class Conversation:
                 self._write(message)
         except Exception as error:  # noqa: BLE001  (the handler's thread raises it)
             self._fail(to_domain(error))
-            self._tell()
+            if self._failure is not None:
+                tell(self._writer, self._failure, self._exchange.schema)
 
     def _asked(self) -> Iterator[pa.RecordBatch]:
         """Give what came in, some batches at once, until no more comes."""
@@ -171,16 +190,6 @@ class Conversation:
             if self._failure is None:
                 self._failure = error
             self._change.notify_all()
-
-    def _tell(self) -> None:
-        """Say in a message what went wrong, to a client that is silent and so cannot be answered otherwise."""
-        failure = self._failure
-        if failure is None or isinstance(failure, StreamCancelled):
-            return
-        try:
-            self._writer.write_with_metadata(empty_batch(self._exchange.schema), json.dumps({"error": failure.info()}).encode())
-        except (fl.FlightError, pa.ArrowException, OSError):
-            return  # nobody is there to hear it
 
     def _is_stalled(self) -> bool:
         return time.monotonic() - self._moved > self._stall_seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 from uuid import uuid4
@@ -17,7 +18,7 @@ from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported
 from flight_server.flight.actions import ACTIONS, Asked, run_action
 from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
-from flight_server.flight.exchange import Conversation
+from flight_server.flight.exchange import Conversation, refuse
 from flight_server.flight.streams import Stream, Streams
 from flight_server.flight.ticket_office import TicketOffice
 from flight_server.flight.uploads import Uploads
@@ -160,27 +161,43 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         writer: fl.MetadataRecordBatchWriter,
     ) -> None:
         """Answer IDs, or cones, that come in a stream, in their order."""
+        call = Call(context)
+        try:
+            with ExitStack() as held:
+                try:
+                    conversation = self._conversation(descriptor, reader, writer, call, held)
+                except Exception as error:
+                    refuse(reader, writer, to_domain(error))
+                    raise
+                conversation.run()
+        finally:
+            call.end()
+
+    def _conversation(
+        self,
+        descriptor: fl.FlightDescriptor,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.MetadataRecordBatchWriter,
+        call: Call,
+        held: ExitStack,
+    ) -> Conversation:
+        """Begin an exchange, which is among the streams while `held` is."""
         self._check_open()
         _check_command(descriptor)
         query = parse_exchange(descriptor.command, self._settings.tickets.max_bytes)
-        call = Call(context)
-        caller = call.caller()
         opened = self._streams.stream(query.plan)
+        caller = call.caller()
         gone = caller.cancelled
         waiting = replace(caller, cancelled=lambda: opened.cancelled or gone())
+        exchange = self._archive.exchange(query, _sent_schema(reader), waiting)
+        held.enter_context(opened)
 
         def check() -> None:
             opened.check()
             if gone():
                 raise StreamCancelled("the caller went away")
 
-        try:
-            exchange = self._archive.exchange(query, _sent_schema(reader), waiting)
-            with opened:
-                stall = self._settings.limits.stall_seconds
-                Conversation(reader, writer, exchange, stall, check).run(ipc_options(query))
-        finally:
-            call.end()
+        return Conversation(reader, writer, exchange, self._settings.limits.stall_seconds, check)
 
     def _check_open(self) -> None:
         if self._draining.is_set():

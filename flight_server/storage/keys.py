@@ -85,16 +85,17 @@ class KeyExpression:
             parts += [text, pa.scalar(literal)] if literal else [text]
         return pc.binary_join_element_wise(*parts, pa.scalar(""))
 
-    def prefix(self, column: str, value: str | int) -> bytes:
-        """Give what all keys with this value of the first column begin with, for `prefix_ranges`.
+    def prefixes(self, column: str, values: Iterable[str | int]) -> list[bytes]:
+        """Give what all keys with these values of the first column begin with, for `prefix_ranges`.
 
-        >>> key_expression("{i:objectId}_{i:jd}").prefix("i:objectId", "ZTF20abfcszi")
-        b'ZTF20abfcszi_'
+        >>> key_expression("{i:objectId}_{i:jd}").prefixes("i:objectId", ["ZTF20abfcszi"])
+        [b'ZTF20abfcszi_']
         """
         if self.columns[0] != column:
             raise ValueError(f"keys do not begin with {column}")
         # where the value ends the key, a NUL, which no key has, keeps out those that it only begins
-        return f"{self.front}{value}{self.literals[0] or NUL}".encode()
+        front, end = self.front, self.literals[0] or NUL
+        return [f"{front}{value}{end}".encode() for value in values]
 
     def span(self, span: Span, time: str | None) -> tuple[bytes, bytes] | None:
         """Give the range [start, stop) of keys that holds all rows of a span; None where no key can be so.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +179,26 @@ def test_a_limit_may_leave_rows(lying: Callable[..., str]) -> None:
     assert not record.complete
 
 
-def test_signed_tickets_are_sent_as_they_are(lying: Callable[..., str]) -> None:
-    signed = {"query": {"table": "t", "all": True, "limit": 3}, "kid": "k", "sub": "s", "exp": 1, "sig": "x"}
-    assert len(list(read_endpoint(endpoint(lying(complete=False), **signed), resume_after="c"))) == 1
+@pytest.mark.embedded
+def test_a_broken_stream_of_a_signed_ticket_goes_on(sample: Opened, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k1 " + base64.b64encode(b"1" * 32).decode())
+    keys.chmod(0o600)
+    tickets = replace(sample.settings.tickets, signing_key_file=str(keys), signed_only=True)
+    with FlightServer(sample.archive, replace(sample.settings, tickets=tickets)) as server:
+        found = plan(f"grpc://127.0.0.1:{server.port}", WHOLE | {"upper_limits": True})
+        assert all("sig" in json.loads(one.ticket) for one in found.endpoints)
+        record = Record()
+        whole = list(read_endpoints(iter(found.endpoints), record, Ahead()))
+        share = sum(batch.nbytes for batch in whole) // 3
+        with cutting(server.port, share, share) as proxy:
+            moved = [replace(one, locations=(proxy.url,)) for one in found.endpoints]
+            broken = Record()
+            read = list(read_endpoints(iter(moved), broken, Ahead(), SOON))
+            assert proxy.cuts == 2
+        assert digest(pa.Table.from_batches(read)) == digest(pa.Table.from_batches(whole))
+        assert broken.resumed
+        assert broken.rows == record.rows > 108
 
 
 def test_plans_can_be_sent_elsewhere(url: str, sample: Opened) -> None:

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.embedded
 BEGIN = """
 import os, sys, threading
 import flight_client as af
-from flight_client.endpoints import Record, plan, read_endpoint
+import json
+from flight_client.endpoints import Endpoint, Record, read_endpoint
+from flight_client.parallel import Ahead, read_endpoints
 url = sys.argv[1]
 WHOLE = {"table": "ztf", "all": True, "max_message_bytes": 32768}
 
@@ -41,7 +43,7 @@ def ids():
 PROGRAMS = {
     "an open stream": """
 record = Record()
-pieces = read_endpoint(plan(url, WHOLE).endpoints[0], record=record)
+pieces = read_endpoint(Endpoint(json.dumps(WHOLE).encode(), (url,)), record=record)
 begun = [next(pieces).batch, next(pieces).batch]
 def rest():
     rows = sum(map(len, begun)) + sum(len(piece.batch) for piece in pieces)
@@ -63,9 +65,6 @@ for _ in range(10):
     "threads that read": """
 archive = af.connect(url, threads=3)
 names = ids()
-from flight_client.endpoints import Endpoint
-from flight_client.parallel import Ahead, read_endpoints
-import json
 many = [Endpoint(json.dumps({"table": "ztf", "ids": [name], "max_message_bytes": 32768}).encode(), (url,)) for name in names]
 def read():
     assert sum(map(len, read_endpoints(iter(many), Record(), Ahead(threads=3)))) == 108
@@ -86,9 +85,6 @@ for one in threads:
 assert len(found) == 2 and forks > 2, (found, forks)
 """,
     "a reading by threads that was begun before": """
-from flight_client.endpoints import Endpoint
-from flight_client.parallel import Ahead, read_endpoints
-import json
 many = [Endpoint(json.dumps({"table": "ztf", "ids": [name]}).encode(), (url,)) for name in ids()]
 rows = read_endpoints(iter(many), Record(), Ahead(threads=2))
 first = next(rows)

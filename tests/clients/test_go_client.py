@@ -113,7 +113,7 @@ def test_go_gets_plans_schemas_tables_and_actions(call: Any, client: fl.FlightCl
 def test_go_cancels_plans(call: Any, sample: Opened) -> None:
     def pause(scan: Scan) -> Iterator[Rows]:
         waiting = threading.Event()
-        while True:  # until somebody ends it
+        while scan.ids:  # until somebody ends it; the planner's scans of no keys are not kept waiting
             yield NOTHING_YET
             waiting.wait(0.01)
             scan.patience.check()

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
-from archives import ask, digest
+from alert_data import SAMPLES, TDE
+from archives import Opened, ask, digest
 from click.testing import CliRunner, Result
 from cut_proxy import cutting
 from processes import COMMAND
@@ -91,6 +92,25 @@ def test_a_whole_table(url: str, client: fl.FlightClient, tmp_path: Path) -> Non
     wanted = ask(client, table="ztf", all=True, columns=COLUMNS.split(","), start=2459063, upper_limits=True).table
     found = pulled(tmp_path / "all")
     assert sorted(map(str, found.to_pylist())) == sorted(map(str, wanted.to_pylist()))
+
+
+@pytest.mark.embedded
+def test_a_whole_table_that_grows_is_pulled_as_it_was(open_store: Callable[..., Opened], tmp_path: Path) -> None:
+    opened = open_store()
+    opened.ingest(TDE)
+    with FlightServer(opened.archive, opened.settings) as server:
+        url = f"grpc://127.0.0.1:{server.port}"
+        assert pull(url, tmp_path / "all", "--all", "--columns", COLUMNS).exit_code == 0
+        manifest = tmp_path / "all" / "_manifest.json"
+        told = json.loads(manifest.read_text())
+        # as after a kill in front of the last file
+        manifest.write_text(json.dumps(told | {"parts": told["parts"][:-1], "complete": False}))
+        opened.ingest(SAMPLES)
+        assert pull(url, tmp_path / "all", "--all", "--columns", COLUMNS).exit_code == 0
+    assert len(pulled(tmp_path / "all")) == 21
+    again = json.loads(manifest.read_text())
+    assert [part["rows"] for part in again["parts"]] == [part["rows"] for part in told["parts"]]
+    assert again["complete"]
 
 
 def test_stamps_go_into_files(url: str, client: fl.FlightClient, tmp_path: Path, ids_file: Path, ids: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 import shlex
@@ -34,6 +35,9 @@ from pages import (
     run_python,
 )
 
+import flight_client
+from flight_client import Answer, Archive
+from flight_client.profiles import WORDS, find_profile
 from flight_server.catalogue import TYPES, Column
 from flight_server.cli import main
 from flight_server.declarations import (
@@ -135,7 +139,7 @@ def test_bash_blocks_run_and_print_what_the_page_shows(page: Path, running: Runn
     for block in blocks(page):
         if block.info == "bash":
             given = running.environment(folder)
-            if re.search("alertflight (get|cutout)", block.text):  # the page means the server at its usual port
+            if re.search("alertflight (get|cutout|pull)", block.text):  # the page means the server at its usual port
                 given["ALERTFLIGHT_URL"] = f"grpc://127.0.0.1:{running.port}"
             printed = run_bash(block, folder, given, running.port)
             if block.expected is not None:
@@ -244,6 +248,12 @@ def test_yaml_blocks_are_what_the_program_reads(block: Block, tmp_path: Path) ->
     elif "columns" in loaded:
         for column, words in loaded["columns"].items():
             Column(name=column, **{**words, "type": TYPES[words["type"]]})
+    elif "profiles" in loaded:
+        file = tmp_path / "alertflight" / "client.yml"
+        file.parent.mkdir()
+        file.write_text(block.text)
+        for profile in loaded["profiles"]:
+            assert find_profile(None, profile, {"XDG_CONFIG_HOME": str(tmp_path)}).url == loaded["profiles"][profile]["url"]
     else:
         file = tmp_path / "settings.yml"
         file.write_text(block.text)
@@ -258,6 +268,13 @@ def test_the_configuration_reference_shows_the_defaults() -> None:
 def test_the_configuration_reference_shows_the_settings_of_a_cluster() -> None:
     shown = [yaml.safe_load(block.text) for block in blocks(REFERENCE / "configuration.md") if block.info == "yaml"]
     assert load_resource("cluster.yml") in shown
+
+
+def test_the_client_reference_names_everything_public() -> None:
+    named = {re.split(r"[\s.(]", word.removeprefix("af."))[0] for word in _named(REFERENCE / "client.md")}
+    assert {name for cls in (Archive, Answer) for name in vars(cls) if not name.startswith("_")} <= named
+    assert {*WORDS, *inspect.signature(flight_client.connect).parameters} <= named
+    assert {*flight_client.__all__} - {"Piece"} <= named
 
 
 def test_the_table_reference_names_every_word_and_table() -> None:

@@ -149,6 +149,18 @@ def test_what_cannot_be_answered_is_refused_by_name(
     assert (said["code"], said["field"]) == (code, field)
 
 
+def test_a_client_that_reads_alone_is_told_why_it_is_refused(client: fl.FlightClient) -> None:
+    writer, reader = client.do_exchange(command(table="ztff"))
+    writer.begin(pa.schema([("id", pa.string())]))
+    told = json.loads(reader.read_chunk().app_metadata.to_pybytes())["error"]
+    assert (told["code"], told["field"]) == ("unknown_table", "table")
+    writer.done_writing()
+    with pytest.raises(fl.FlightServerError, match="there is no table 'ztff'"):
+        reader.read_chunk()
+    with pytest.raises(fl.FlightError):
+        writer.close()
+
+
 def test_a_silent_client_is_told_what_went_wrong(client: fl.FlightClient) -> None:
     writer, reader = client.do_exchange(command(table="ztf", columns=COLUMNS))
     writer.begin(pa.schema([("id", pa.string())]))
@@ -178,16 +190,21 @@ def test_a_client_that_writes_all_before_it_reads_is_ended(sample: Opened, serve
     """Its rows fill all buffers on the way, so that neither side can move."""
     client = hurried(sample, serve, 1.0)
     writer, reader = client.do_exchange(command(table="ztf"))
-    writer.begin(pa.schema([("id", pa.string())]))
-    for batch in [of(*[f"x{number}" for number in range(1000)], *[TDE] * 9_000)] * 60:
-        writer.write_batch(batch)
-    writer.done_writing()
-    with pytest.raises(fl.FlightTimedOutError) as caught:
-        while True:
-            reader.read_chunk()
-    assert json.loads(caught.value.extra_info)["code"] == "deadline"
-    with pytest.raises(fl.FlightError):
-        writer.close()
+    try:
+        writer.begin(pa.schema([("id", pa.string())]))
+        # much more than the buffers on the way hold
+        batch = of(*[f"{'x' * 60}{number}" for number in range(9_000)], *[TDE] * 1_000)
+        for _ in range(80):
+            writer.write_batch(batch)
+        writer.done_writing()
+        with pytest.raises(fl.FlightTimedOutError) as caught:
+            while True:
+                reader.read_chunk()
+        assert json.loads(caught.value.extra_info)["code"] == "deadline"
+        with pytest.raises(fl.FlightError):
+            writer.close()
+    finally:
+        reader.cancel()
     assert ask(client, table="ztf", ids=[TDE]).record["rows"] == 21
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.flight as fl
 import pytest
 from archives import ask, digest
-from breaking_proxy import breaking
+from cut_proxy import cutting
 from spark_sessions import ReadFailed, Session
 
 pytestmark = pytest.mark.timeout(1200)  # the first test waits for the environment
@@ -119,8 +119,7 @@ def test_a_stream_that_breaks_goes_on(spark: Session, url: str, client: fl.Fligh
     wanted = {"table": "ztf", "columns": ["i:objectId", "i:jd"], "cutouts": ["Science"], "max_message_bytes": 100_000}
     direct = ask(client, all=True, **wanted).table
     port = int(url.rpartition(":")[2])
-    with breaking(port, after=direct.nbytes // 2) as proxy:
-        query = json.dumps(wanted | {"all": True})
-        read = spark.read({"url": f"grpc://127.0.0.1:{proxy.port}", "query": query})
-        assert proxy.cut == 1
+    with cutting(port, *[direct.nbytes // 3] * 20) as proxy:
+        read = spark.read({"url": proxy.url, "query": json.dumps(wanted | {"all": True})})
+        assert proxy.cuts >= 1
     assert flat(read.table) == flat(direct)

@@ -63,10 +63,10 @@ def test_a_key_is_made_of_columns(text):
 
 
 def test_a_prefix_is_of_the_first_column():
-    assert KEY.prefix("i:objectId", "é") == b"\xc3\xa9_"
-    assert key_expression("{r:diaObjectId}_{r:mjd}").prefix("r:diaObjectId", 17) == b"17_"
+    assert KEY.prefixes("i:objectId", ["é"]) == [b"\xc3\xa9_"]
+    assert key_expression("{r:diaObjectId}_{r:mjd}").prefixes("r:diaObjectId", [17]) == [b"17_"]
     with pytest.raises(ValueError, match="i:jd"):
-        KEY.prefix("i:jd", 1)
+        KEY.prefixes("i:jd", [1])
 
 
 TEXTS = st.text("aZ_`~\x7fé\U0010ffff", min_size=1, max_size=4).map(str.encode)
@@ -84,7 +84,7 @@ def test_a_range_holds_exactly_the_keys_with_its_prefix(keys, prefixes):
 def test_the_keys_of_an_object_are_not_those_of_one_whose_name_it_begins():
     ids, dates = ["ZTF2", "ZTF20", "ZTF20", "ZTF200"], [1.5, 2.5, 0.5, 1.0]
     keys = np.array(sorted(key.encode() for key in KEY.build({"i:objectId": pa.array(ids), "i:jd": pa.array(dates)}).to_pylist()))
-    (low,), (high,) = (np.searchsorted(keys, side) for side in prefix_ranges([KEY.prefix("i:objectId", "ZTF20")]))
+    (low,), (high,) = (np.searchsorted(keys, side) for side in prefix_ranges(KEY.prefixes("i:objectId", ["ZTF20"])))
     assert keys[low:high].tolist() == [b"ZTF20_0.5", b"ZTF20_2.5"]
 
 
@@ -112,7 +112,7 @@ def test_parts_may_hold_what_separates_them_where_no_object_is_asked_for():
 )
 def test_the_prefix_of_an_object_is_of_no_other_object(expression, value, key, other):
     keys = key_expression(expression)
-    starts, stops = prefix_ranges([keys.prefix("a", value)])
+    starts, stops = prefix_ranges(keys.prefixes("a", [value]))
     inside = [starts.tolist()[0] <= found < stops.tolist()[0] for found in (key, other)]
     assert inside == [True, False]
     assert keys.first_part(key) in {key, b"x7_"}

@@ -7,13 +7,14 @@ straight out of the mapped files, all columns of one width at once, by where eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment
+from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Projection, Segment
 
 __all__ = ["gather", "runs_of"]
 
@@ -32,21 +33,31 @@ def runs_of(segments: Places, rows: Places) -> Places:
 
 
 def gather(
-    opened: Sequence[tuple[Segment, dict[int, OpenBatch]]], segments: Places, rows: Places, schema: pa.Schema
+    opened: Sequence[tuple[Segment, Projection]],
+    segments: Places,
+    rows: Places,
+    schema: pa.Schema,
+    *,
+    known: Mapping[int, pa.Array],
+    open_batch: Callable[[int, int], OpenBatch],
 ) -> pa.RecordBatch:
     """Gather rows.
 
     Parameters
     ----------
     opened
-        The segments, and of each the batches that are needed, as `schema` has them.
+        The segments, each with the projection that reads it as `schema`.
     segments, rows
-        For each of the n rows wanted, in order, its segment and its place there.
+        For each of the n rows wanted, in order, its segment (its place in `opened`) and its place there.
     schema
         The columns.
+    known
+        Columns that need not be read, by their places in the schema.
+    open_batch
+        Opens a segment's batch by number, for columns that cannot be taken from the file itself.
     """
-    fixed = _fixed_columns(opened, schema)
-    taken = _take_fixed(opened, segments, rows, fixed, schema)
+    parts = _parts(opened, segments, rows, [place for place in range(len(schema)) if place not in known])
+    taken = dict(known) | _take_fixed(parts, len(rows), schema)
     left = [place for place in range(len(schema)) if place not in taken]
     if left:
         begins = runs_of(segments, rows)
@@ -56,50 +67,76 @@ def gather(
         for segment, row, length in zip(segments[begins].tolist(), rows[begins].tolist(), lengths.tolist(), strict=True):
             number, first = divmod(row, BATCH_ROWS)
             if (segment, number) not in narrow:
-                narrow[segment, number] = opened[segment][1][number].batch.select(left)
+                narrow[segment, number] = open_batch(segment, number).batch.select(left)
             slices.append(narrow[segment, number].slice(first, length))
         joined = pa.concat_batches(slices)
         taken |= dict(zip(left, joined.columns, strict=True))
     return pa.RecordBatch.from_arrays([taken[place] for place in range(len(schema))], schema=schema)
 
 
-def _fixed_columns(opened: Sequence[tuple[Segment, dict[int, OpenBatch]]], schema: pa.Schema) -> dict[int, list[int]]:
-    """Give the columns that can be taken from every batch needed, by width."""
-    offsets = [batch.offsets(segment) for segment, batches in opened for batch in batches.values()]
-    whole = np.logical_and.reduce([found >= 0 for found in offsets])
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of one segment: which of those wanted, and where their values stand.
+
+    Parameters
+    ----------
+    here
+        Their places among the rows wanted; None where these are all of them.
+    segment
+        The segment.
+    offsets
+        Where the values of each column begin in each of k batches, of shape (k, columns); see `Segment.offsets`.
+    columns
+        The places of these columns in the schema wanted.
+    which, inside
+        For each row its batch, from 0 to k - 1, and its place there.
+    """
+
+    here: Places | None
+    segment: Segment
+    offsets: Places
+    columns: Places
+    which: Places
+    inside: Places
+
+
+def _parts(
+    opened: Sequence[tuple[Segment, Projection]], segments: Places, rows: Places, columns: Sequence[int]
+) -> Sequence[_Part]:
+    parts = []
+    for index, (segment, projection) in enumerate(opened):
+        here = np.flatnonzero(segments == index) if len(opened) > 1 else None
+        mine = rows if here is None else rows[here]
+        if not len(mine):
+            continue
+        numbers, inside = np.divmod(mine, BATCH_ROWS)
+        first = int(numbers.min())
+        used = np.bincount(numbers - first) > 0
+        which = (np.cumsum(used) - 1)[numbers - first]
+        wanted = np.array([projection.places[column] for column in columns], dtype=np.int64)
+        offsets = segment.offsets((np.flatnonzero(used) + first).tolist(), wanted)
+        parts.append(_Part(here, segment, offsets, np.array(columns, dtype=np.int64), which, inside))
+    return parts
+
+
+def _take_fixed(parts: Sequence[_Part], length: int, schema: pa.Schema) -> dict[int, pa.Array]:
+    """Take the columns that can be taken from every batch needed, those of one width together."""
+    columns = parts[0].columns
+    whole = np.logical_and.reduce([(part.offsets >= 0).all(axis=0) for part in parts])
     fixed: dict[int, list[int]] = {}
     for place in np.flatnonzero(whole).tolist():
-        fixed.setdefault(schema.field(place).type.bit_width // 8, []).append(place)
-    return fixed
-
-
-def _take_fixed(
-    opened: Sequence[tuple[Segment, dict[int, OpenBatch]]],
-    segments: Places,
-    rows: Places,
-    fixed: dict[int, list[int]],
-    schema: pa.Schema,
-) -> dict[int, pa.Array]:
-    numbers, inside = np.divmod(rows, BATCH_ROWS)
-    parts = []
-    for index, (segment, batches) in enumerate(opened):
-        here = np.flatnonzero(segments == index) if len(opened) > 1 else np.arange(len(rows))
-        if len(here):
-            known = np.array(sorted(batches))
-            which = np.searchsorted(known, numbers[here])
-            table = np.stack([batches[number].offsets(segment) for number in known.tolist()], axis=1)
-            parts.append((here, segment, table, which))
+        fixed.setdefault(schema.field(int(columns[place])).type.bit_width // 8, []).append(place)
     taken: dict[int, pa.Array] = {}
     for width, places in fixed.items():
-        values = np.empty((len(places), len(rows)), dtype=WIDTHS[width])
-        for here, segment, table, which in parts:
-            at = np.take(table[places] // width, which, axis=1)
-            at += inside[here]
-            found = np.take(segment.words(width), at)
-            if len(parts) == 1:
+        values = np.empty((len(places), length), dtype=WIDTHS[width])
+        for part in parts:
+            at = np.take(part.offsets[:, places].T // width, part.which, axis=1)
+            at += part.inside
+            found = np.take(part.segment.words(width), at)
+            if part.here is None:
                 values = found
             else:
-                values[:, here] = found
-        for place, column in zip(places, values, strict=True):
-            taken[place] = pa.Array.from_buffers(schema.field(place).type, len(rows), [None, pa.py_buffer(column)])
+                values[:, part.here] = found
+        for place, column in zip(columns[places].tolist(), values, strict=True):
+            taken[place] = pa.Array.from_buffers(schema.field(place).type, length, [None, pa.py_buffer(column)])
     return taken

@@ -22,11 +22,15 @@ import pyarrow as pa
 
 from flight_server.errors import CorruptData
 from flight_server.storage.embedded.manifest import SegmentRecord
+from flight_server.storage.embedded.objects import ObjectIndex
+from flight_server.storage.keys import KeyExpression
 
 __all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "OpenBatch", "Projection", "Segment", "SegmentCache"]
 
 BATCH_ROWS = 1000
 FEW_BATCHES = 16
+UNKNOWN = -2
+FARTHEST = 2**31  # segments are smaller
 WRITTEN = "_written"  # the store's own column: when the row was written, ms since 1970
 DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8"), ("key_crc", "<i8")])
 
@@ -42,6 +46,8 @@ class Segment:
         self._keys: npt.NDArray[np.bytes_] = np.frombuffer(keys, dtype=f"S{record.key_width}")
         self.fences: npt.NDArray[np.bytes_] = np.frombuffer(record.fences, dtype=f"S{record.key_width}")
         self._directory = np.frombuffer(record.batches, dtype=DIRECTORY)
+        self._objects: ObjectIndex | None = None
+        self._offsets: npt.NDArray[np.int32] | None = None
         self._words: dict[int, npt.NDArray[np.unsignedinteger[Any]]] = {}
         self._checked = np.zeros(len(self._directory), dtype=bool)
         self._keys_checked = np.zeros(len(self._directory), dtype=bool)
@@ -80,17 +86,41 @@ class Segment:
             self._words[width] = np.frombuffer(self._data, dtype=kind, count=self._data.size // width)
         return self._words[width]
 
-    def offset_of(self, column: pa.Array) -> int:
-        """Give where a column of one of the batches has its values, or -1; see `OpenBatch.offsets`."""
+    def objects(self, expression: KeyExpression) -> ObjectIndex:
+        """Give the index of the objects, made when it is first asked for."""
+        if self._objects is None:
+            self._objects = ObjectIndex(self.keys(0, self.record.rows), expression)
+        return self._objects
+
+    def offsets(self, numbers: list[int], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Give where the values of columns begin in the file, of shape (batches, columns).
+
+        It is -1 where a column has nulls or no values of fixed width, or is not there (place -1). What was found out of
+        a batch is kept, since to read its head takes longer than to take its values.
+        """
+        if self._offsets is None:
+            self._offsets = np.full((len(self._directory), len(self.schema) + 1), UNKNOWN, dtype=np.int32)
+            self._offsets[:, -1] = -1
+        found = self._offsets[numbers][:, places]
+        lacking = np.flatnonzero((found == UNKNOWN).any(axis=1))
+        for row in lacking.tolist():
+            batch = self.batch(numbers[row])
+            for place in places.tolist():
+                self._offsets[numbers[row], place] = self._offset_of(batch.column(place)) if place >= 0 else -1
+        if len(lacking):
+            found = self._offsets[numbers][:, places]
+        return found.astype(np.int64)
+
+    def _offset_of(self, column: pa.Array) -> int:
         kind = column.type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)) or kind.bit_width not in (32, 64) or column.null_count:
             return -1
         offset = column.buffers()[1].address - self._data.address
-        return int(offset) if 0 <= offset < self._data.size else -1
+        return int(offset) if 0 <= offset < min(self._data.size, FARTHEST) else -1
 
     def find(self, start: bytes, stop: bytes) -> tuple[int, int]:
         """Find the rows with keys in [start, stop)."""
-        if stop <= self.fences[0] or start > self._last_key:
+        if stop <= self.fences[0] or start > self.last_key:
             return 0, 0
         return self._place(start), self._place(stop)
 
@@ -101,13 +131,19 @@ class Segment:
         first = number * BATCH_ROWS
         return first + int(np.searchsorted(self._keys[first : first + BATCH_ROWS], key))
 
+    def first_object(self, expression: KeyExpression) -> bytes:
+        """Give what the keys of the first object begin with."""
+        return expression.first_part(bytes(self.fences[0]))
+
     @cached_property
-    def _last_key(self) -> bytes:
+    def last_key(self) -> bytes:
+        """The last row key."""
         return bytes(self.keys(self.record.rows - 1, self.record.rows)[0])
 
     def keys_at(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
         """Give the keys of some rows, checked."""
-        self._check_keys(np.unique(rows // BATCH_ROWS))
+        if not self._keys_checked.all():
+            self._check_keys(np.flatnonzero(np.bincount(rows // BATCH_ROWS)))
         return self._keys[rows]
 
     def search(self, keys: npt.NDArray[np.bytes_], side: str = "left") -> npt.NDArray[np.int64]:
@@ -177,8 +213,8 @@ class Projection:
     def __init__(self, segment: Segment, schema: pa.Schema) -> None:
         self._segment = segment
         self.schema = schema
-        self._places = [segment.schema.get_field_index(name) for name in schema.names]
-        self._whole = -1 not in self._places
+        self.places = [segment.schema.get_field_index(name) for name in schema.names]
+        self._whole = -1 not in self.places
         fields = {field.name: field for field in schema}
         # the same layout of bytes, described as the answer describes it
         self._read_as = pa.schema([fields.get(field.name, field) for field in segment.schema])
@@ -187,30 +223,23 @@ class Projection:
         """Read a batch; see `Segment.batch`."""
         batch = self._segment.batch(number, self._read_as)
         if self._whole:
-            return batch.select(self._places)
+            return batch.select(self.places)
         arrays = [
             batch.column(place) if place >= 0 else pa.nulls(len(batch), field.type)
-            for place, field in zip(self._places, self.schema, strict=True)
+            for place, field in zip(self.places, self.schema, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
 class OpenBatch:
-    """A batch as a projection has it, and where its values stand in the mapped file."""
+    """A batch as a projection has it."""
 
-    __slots__ = ("_offsets", "_projection", "batch", "bytes")
+    __slots__ = ("_projection", "batch", "bytes")
 
     def __init__(self, batch: pa.RecordBatch, projection: Projection) -> None:
         self.batch = batch
         self._projection = projection  # held, so that its identity is not another one's while this is cached
         self.bytes = int(pa.ipc.get_record_batch_size(batch))
-        self._offsets: npt.NDArray[np.int64] | None = None
-
-    def offsets(self, segment: Segment) -> npt.NDArray[np.int64]:
-        """Give where each column's values begin in the segment's file; -1 for those with nulls or of no fixed width."""
-        if self._offsets is None:
-            self._offsets = np.array([segment.offset_of(column) for column in self.batch.columns], dtype=np.int64)
-        return self._offsets
 
 
 class SegmentCache:

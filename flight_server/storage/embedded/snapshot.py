@@ -20,9 +20,9 @@ from flight_server.declarations import Table
 from flight_server.errors import AlertflightError
 from flight_server.storage.embedded.gathering import gather, runs_of
 from flight_server.storage.embedded.manifest import ManifestState
-from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentCache
+from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Projection, Segment, SegmentCache
 from flight_server.storage.embedded.versions import segments_until, written_at
-from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
+from flight_server.storage.keys import MAX_KEY_BYTES, KeyExpression, key_expression, prefix_ranges
 from flight_server.storage.protocols import Rows, Scan, TableState
 
 __all__ = ["Snapshot"]
@@ -33,6 +33,7 @@ GROUP_BYTES = 1_310_720
 FIRST_GROUP_BYTES = 131_072  # the first rows leave at once
 PART_BYTES = 33_554_432
 FEW_IDS = 4
+MANY_IDS = 64  # that are looked up among the objects of a segment, not among its keys
 END = b"\xff"  # behind every key, which is text
 FEW_RUNS = 8  # runs of rows that are joined more quickly than gathered
 
@@ -127,7 +128,7 @@ class Snapshot:
             return
         hits = _find(segments, scan)
         counts = hits.high - hits.low
-        reader = _Reader(segments, scan.schema, self._cache, until)
+        reader = _Reader(segments, scan, self._cache, until)
         if until is None and not scan.reverse and (alone := reader.one_run(hits)) is not None:
             yield alone
             return
@@ -148,10 +149,17 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
         bounds = [(segment.search(scan.keys), segment.search(scan.keys, "right")) for segment in segments]
     elif scan.ids is not None:
         expression = key_expression(scan.table.key)
-        prefixes = [expression.prefix(scan.table.id, value) for value in scan.ids]
-        # no key is as long as that, and one such prefix would widen the array of all
-        asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes])
-        starts, stops = prefix_ranges([prefixes[place] for place in asked.tolist()])
+        prefixes = expression.prefixes(scan.table.id, scan.ids)
+        asked = np.arange(len(prefixes))
+        if max(map(len, prefixes), default=0) > MAX_KEY_BYTES:
+            # no key is as long as that, and one such prefix would widen the array of all
+            asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes])
+            prefixes = [prefixes[place] for place in asked.tolist()]
+        if len(asked) >= MANY_IDS:
+            beginnings = np.array(prefixes)
+            hits = [_objects_in(segment, beginnings, expression) for segment in segments]
+            return _Hits(asked, np.stack([low for low, _ in hits]), np.stack([high for _, high in hits]))
+        starts, stops = prefix_ranges(prefixes)
         if len(asked) <= FEW_IDS:
             pairs = list(zip(starts.tolist(), stops.tolist(), strict=True))
             found = np.array([[segment.find(*pair) for pair in pairs] for segment in segments], dtype=np.int64)
@@ -174,6 +182,17 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
                 low[0] = segment.search(np.array([scan.after]), "right")[0]
         bounds = [(low, np.append(low[1:], segment.record.rows)) for low, segment in zip(lows, segments, strict=True)]
     return _Hits(asked, np.stack([low for low, _ in bounds]), np.stack([high for _, high in bounds]))
+
+
+def _objects_in(segment: Segment, beginnings: npt.NDArray[np.bytes_], expression: KeyExpression) -> tuple[Places, Places]:
+    """Find the rows of objects in a segment, which need not have any of them."""
+    low: Places = np.zeros(len(beginnings), dtype=np.int64)
+    high = low.copy()
+    # a key is behind what it begins with
+    may = np.flatnonzero((beginnings >= segment.first_object(expression)) & (beginnings <= segment.last_key))
+    if len(may):
+        low[may], high[may] = segment.objects(expression).find(beginnings[may])
+    return low, high
 
 
 def _find_spans(segments: Sequence[Segment], scan: Scan) -> _Hits:
@@ -226,10 +245,12 @@ def _groups(counts: npt.NDArray[np.int64], row_bytes: float, reverse: bool) -> I
 class _Reader:
     """Reads rows of one table's segments as one schema; only those written until a moment, if one is given."""
 
-    def __init__(self, segments: Sequence[Segment], schema: pa.Schema, cache: SegmentCache, until: int | None) -> None:
+    def __init__(self, segments: Sequence[Segment], scan: Scan, cache: SegmentCache, until: int | None) -> None:
         self._segments = segments
         self._until = until
-        self._schema = schema
+        self._schema = scan.schema
+        self._ids = scan.ids
+        self._id = scan.table.id
         self._cache = cache
 
     def row_bytes(self, hits: _Hits) -> float:
@@ -295,15 +316,25 @@ class _Reader:
             ends = np.append(begins[1:], len(rows))
             places = zip(segments[begins].tolist(), rows[begins].tolist(), (ends - begins).tolist(), strict=True)
             return Rows(pa.concat_batches([self._slice(*place) for place in places]), asked, keys)
-        used = np.unique(segments)
-        opened = []
-        for segment in used.tolist():
-            numbers = np.unique(rows[segments == segment] // BATCH_ROWS).tolist()
-            opened.append((self._segments[segment], {number: self._open(segment, number) for number in numbers}))
-        return Rows(gather(opened, np.searchsorted(used, segments), rows, self._schema), asked, keys)
+        used = np.flatnonzero(np.bincount(segments))
+        opened = [(self._segments[segment], self._projection(segment)) for segment in used.tolist()]
+        batch = gather(
+            opened,
+            segments if len(used) == len(self._segments) else np.searchsorted(used, segments),
+            rows,
+            self._schema,
+            known=self._known(asked),
+            open_batch=lambda place, number: self._open(int(used[place]), number),
+        )
+        return Rows(batch, asked, keys)
+
+    def _known(self, asked: Places) -> dict[int, pa.Array]:
+        """Give the column of IDs, where rows were asked for by these: they stand in the keys, so they are the asked ones."""
+        place = -1 if self._ids is None else self._schema.get_field_index(self._id)
+        return {} if place < 0 else {place: pa.array(self._ids, self._schema.field(place).type).take(pa.array(asked))}
 
     def _keys(self, segments: Places, rows: Places) -> npt.NDArray[np.bytes_]:
-        used: list[int] = np.unique(segments).tolist()
+        used: list[int] = np.flatnonzero(np.bincount(segments)).tolist()
         if len(used) == 1:
             return self._segments[used[0]].keys_at(rows)
         keys: npt.NDArray[np.bytes_] = np.empty(
@@ -319,9 +350,11 @@ class _Reader:
         return self._open(segment, number).batch.slice(first, length)
 
     def _open(self, segment: int, number: int) -> OpenBatch:
-        opened = self._segments[segment]
-        projection = self._cache.projection(opened, self._schema)
-        return self._cache.get((opened.record.id, number, id(projection)), projection, number)
+        projection = self._projection(segment)
+        return self._cache.get((self._segments[segment].record.id, number, id(projection)), projection, number)
+
+    def _projection(self, segment: int) -> Projection:
+        return self._cache.projection(self._segments[segment], self._schema)
 
 
 def _expand(hits: _Hits) -> tuple[Places, Places, Places]:

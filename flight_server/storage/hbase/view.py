@@ -211,7 +211,7 @@ class _Wanted:
             self._keys = [key.decode("latin-1") for key in scan.keys.tolist()]
         elif scan.ids is not None:
             expression = key_expression(scan.table.key)
-            prefixes = [expression.prefix(scan.table.id, value) for value in scan.ids]
+            prefixes = expression.prefixes(scan.table.id, scan.ids)
             asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes]).tolist()
             starts, stops = prefix_ranges([prefixes[place] for place in asked])
             pairs = zip(asked, starts.tolist(), stops.tolist(), strict=True)

@@ -1,0 +1,170 @@
+"""Any number of IDs or places, as they come, answered one by one in their order, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_client.connections import Interrupted
+from flight_client.progress import Progress
+from flight_client.records import Record
+from flight_client.retries import Retries
+from flight_client.stream import Stream
+from flight_server.errors import AlertflightError
+
+__all__ = ["Exchange", "batches_of_ids", "batches_of_places"]
+
+FEW, MANY = 1000, 50_000  # rows sent at once: few at first, so that the first answers come soon; servers take 100,000 in
+INDEX = "index"
+
+
+def batches_of_ids(ids: Iterable[str | int]) -> Iterator[pa.RecordBatch]:
+    """Give IDs in batches that grow."""
+    rest, size = iter(ids), FEW
+    while some := list(islice(rest, size)):
+        kind = pa.int64() if all(isinstance(one, int) for one in some) else pa.string()
+        yield pa.record_batch({"id": pa.array(some if kind == pa.int64() else map(str, some), kind)})
+        size = min(2 * size, MANY)
+
+
+def batches_of_places(ra: object, dec: object, radius: object) -> Iterator[pa.RecordBatch]:
+    """Give places in batches: degrees, degrees, arcsec; one radius may stand for all."""
+    sent = np.broadcast_arrays(*(np.asarray(one, dtype=np.float64) for one in (ra, dec, radius)))
+    whole = pa.record_batch(dict(zip(("ra", "dec", "radius"), (np.ravel(one) for one in sent), strict=True)))
+    for first in range(0, len(whole), MANY):
+        yield whole.slice(first, MANY)
+
+
+class Exchange:
+    """Rows for IDs or places that are taken one after the other: iterate over its record batches, once.
+
+    In front of the columns asked for stands `index`, which says the how-manieth of what was sent a row is for, from 0.
+    All that is sent is answered, repeated or not. `record` is there at the end; where streams broke, its `objects` is None.
+
+    Parameters
+    ----------
+    url
+        The server.
+    ticket
+        What to ask, without a selection.
+    sent
+        IDs or places, in batches no larger than a server takes in.
+    retries, progress
+        As for an archive.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        ticket: bytes,
+        sent: Iterator[pa.RecordBatch],
+        retries: Retries | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        self.record: Record | None = None
+        self._url = url
+        self._ticket = ticket
+        self._sent = sent
+        self._retries = retries or Retries()
+        self._progress = progress
+
+    def __repr__(self) -> str:
+        return f"<Exchange: {'under way' if self.record is None else f'{self.record.rows:,} rows'}>"
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Send what there is and read its rows, in order.
+
+        Raises
+        ------
+        AlertflightError
+            What the server raised, as the same class.
+        """
+        record = Record()
+        drawn = Progress(self._progress)
+        first = rows = 0
+        try:
+            for batch in self._sent:
+                for answer in _Asking(self._url, self._ticket, batch, first).answers(self._retries, record):
+                    rows += len(answer)
+                    drawn.show(rows, 0)
+                    yield answer
+                first += len(batch)
+        finally:
+            drawn.end()
+        self.record = record
+
+
+class _Asking:
+    """The answers to one batch, over as many streams as they take."""
+
+    def __init__(self, url: str, ticket: bytes, sent: pa.RecordBatch, first: int) -> None:
+        self._url = url
+        self._ticket = ticket
+        self._sent = sent
+        self._first = first  # the number of the batch's first row among all that is sent
+        self._whole = 0  # rows of the batch whose answers were given away, all of each
+        self._rows = 0
+        self._seen = np.zeros(len(sent), dtype=bool)
+        # of the row that may have more to come: a stream that breaks in it is begun anew with it
+        self._held: list[pa.RecordBatch] = []
+
+    def answers(self, retries: Retries, record: Record) -> Iterator[pa.RecordBatch]:
+        """Give the answers; `record` gets theirs added at the end."""
+        tries = retries.begin((self._url,))
+        resumed = 0
+        while True:
+            stream = None
+            try:
+                stream = Stream(self._url, self._ticket, self._sent.slice(self._whole))
+                begin = self._whole
+                for batch in stream:
+                    tries.progress()
+                    yield from self._take(batch, begin)
+                yield from self._give(len(self._sent))
+                record.add(self._told(stream, resumed))
+            except Interrupted:
+                resumed += 1
+            except AlertflightError as failure:
+                if not tries.again(failure):
+                    raise
+                resumed += 1
+            else:
+                return
+            finally:
+                self._held.clear()
+                if stream is not None:
+                    stream.close()
+
+    def _take(self, batch: pa.RecordBatch, begin: int) -> Iterator[pa.RecordBatch]:
+        """Take rows, numbered as all that is sent, and give those away behind which further ones came."""
+        local = batch[INDEX].to_numpy() + begin
+        last = int(local[-1])
+        numbered = batch.set_column(0, batch.schema.field(0), pa.array(local + self._first))
+        if last > self._whole:
+            at = int(np.searchsorted(local, last))
+            self._held.append(numbered.slice(0, at))
+            yield from self._give(last)
+            numbered = numbered.slice(at)
+        self._held.append(numbered)
+        self._seen[local] = True
+
+    def _give(self, whole: int) -> Iterator[pa.RecordBatch]:
+        given, self._held = self._held, []
+        self._whole = max(self._whole, whole)
+        for batch in given:
+            if len(batch):
+                self._rows += len(batch)
+                yield batch
+
+    def _told(self, stream: Stream, resumed: int) -> Record:
+        found = Record.of(stream.record, stream.whole_list("missing_ids"), stream.whole_list("failed_cutouts"))
+        if resumed:
+            found.rows, found.resumed, found.objects, found.digest = self._rows, resumed, None, None
+            found.points = None
+            if "id" in self._sent.schema.names:
+                found.missing_ids = pc.unique(self._sent["id"].filter(pa.array(~self._seen))).to_pylist()
+        return found
