@@ -23,7 +23,7 @@ from flight_server.flight import FlightServer
 
 pytestmark = pytest.mark.embedded
 
-TDE = "ZTF20abfcszi"
+TDE, OTHER = "ZTF20abfcszi", "ZTF18abtljjk"
 COLUMNS = ["i:jd", "i:magpsf"]
 
 
@@ -116,7 +116,7 @@ def test_plans_become_texts_and_come_back(archive: af.Archive, ids: list[str]) -
 @pytest.mark.parametrize("message_bytes", [65_536, 3_670_016])
 def test_stamps_are_those_of_the_first_or_last_point_that_has_some(archive: af.Archive, which: str, message_bytes: int) -> None:
     fields: dict[str, Any] = {"upper_limits": True, "max_message_bytes": message_bytes, "cutouts": ["Science", "Difference"]}
-    asked = archive.objects([TDE, "ZTF18abtljjk"], columns=COLUMNS, **fields)
+    asked = archive.objects([TDE, OTHER], columns=COLUMNS, **fields)
     source = Source.of(asked, which, None)
     batch, _ = next(dealt(source.plan(None), 0, 1, 8, (0, 0)).batches(source, 8, Place(), Record()))
     pixels, there = stamp_arrays(batch, source.kinds, source.shape)
@@ -135,10 +135,10 @@ def test_stamps_are_those_of_the_first_or_last_point_that_has_some(archive: af.A
 
 
 def test_objects_without_stamps_have_none(archive: af.Archive) -> None:
-    rows = archive.objects(TDE, columns=["i:jd", "d:tag"], upper_limits=True).to_arrow().to_pylist()
+    rows = archive.objects(OTHER, columns=["i:jd", "d:tag"], upper_limits=True).to_arrow().to_pylist()
     jd = next(row["i:jd"] for row in rows if row["d:tag"] == "upperlim")
     within = {"start": jd - 1e-6, "stop": jd + 1e-6}
-    asked = archive.objects(TDE, columns=COLUMNS, cutouts=["Template"], upper_limits=True, **within)
+    asked = archive.objects(OTHER, columns=COLUMNS, cutouts=["Template"], upper_limits=True, **within)
     source = Source.of(asked, "last", None)
     [(batch, _)] = dealt(source.plan(None), 0, 1, 8, (0, 0)).batches(source, 8, Place(), Record())
     assert len(batch["lightcurve"][0]) == 1, "an upper limit, which has no stamps"
