@@ -88,6 +88,7 @@ NOT_RUN = {
     "./scripts/bench cutouts-decoding",
     "./scripts/bench derived",
     "./scripts/bench queries",
+    "python examples/classify_light_curves.py",
 }
 
 
