@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
+collect_ignore = ["loading.py"]  # a program, which needs PyTorch
 HERE = find_spec("torch") is not None
 
 
