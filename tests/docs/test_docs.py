@@ -156,6 +156,16 @@ def test_python_blocks_run_and_print_what_the_page_shows(page: Path, running: Ru
             assert text == block.expected, block.label
 
 
+def test_every_ticket_for_a_route_is_answered(running: Running) -> None:
+    page = next(page for page in PAGES if page.name == "from-rest.md").read_text()
+    tickets = re.findall(r'`(\{"table": .*?\})`', page)
+    assert len(tickets) >= 15
+    with fl.connect(f"grpc://127.0.0.1:{running.port}") as client:
+        for ticket in tickets:
+            *_, last = client.do_get(fl.Ticket(ticket))
+            assert "complete" in json.loads(last.app_metadata.to_pybytes()), ticket
+
+
 @pytest.mark.parametrize("block", all_blocks("json"), ids=lambda block: block.label)
 def test_every_ticket_is_answered(block: Block, running: Running) -> None:
     ticket = json.loads(block.text)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
 import pyarrow.flight as fl
 import pytest
 from block_answers import KINDS
+from memory import watching
 from processes import COMMAND, serving
 
 from flight_server.catalogue import load_catalogue
@@ -20,11 +20,6 @@ from flight_server.storage.embedded import EmbeddedStore
 pytestmark = pytest.mark.embedded
 ALERTS = 10_000
 MOST_BYTES = 1 << 30
-
-
-def rss_anon(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +51,9 @@ def drain(url: str, ticket: dict[str, Any]) -> tuple[int, int, dict[str, Any]]:
 @pytest.mark.parametrize("cutout_format", ["bytes", "array"])
 def test_ten_thousand_alerts_with_three_stamps_each(folder: Path, cutout_format: str) -> None:
     with serving([COMMAND, "serve", "--port", "0", "--data", folder]) as running:
-        seen = [0]
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.005):
-                seen.append(rss_anon(running.process.pid))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            ticket = {"table": "ztf", "all": True, "columns": ["i:candid"], "cutouts": KINDS, "cutout_format": cutout_format}
+        ticket = {"table": "ztf", "all": True, "columns": ["i:candid"], "cutouts": KINDS, "cutout_format": cutout_format}
+        with watching(running.process.pid) as seen:
             rows, size, record = drain(running.url, ticket)
-        finally:
-            done.set()
-            watcher.join()
     assert rows == record["rows"] == ALERTS
     assert record["missing_cutouts"] == 0
     assert size > 390_000_000

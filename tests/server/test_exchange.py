@@ -121,6 +121,16 @@ def test_stamps_come_beside_the_rows(client: fl.FlightClient) -> None:
     assert answer.record["cutout_bytes_read"] > 0
 
 
+def test_a_client_that_sends_nothing_is_told_so(client: fl.FlightClient) -> None:
+    writer, reader = client.do_exchange(command(table="ztf"))
+    writer.done_writing()
+    with pytest.raises(fl.FlightServerError) as caught:
+        read(reader)
+    assert json.loads(caught.value.extra_info)["code"] == "invalid_ticket"
+    with pytest.raises(fl.FlightError):
+        writer.close()
+
+
 BAD: list[tuple[dict[str, Any], pa.RecordBatch, str, str]] = [
     ({"table": "ztf", "ids": ["a"]}, of("a"), "not_supported", "ids"),
     ({"table": "ztf", "limit": 3}, of("a"), "not_supported", "limit"),

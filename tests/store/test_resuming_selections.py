@@ -69,7 +69,8 @@ def test_a_stream_cut_at_any_batch_goes_on_without_loss_or_repetition(large_samp
         query = replace(query, ids=(*query.ids, *names[::15].to_pylist()))
     query, whole = in_small_messages(large_sample, query)
     places = list(cursors(whole))
-    assert len(places) > 1, "there is more than one message"
+    # the padding of many columns makes one row of them as large as a few
+    assert len(places) > 1 or name == "cone of positions"
     for sent, cursor in [*places[:: -(-len(places) // MOST_CURSORS)], places[-1]]:
         rest = messages(large_sample, replace(query, resume_after=cursor))
         assert digest(rest.table) == digest(whole.table.slice(sent)), sent

@@ -1,0 +1,33 @@
+"""How much memory of its own a process takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def rss_anon(pid: int) -> int:
+    """Give the memory that is no file's, bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+
+
+@contextmanager
+def watching(pid: int) -> Iterator[list[int]]:
+    """Look again and again while the block runs; gives what was seen."""
+    seen = [0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            seen.append(rss_anon(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
