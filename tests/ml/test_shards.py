@@ -102,6 +102,17 @@ def test_a_shard_goes_on_behind_every_batch(archive: af.Archive, buffer: int, sp
         assert read(shard, cut, place=behind) == whole[number + 1 :]
 
 
+@pytest.mark.parametrize("buffer", [0, 10])
+def test_a_shard_goes_on_within_an_endpoint_of_many_batches(archive: af.Archive, ids: list[str], buffer: int) -> None:
+    source = Source.of(archive.objects(ids, max_message_bytes=32_768), "last", None)
+    endpoints = source.plan(40)
+    assert len(list(source.read(endpoints, Record()))) > len(endpoints) + 2
+    shard = dealt(endpoints, 0, 1, buffer, (4, 2))
+    whole = read(shard, source)
+    for number, (_, behind) in enumerate(whole):
+        assert read(shard, source, place=behind) == whole[number + 1 :]
+
+
 def _all(source: Source) -> list[str]:
     endpoints = source.plan(None)
     return [name for _, batch in replace(source, split=None).read(endpoints, Record()) for name in names(batch)]
