@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -146,6 +146,31 @@ class Answer:
         if self._strict and record.missing_ids:
             raise MissingObjects(record.missing_ids)
 
+    def read(self, endpoints: Iterable[Endpoint], record: Record | None = None) -> Iterator[pa.RecordBatch]:
+        """Read some endpoints of the plan, in the order given.
+
+        Parameters
+        ----------
+        endpoints
+            Which.
+        record
+            Gets the completeness record of each endpoint added, behind its last batch.
+
+        Raises
+        ------
+        CorruptData, MissingObjects, AlertflightError
+            As where all rows are read.
+        """
+        record = Record() if record is None else record
+        rows = record.rows
+        for batch in read_endpoints(iter(endpoints), record, self._ahead, self._retries):
+            rows += len(batch)
+            yield batch
+        if record.rows != rows:
+            raise CorruptData(f"{rows} rows came, and the records say {record.rows}")
+        if self._strict and record.missing_ids:
+            raise MissingObjects(record.missing_ids)
+
     def reader(self) -> pa.RecordBatchReader:
         """Read the rows as a RecordBatchReader, which DuckDB, Polars, Parquet writers and others take."""
         return pa.RecordBatchReader.from_batches(self.schema, iter(self))
@@ -175,9 +200,11 @@ class Answer:
         """Give the same answer in the layout `nested`: one row an object, its light curve as a list in it."""
         if self.query.layout == "nested":
             return self
-        return self._with(replace(self.query, layout="nested"))
+        return self.changed(layout="nested")
 
-    def _with(self, query: Query) -> Answer:
+    def changed(self, **fields: Any) -> Answer:
+        """Give the answer to the same query with other values in some of its fields."""
+        query = replace(self.query, **fields)
         return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=self._strict)
 
     def _parts(self, first: Plan) -> int | None:

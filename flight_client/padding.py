@@ -78,7 +78,7 @@ class Padding:
         if self.longest != "raise" and self.length is None:
             raise BadValue("nothing is longer than the longest: longest goes with a length", field="longest", value=self.longest)
         if self.columns is not None:
-            object.__setattr__(self, "columns", (self.columns,) if isinstance(self.columns, str) else tuple(self.columns))
+            object.__setattr__(self, "columns", tuple(self.columns))  # of a list too
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -160,7 +160,7 @@ def pad(batch: pa.RecordBatch | pa.Table, how: Padding | None = None, random: np
     """
     how = how or Padding()
     if isinstance(batch, pa.Table):
-        batch = pa.concat_batches(batch.to_batches(), schema=batch.schema) if len(batch) else _empty(batch.schema)
+        batch = pa.concat_batches(batch.to_batches()) if len(batch) else _empty(batch.schema)
     curves = batch.column(light_curves(batch.schema))
     points = _read(curves, how)
     dropped, filled = points.settle(how)
@@ -275,7 +275,7 @@ class _Points:
         turn = np.arange(longest)
         mask = turn < self.lengths[:, None]
         if self.taken is None and mask.all():
-            return self.values[:-1].reshape(*shape, -1), self.times[:-1].reshape(shape), mask
+            return self.values[:-1].reshape(*shape, len(self.columns)), self.times[:-1].reshape(shape), mask
         place = self.starts[:, None] + turn
         if self.taken is None:
             place[~mask] = len(self.times) - 1

@@ -16,7 +16,10 @@ def loaded(program: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["flight_client", "flight_client.endpoints", "flight_client.parallel"])
+@pytest.mark.parametrize(
+    "module",
+    ["flight_client", "flight_client.endpoints", "flight_client.parallel", "flight_client.shards", "flight_client.padding"],
+)
 def test_only_pyarrow_is_loaded(module: str) -> None:
     # numpy comes with pyarrow
     further = loaded(f"import {module}") - loaded("import pyarrow.flight, pyarrow.compute")

@@ -15,8 +15,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?P<fence>```+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=fence)[ ]*$", re.DOTALL | re.MULTILINE)
-# what needs HBase or Spark says so with a second word; it is run by a test of its own
-KINDS = {"bash", "bash cluster", "console", "json", "python", "python cluster", "python spark", "text", "text example", "yaml"}
+# what needs HBase, Spark or PyTorch says so with a second word; it is run by a test of its own
+KINDS = {
+    "bash",
+    "bash cluster",
+    "console",
+    "json",
+    "python",
+    "python cluster",
+    "python spark",
+    "python torch",
+    "text",
+    "text example",
+    "yaml",
+}
 PORT = re.compile(r"\b8815\b")
 SECONDS = 120
 

@@ -89,6 +89,7 @@ NOT_RUN = {
     "./scripts/bench derived",
     "./scripts/bench bulk",
     "./scripts/bench queries",
+    "python examples/classify_light_curves.py",
 }
 
 

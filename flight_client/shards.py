@@ -1,0 +1,229 @@
+"""The objects of an answer in a shuffled order, dealt to many workers, from any place on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from flight_client.answer import Answer
+from flight_client.endpoints import Endpoint
+from flight_client.folding import fold, stamp_column
+from flight_client.records import Record
+from flight_client.splits import in_split
+from flight_server.errors import BadValue
+
+__all__ = ["Place", "Shard", "Source", "dealt", "from_texts", "to_texts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Behind which object of its shard a worker is.
+
+    Parameters
+    ----------
+    endpoint, skipped
+        Where the buffer begins: at which endpoint of the shard, behind how many of its objects.
+    buffer
+        The number of the buffer, from 0.
+    given
+        How many objects of the buffer were given.
+    """
+
+    endpoint: int = 0
+    skipped: int = 0
+    buffer: int = 0
+    given: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where light curves come from, one row for each object.
+
+    Parameters
+    ----------
+    answer
+        What is asked; see `of`.
+    object_id
+        The ID column.
+    kinds
+        The stamps that come with them.
+    shape
+        Their rows and columns.
+    stamp
+        Of which point: `first` or `last`.
+    split
+        The part of the objects that is given, and how all are split; None: all objects.
+    """
+
+    answer: Answer
+    object_id: str
+    kinds: tuple[str, ...] = ()
+    shape: tuple[int, int] = (0, 0)
+    stamp: str = "last"
+    split: tuple[str, dict[str, float] | None] | None = None
+
+    @classmethod
+    def of(cls, answer: Answer, stamp: str, split: tuple[str, dict[str, float] | None] | None) -> Source:
+        """Ask in the way that serves best: nested, or in rows where stamps are wanted; and for the objects of the split alone.
+
+        Raises
+        ------
+        BadValue
+            No object that is asked for falls into the split.
+        AlertflightError
+            What the server says to the query.
+        """
+        query = answer.query
+        ids = query.ids
+        if ids is not None and split is not None:
+            chosen = in_split(ids, *split)
+            ids = tuple(name for name, taken in zip(ids, chosen.tolist(), strict=True) if taken)
+            if not ids:
+                raise BadValue(f"none of the {len(chosen)} objects falls into {split[0]}", field="split", value=split[0])
+        nested = answer.changed(ids=ids, cutouts=(), cutout_format="bytes", layout="nested")
+        object_id = nested.schema.names[0]
+        if not query.cutouts:
+            return cls(nested, object_id, split=split)
+        columns = query.columns
+        if columns is not None and object_id not in columns:
+            columns = (object_id, *columns)
+        rows = nested.changed(layout="rows", columns=columns, cutouts=query.cutouts, cutout_format="array")
+        shape = tuple(rows.schema.field(stamp_column(rows.schema, query.cutouts[0])).type.shape)
+        return cls(rows, object_id, query.cutouts, shape, stamp, split)
+
+    def plan(self, each: int | None) -> tuple[Endpoint, ...]:
+        """Plan the answer.
+
+        Parameters
+        ----------
+        each
+            How many objects an endpoint has at most, where they are asked for by ID; None: as the server has it.
+        """
+        ids = self.answer.query.ids
+        if each is None or ids is None:
+            return self.answer.plan().endpoints
+        parts = (self.answer.changed(ids=ids[first : first + each]) for first in range(0, len(ids), each))
+        return tuple(endpoint for part in parts for endpoint in part.plan().endpoints)
+
+    def read(self, endpoints: tuple[Endpoint, ...], record: Record) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Give light curves, each batch with the number of the endpoint that it is from."""
+        if not self.kinds:
+            for batch in self.answer.read(endpoints, record):
+                yield record.parts, batch
+            return
+        for number, endpoint in enumerate(endpoints):
+            found = fold(self.answer.read([endpoint], record), self.object_id, self.kinds, self.stamp)
+            if found is not None:
+                yield number, found
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What one of several workers reads, in its order.
+
+    Parameters
+    ----------
+    endpoints
+        Its endpoints.
+    buffer
+        How many objects are mixed at once; 0: they come as they are.
+    seed
+        Numbers that tell this shard and epoch from all others.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    buffer: int
+    seed: tuple[int, ...]
+
+    def batches(self, source: Source, objects: int, place: Place, record: Record) -> Iterator[tuple[pa.RecordBatch, Place]]:
+        """Give light curves in batches of some objects, each with the place behind it; the last one may have fewer.
+
+        Parameters
+        ----------
+        source
+            What to read.
+        objects
+            How many objects a batch has.
+        place
+            Behind what to begin.
+        record
+            Gets the completeness record of each endpoint added.
+        """
+        held: list[pa.RecordBatch] = []
+        rows = 0
+        reached = place
+        for start, found in self._buffers(source, objects, place, record):
+            order = np.arange(len(found))
+            if self.buffer:
+                order = np.random.default_rng((*self.seed, start.buffer)).permutation(len(found))
+            given = place.given if start.buffer == place.buffer else 0
+            while given < len(order):
+                taken = order[given : given + objects - rows]
+                held.append(found.take(pa.array(taken)))
+                rows += len(taken)
+                given += len(taken)
+                reached = replace(start, given=given)
+                if rows == objects:
+                    yield pa.concat_batches(held), reached
+                    held, rows = [], 0
+        if rows:
+            yield pa.concat_batches(held), reached
+
+    def _buffers(self, source: Source, objects: int, place: Place, record: Record) -> Iterator[tuple[Place, pa.RecordBatch]]:
+        """Give the objects of the split, as many as are mixed at once; each lot with the place of its first one."""
+        size = self.buffer or objects
+        start = replace(place, given=0)
+        held: list[pa.RecordBatch] = []
+        rows = 0
+        current, seen = -1, 0
+        for further, batch in source.read(self.endpoints[place.endpoint :], record):
+            number = place.endpoint + further
+            if number != current:
+                current, seen = number, 0
+            chosen = np.arange(len(batch))
+            if source.split is not None:
+                chosen = np.flatnonzero(in_split(batch.column(0).to_pylist(), *source.split))
+            if number == place.endpoint:
+                chosen = chosen[seen + chosen >= place.skipped]
+            while len(chosen):
+                taken, chosen = chosen[: size - rows], chosen[size - rows :]
+                held.append(batch.take(pa.array(taken)))
+                rows += len(taken)
+                if rows == size:
+                    yield start, pa.concat_batches(held)
+                    start = Place(number, seen + int(taken[-1]) + 1, start.buffer + 1)
+                    held, rows = [], 0
+            seen += len(batch)
+        if rows:
+            yield start, pa.concat_batches(held)
+
+
+def dealt(endpoints: tuple[Endpoint, ...], shard: int, shards: int, buffer: int, seed: tuple[int, int]) -> Shard:
+    """Deal endpoints to shards: each to one, in an order that is the same for all.
+
+    Parameters
+    ----------
+    endpoints
+        Those of the plan.
+    shard, shards
+        Which of how many.
+    buffer
+        How many objects are mixed at once; 0: nothing is shuffled.
+    seed
+        The seed and the epoch.
+    """
+    order = np.random.default_rng(seed).permutation(len(endpoints)) if buffer else np.arange(len(endpoints))
+    return Shard(tuple(endpoints[number] for number in order[shard::shards].tolist()), buffer, (*seed, shard, shards))
+
+
+def to_texts(endpoints: tuple[Endpoint, ...]) -> list[list[str]]:
+    """Give endpoints as JSON has them: of each its ticket, then its locations."""
+    return [[endpoint.ticket.decode(), *endpoint.locations] for endpoint in endpoints]
+
+
+def from_texts(given: list[list[str]]) -> tuple[Endpoint, ...]:
+    """Read what `to_texts` gives."""
+    return tuple(Endpoint(ticket.encode(), tuple(locations)) for ticket, *locations in given)
