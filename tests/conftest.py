@@ -21,6 +21,7 @@ from clusters import Cluster, start_cluster
 from hbase_stores import HBaseStores
 
 from flight_server.flight import FlightServer
+from flight_server.simulate import simulate
 
 # names the folder of a running cluster, to be used and left as it is; not for the processes of tests, to which it is no setting
 RUNNING = os.environ.pop("ALERTFLIGHT_TEST_CLUSTER", None)
@@ -133,6 +134,16 @@ def sample(make_store: Callable[[], Opened]) -> Opened:
     """The sample alerts in a store that nobody changes."""
     held = make_store()
     held.ingest(SAMPLES)
+    return held
+
+
+@pytest.fixture(scope="session")
+def large_sample(make_store: Callable[[], Opened], tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """The sample alerts and three thousand simulated ones, in a store that nobody changes."""
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate(folder, objects=300, nights=5, seed=1, alerts_each=10)
+    held = make_store()
+    held.ingest(SAMPLES, folder)
     return held
 
 

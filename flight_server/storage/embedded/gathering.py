@@ -1,8 +1,8 @@
 """Rows from many places of mapped segments, gathered into one batch.
 
 Joining slices costs time for every slice and column. Columns of fixed width without nulls are therefore taken
-straight out of the mapped files, all columns of one width at once, by where each value stands; what is left
-(texts, booleans, columns with nulls) is joined from slices.
+straight out of the mapped files, run by run, by where each run's values stand; what is left (texts, booleans, columns
+with nulls) is joined from slices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Proje
 __all__ = ["gather", "runs_of"]
 
 Places = npt.NDArray[np.int64]
-WIDTHS = {4: np.uint32, 8: np.uint64}
+WIDTHS = {4: pa.uint32(), 8: pa.uint64()}
 
 
 def runs_of(segments: Places, rows: Places) -> Places:
@@ -56,15 +56,15 @@ def gather(
     open_batch
         Opens a segment's batch by number, for columns that cannot be taken from the file itself.
     """
-    parts = _parts(opened, segments, rows, [place for place in range(len(schema)) if place not in known])
-    taken = dict(known) | _take_fixed(parts, len(rows), schema)
-    left = [place for place in range(len(schema)) if place not in taken]
+    begins = runs_of(segments, rows)
+    runs = _Runs(segments[begins], rows[begins], np.diff(np.append(begins, len(rows))))
+    columns = [place for place in range(len(schema)) if place not in known]
+    taken = dict(known) | _take_fixed(opened, runs, schema, columns)
+    left = [place for place in columns if place not in taken]
     if left:
-        begins = runs_of(segments, rows)
-        lengths = np.diff(np.append(begins, len(rows)))
         narrow: dict[tuple[int, int], pa.RecordBatch] = {}
         slices = []
-        for segment, row, length in zip(segments[begins].tolist(), rows[begins].tolist(), lengths.tolist(), strict=True):
+        for segment, row, length in zip(*(part.tolist() for part in (runs.segments, runs.starts, runs.lengths)), strict=True):
             number, first = divmod(row, BATCH_ROWS)
             if (segment, number) not in narrow:
                 narrow[segment, number] = open_batch(segment, number).batch.select(left)
@@ -75,68 +75,39 @@ def gather(
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """The rows of one segment: which of those wanted, and where their values stand.
+class _Runs:
+    """Runs of neighbouring rows of one batch each: of which segment, from which row on, how many."""
 
-    Parameters
-    ----------
-    here
-        Their places among the rows wanted; None where these are all of them.
-    segment
-        The segment.
-    offsets
-        Where the values of each column begin in each of k batches, of shape (k, columns); see `Segment.offsets`.
-    columns
-        The places of these columns in the schema wanted.
-    which, inside
-        For each row its batch, from 0 to k - 1, and its place there.
-    """
-
-    here: Places | None
-    segment: Segment
-    offsets: Places
-    columns: Places
-    which: Places
-    inside: Places
+    segments: Places
+    starts: Places
+    lengths: Places
 
 
-def _parts(
-    opened: Sequence[tuple[Segment, Projection]], segments: Places, rows: Places, columns: Sequence[int]
-) -> Sequence[_Part]:
-    parts = []
+def _take_fixed(
+    opened: Sequence[tuple[Segment, Projection]], runs: _Runs, schema: pa.Schema, columns: Sequence[int]
+) -> dict[int, pa.Array]:
+    """Take those of the columns that have fixed width and no nulls in any batch needed, straight out of the files."""
+    where = np.full((len(runs.starts), len(columns)), -1, dtype=np.int64)
     for index, (segment, projection) in enumerate(opened):
-        here = np.flatnonzero(segments == index) if len(opened) > 1 else None
-        mine = rows if here is None else rows[here]
-        if not len(mine):
-            continue
-        numbers, inside = np.divmod(mine, BATCH_ROWS)
-        first = int(numbers.min())
-        used = np.bincount(numbers - first) > 0
-        which = (np.cumsum(used) - 1)[numbers - first]
-        wanted = np.array([projection.places[column] for column in columns], dtype=np.int64)
-        offsets = segment.offsets((np.flatnonzero(used) + first).tolist(), wanted)
-        parts.append(_Part(here, segment, offsets, np.array(columns, dtype=np.int64), which, inside))
-    return parts
-
-
-def _take_fixed(parts: Sequence[_Part], length: int, schema: pa.Schema) -> dict[int, pa.Array]:
-    """Take the columns that can be taken from every batch needed, those of one width together."""
-    columns = parts[0].columns
-    whole = np.logical_and.reduce([(part.offsets >= 0).all(axis=0) for part in parts])
-    fixed: dict[int, list[int]] = {}
-    for place in np.flatnonzero(whole).tolist():
-        fixed.setdefault(schema.field(int(columns[place])).type.bit_width // 8, []).append(place)
+        here = np.flatnonzero(runs.segments == index)
+        if len(here):
+            numbers = runs.starts[here] // BATCH_ROWS
+            used, which = np.unique(numbers, return_inverse=True)
+            wanted = np.array([projection.places[column] for column in columns], dtype=np.int64)
+            offsets = segment.offsets(used.tolist(), wanted)
+            where[here] = np.where(offsets >= 0, offsets + segment.address, -1)[which]
+    # all files are seen as one stretch of memory from the first to the last; between them nothing is touched
+    base = min(segment.address for segment, _ in opened)
+    end = max(segment.address + segment.size for segment, _ in opened)
+    memory = pa.foreign_buffer(base, end - base, [segment for segment, _ in opened])
+    inside, lengths = runs.starts % BATCH_ROWS, pa.array(runs.lengths)
+    length = int(runs.lengths.sum())
     taken: dict[int, pa.Array] = {}
-    for width, places in fixed.items():
-        values = np.empty((len(places), length), dtype=WIDTHS[width])
-        for part in parts:
-            at = np.take(part.offsets[:, places].T // width, part.which, axis=1)
-            at += part.inside
-            found = np.take(part.segment.words(width), at)
-            if part.here is None:
-                values = found
-            else:
-                values[:, part.here] = found
-        for place, column in zip(columns[places].tolist(), values, strict=True):
-            taken[place] = pa.Array.from_buffers(schema.field(place).type, length, [None, pa.py_buffer(column)])
+    for place in np.flatnonzero((where >= 0).all(axis=0)).tolist():
+        kind = schema.field(columns[place]).type
+        width = kind.bit_width // 8
+        words = pa.Array.from_buffers(WIDTHS[width], (end - base) // width, [None, memory])
+        starts = pa.array((where[:, place] - base) // width + inside)
+        values = pa.LargeListViewArray.from_arrays(starts, lengths, words).flatten()
+        taken[columns[place]] = pa.Array.from_buffers(kind, length, [None, values.buffers()[1]], offset=values.offset)
     return taken

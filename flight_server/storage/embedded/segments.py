@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +47,6 @@ class Segment:
         self._directory = np.frombuffer(record.batches, dtype=DIRECTORY)
         self._objects: ObjectIndex | None = None
         self._offsets: npt.NDArray[np.int32] | None = None
-        self._words: dict[int, npt.NDArray[np.unsignedinteger[Any]]] = {}
         self._checked = np.zeros(len(self._directory), dtype=bool)
         self._keys_checked = np.zeros(len(self._directory), dtype=bool)
         if zlib.crc32(self._data.slice(0, int(self._directory[0]["offset"]))) != record.head_crc:
@@ -79,12 +77,15 @@ class Segment:
             self._check_keys(np.arange(first, last + 1))
         return self._keys[low:high]
 
-    def words(self, width: int) -> npt.NDArray[np.unsignedinteger[Any]]:
-        """Give the whole file as unsigned integers of 4 or 8 bytes, which all values in it are aligned to."""
-        if width not in self._words:
-            kind = {4: np.uint32, 8: np.uint64}[width]
-            self._words[width] = np.frombuffer(self._data, dtype=kind, count=self._data.size // width)
-        return self._words[width]
+    @property
+    def address(self) -> int:
+        """Where the data file stands in memory; values of 4 and 8 bytes in it are aligned to their width."""
+        return int(self._data.address)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the data file."""
+        return int(self._data.size)
 
     def objects(self, expression: KeyExpression) -> ObjectIndex:
         """Give the index of the objects, made when it is first asked for."""
@@ -140,11 +141,12 @@ class Segment:
         """The last row key."""
         return bytes(self.keys(self.record.rows - 1, self.record.rows)[0])
 
-    def keys_at(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
-        """Give the keys of some rows, checked."""
+    def key_runs(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bytes_]]:
+        """Give the keys of runs of rows, each of one batch, checked."""
         if not self._keys_checked.all():
-            self._check_keys(np.flatnonzero(np.bincount(rows // BATCH_ROWS)))
-        return self._keys[rows]
+            self._check_keys(np.unique(starts // BATCH_ROWS))
+        keys = self._keys
+        return [keys[first:last] for first, last in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
 
     def search(self, keys: npt.NDArray[np.bytes_], side: str = "left") -> npt.NDArray[np.int64]:
         """Find where each key stands or would stand, as `numpy.searchsorted` does."""

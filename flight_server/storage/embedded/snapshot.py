@@ -32,6 +32,8 @@ Places = npt.NDArray[np.int64]
 GROUP_BYTES = 1_310_720
 FIRST_GROUP_BYTES = 131_072  # the first rows leave at once
 PART_BYTES = 33_554_432
+NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
+NARROW_BYTES = 262_144  # of a batch: less is gathered with its neighbours, since messages are larger
 FEW_IDS = 4
 MANY_IDS = 64  # that are looked up among the objects of a segment, not among its keys
 END = b"\xff"  # behind every key, which is text
@@ -132,10 +134,11 @@ class Snapshot:
         if until is None and not scan.reverse and (alone := reader.one_run(hits)) is not None:
             yield alone
             return
-        for first, last in _groups(counts.sum(axis=0), reader.row_bytes(hits), scan.reverse):
+        row_bytes = reader.row_bytes(hits)
+        for first, last in _groups(counts.sum(axis=0), row_bytes, scan.reverse):
             scan.patience.check()
             some = _Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last])
-            found = reader.read(some)
+            found = reader.read(some, row_bytes)
             yield from _turned(found) if scan.reverse else found
 
     def _until(self, segments: Sequence[Segment], as_of: int) -> Sequence[Segment]:
@@ -274,8 +277,8 @@ class _Reader:
         asked = np.full(high - low, hits.asked[range_])
         return Rows(self._slice(segment, low, high - low), asked, self._segments[segment].keys(low, high))
 
-    def read(self, hits: _Hits) -> Iterator[Rows]:
-        """Read ranges; rows that stand together leave as slices of the mapped file, scattered ones are gathered."""
+    def read(self, hits: _Hits, row_bytes: float) -> Iterator[Rows]:
+        """Read ranges; rows that stand together leave as slices of the mapped file, scattered and narrow ones are gathered."""
         segments, rows, asked = _expand(hits)
         if self._until is not None:
             written = self._written_until(segments, rows, self._until)
@@ -288,6 +291,9 @@ class _Reader:
             segments, rows, asked, keys = segments[order], rows[order], asked[order], keys[order]
             newest = np.append((keys[1:] != keys[:-1]) | (asked[1:] != asked[:-1]), True)
             segments, rows, asked, keys = segments[newest], rows[newest], asked[newest], keys[newest]
+        if row_bytes * BATCH_ROWS < NARROW_BYTES:
+            yield self._gathered(segments, rows, asked, keys)
+            return
         begins = runs_of(segments, rows)
         ends = np.append(begins[1:], len(rows))
         large = (ends - begins) > BATCH_ROWS // 4
@@ -334,16 +340,19 @@ class _Reader:
         return {} if place < 0 else {place: pa.array(self._ids, self._schema.field(place).type).take(pa.array(asked))}
 
     def _keys(self, segments: Places, rows: Places) -> npt.NDArray[np.bytes_]:
-        used: list[int] = np.flatnonzero(np.bincount(segments)).tolist()
-        if len(used) == 1:
-            return self._segments[used[0]].keys_at(rows)
-        keys: npt.NDArray[np.bytes_] = np.empty(
-            len(rows), dtype=f"S{max(self._segments[segment].record.key_width for segment in used)}"
-        )
-        for segment in used:
-            here = segments == segment
-            keys[here] = self._segments[segment].keys_at(rows[here])
-        return keys
+        begins = runs_of(segments, rows)
+        own, starts, lengths = segments[begins], rows[begins], np.diff(np.append(begins, len(rows)))
+        used = np.unique(own).tolist()
+        found = [self._segments[used[0]].key_runs(starts, lengths)] if len(used) == 1 else []
+        if not found:
+            parts: list[npt.NDArray[np.bytes_]] = [NO_KEYS] * len(begins)
+            for segment in used:
+                here = np.flatnonzero(own == segment)
+                runs = self._segments[segment].key_runs(starts[here], lengths[here])
+                for place, run in zip(here.tolist(), runs, strict=True):
+                    parts[place] = run
+            found = [parts]
+        return np.concatenate(found[0]) if len(begins) > 1 else found[0][0]
 
     def _slice(self, segment: int, row: int, length: int) -> pa.RecordBatch:
         number, first = divmod(row, BATCH_ROWS)
