@@ -184,6 +184,7 @@ class RowView(Protocol):
         """Cut a scan of a whole table or of one span: gives one or more values for `Scan.within`, by ascending keys.
 
         Together they select what the scan does, each of its rows once. Parts are worth a stream each: a region in HBase.
+        A table that cannot be read raises as a scan of it would.
         """
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:

@@ -255,6 +255,8 @@ def test_a_table_without_a_schema_row_is_refused_by_name_while_others_go_on(
         info = json.loads(caught.value.extra_info)
         assert (info["code"], info["value"]) == ("table_refused", table)
         assert reason in info["message"]
+        with pytest.raises(fl.FlightUnavailableError, match=reason):
+            client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps({"table": table, "all": True})))
     with pytest.raises(fl.FlightUnavailableError, match=r"ztf\.uppervalid|ztf "):
         ask(client, table="ztf", ids=["ZTF1"], upper_limits=True)
 

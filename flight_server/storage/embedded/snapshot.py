@@ -100,6 +100,8 @@ class Snapshot:
 
     def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Cut a scan where batches begin, so that a part is worth a stream."""
+        if table_fault := self.fault(scan.table):
+            raise table_fault
         state = self.state(scan.table)
         batch_bytes = max(1, (state.bytes or 0) * BATCH_ROWS // max(1, state.rows or 0))
         fences = [segment.fences for segment in self._segments.get(scan.table.name, ())]

@@ -103,6 +103,8 @@ class HBaseView:
 
     def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Cut a scan where regions begin."""
+        if fault := self.fault(scan.table):
+            raise fault
         try:
             regions = self._gateway.call("regions", table=self._prefix + scan.table.name)
         except BridgeFault as fault:
