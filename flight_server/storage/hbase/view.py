@@ -107,8 +107,8 @@ class HBaseView:
             raise fault
         try:
             regions = self._gateway.call("regions", table=self._prefix + scan.table.name)
-        except BridgeFault as fault:
-            raise domain_error(fault) from fault
+        except BridgeFault as refusal:
+            raise domain_error(refusal) from refusal
         cuts = [region["start"].encode("latin-1") for region in regions]
         return key_expression(scan.table.key).parts(scan, cuts)
 
