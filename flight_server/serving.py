@@ -44,11 +44,14 @@ def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) ->
     Streams under way get `GRACE_SECONDS` to finish. pyarrow's own shutdown waits for ever for a client that
     has stopped reading, so after that the process ends whatever it says.
     """
-    # a pipe, since a handler that sets an event can meet the very lock that waiting for it holds
+    # a pipe, since a handler that sets an event can meet the very lock that waiting for it holds; written to by the
+    # interpreter itself, since a handler in Python would wait for a read that has begun just behind the signal
     stopped, stop = os.pipe()
+    os.set_blocking(stop, False)
+    signal.set_wakeup_fd(stop)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        os.write(stop, b"!")
+        """Do nothing: the number of the signal stands in the pipe."""
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
