@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from flight_server.answering import Answering
-from flight_server.answers import Tally
+from flight_server.answers import FailedCutout, Tally
 from flight_server.batches import cut
 from flight_server.callers import Caller, Patience
 from flight_server.catalogue import Catalogue, empty_batch
@@ -19,13 +20,14 @@ from flight_server.errors import BadValue
 from flight_server.messages import Message
 from flight_server.plan import Plan, typed_ids
 from flight_server.reading import Reading
-from flight_server.storage.protocols import Rows, RowView
+from flight_server.storage.protocols import NOTHING_YET, Rows, RowView
 from flight_server.tickets import Cone, Query, cone_of
 
 __all__ = ["INDEX", "Exchange", "probe"]
 
 INDEX = "index"
 CHUNK = 1000  # objects that are read together
+PULSE_SECONDS = 5.0  # how long a client hears nothing while nothing is found
 CONE = ("ra", "dec", "radius")
 
 
@@ -67,6 +69,7 @@ class _Totals:
     missing_cutouts: int = 0
     cutout_bytes_read: int = 0
     cutout_errors: dict[str, int] = field(default_factory=dict)
+    failed_cutouts: list[FailedCutout] = field(default_factory=list)
 
 
 class Exchange:
@@ -128,6 +131,7 @@ class Exchange:
         tally.rows, tally.missing_cutouts = totals.rows, totals.missing_cutouts
         tally.cutout_bytes_read = totals.cutout_bytes_read
         tally.cutout_errors.update(totals.cutout_errors)
+        tally.failed_cutouts = totals.failed_cutouts
         room = query.max_message_bytes - pa.ipc.get_record_batch_size(empty)
         yield from (Message(empty, note) for note in tally.notes(room))
         counts = {"asked": totals.asked, "objects": totals.objects, "missing": totals.missing}
@@ -135,14 +139,25 @@ class Exchange:
         yield Message(empty, tally.record(room) | counts | digest)
 
     def _rows(self, asked: pa.RecordBatch) -> Iterator[Rows]:
+        """Read the rows of all that is asked; where none are found for long, says that it is still at work."""
+        heard = time.monotonic()
+        for some in self._found(asked):
+            if len(some.batch) or time.monotonic() - heard >= PULSE_SECONDS:
+                heard = time.monotonic()
+                yield some
+        self._totals.asked += len(asked)
+
+    def _found(self, asked: pa.RecordBatch) -> Iterator[Rows]:
+        """Read them, with rows of no row behind each part."""
         if "id" in asked.schema.names:
             for first, ids in _chunks(typed_ids(_values(asked, "id"), self._plan.object_id.type)):
                 yield from self._read(replace(self._plan, ids=ids), first)
+                yield NOTHING_YET
         else:
             for number, values in enumerate(zip(*(_values(asked, name) for name in CONE), strict=True)):
                 cone = cone_of(dict(zip(CONE, values, strict=True)))
                 yield from self._read_cone(cone, number)
-        self._totals.asked += len(asked)
+                yield NOTHING_YET
 
     def _reading(self, plan: Plan) -> Reading:
         return Reading(plan, self._view, Patience.of(self._caller, self._seconds))
@@ -180,6 +195,7 @@ class Exchange:
             totals.points += tally.points or 0
         totals.missing_cutouts += tally.missing_cutouts
         totals.cutout_bytes_read += tally.cutout_bytes_read
+        totals.failed_cutouts += tally.failed_cutouts
         for reason, count in tally.cutout_errors.items():
             totals.cutout_errors[reason] = totals.cutout_errors.get(reason, 0) + count
 

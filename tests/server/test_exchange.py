@@ -12,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
+from alert_data import SAMPLES
 from archives import Answered, Opened, ask, digest, read
 
+from flight_server import exchanging
 from flight_server.errors import from_info
 
 TDE = "ZTF20abfcszi"
@@ -129,6 +131,33 @@ def test_a_client_that_sends_nothing_is_told_so(client: fl.FlightClient) -> None
     assert json.loads(caught.value.extra_info)["code"] == "invalid_ticket"
     with pytest.raises(fl.FlightError):
         writer.close()
+
+
+@pytest.mark.embedded
+def test_stamps_that_cannot_be_read_are_named(open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient]) -> None:
+    opened = open_store()
+    opened.ingest(SAMPLES)
+    for block in opened.settings.folder.rglob("*.parquet"):
+        block.unlink()
+    client = serve(opened)
+    fields: dict[str, Any] = {"table": "ztf", "columns": ["i:candid"], "cutouts": ["Science"]}
+    alone = ask(client, ids=[TDE], **fields).record
+    record = exchange(client, [of("nobody", TDE)], **fields).record
+    assert len(record["failed_cutouts"]) == 21
+    for name in ("failed_cutouts", "cutout_errors", "missing_cutouts"):
+        assert record[name] == alone[name], name
+
+
+@pytest.mark.embedded
+def test_long_work_that_finds_nothing_is_no_standstill(
+    sample: Opened, serve: Callable[..., fl.FlightClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanging, "PULSE_SECONDS", 0.0)
+    client = hurried(sample, serve, 60.0)
+    nowhere = pa.record_batch({"ra": [10.0] * 40, "dec": [-89.0] * 40, "radius": [1.0] * 40})
+    answer = exchange(client, [nowhere], table="ztf", columns=["i:jd"])
+    assert len([1 for rows, said in answer.messages if not rows and not said]) == 40
+    assert (answer.record["asked"], answer.record["missing"]) == (40, 40)
 
 
 BAD: list[tuple[dict[str, Any], pa.RecordBatch, str, str]] = [
