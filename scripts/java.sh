@@ -16,6 +16,6 @@ ensure_java() {
     fi
     has_java && return 0
     echo "Java 17 and Maven are needed for HBase and Spark and were not found: install both, then start again" >&2
-    echo "(Debian: apt install openjdk-17-jdk-headless maven); or leave these out: scripts/test -m 'not hbase and not spark'" >&2
+    echo "(Debian: apt install openjdk-17-jdk-headless maven); or leave these out: scripts/test without --all" >&2
     return 1
 }

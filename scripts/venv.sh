@@ -21,6 +21,16 @@ ensure_venv() {
         fi
     fi
     echo "installing the package (once) ..." >&2
-    .venv/bin/pip install --quiet --disable-pip-version-check --editable ".$extras" >&2 || return 1
+    install_here --editable ".$extras" >&2 || return 1
     echo "$wanted" >"$stamp"
+}
+
+# Installs into .venv with uv, which takes seconds where pip takes minutes; with pip where pip has an index of its own, which
+# uv would not ask, and where uv cannot be had.
+install_here() {
+    local pip=(.venv/bin/pip --quiet --disable-pip-version-check)
+    if ! .venv/bin/pip config list | grep -q index-url && "${pip[@]}" install 'uv >=0.8,<1' 2>/dev/null; then
+        .venv/bin/uv --quiet pip install --python .venv/bin/python "$@" && return 0
+    fi
+    "${pip[@]}" install "$@"
 }

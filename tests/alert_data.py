@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+
+from what_runs import is_thorough
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_data"
 SHARED = ROOT.parent / "shared" / "data"
-# sweeps go over all real alerts at hand
-SWEPT = SHARED / "ztf" if (SHARED / "ztf").is_dir() else SAMPLES
 GOLDEN = SHARED / "golden" / "ztf_input_cells.json.gz"
 
 TDE = SAMPLES / "tde_ZTF20abfcszi_202008.parquet"
@@ -19,3 +20,15 @@ MANY_AVRO = SAMPLES / "avro_multi_alerts.avro"
 
 def alert_files(folder: Path) -> list[Path]:
     return sorted(path for ending in ("parquet", "avro") for path in folder.rglob(f"*.{ending}") if path.is_file())
+
+
+@cache
+def swept() -> Path:
+    """Return the folder that sweeps go over: that of all real alerts at hand in a thorough run, else the samples."""
+    whole = SHARED / "ztf"
+    return whole if is_thorough() and whole.is_dir() else SAMPLES
+
+
+@cache
+def swept_files() -> list[Path]:
+    return alert_files(swept())

@@ -23,6 +23,7 @@ from hbase_stores import HBaseStores
 from flight_server.flight import FlightServer
 from flight_server.simulate import simulate
 
+pytest_plugins = ["what_runs"]
 # names the folder of a running cluster, to be used and left as it is; not for the processes of tests, to which it is no setting
 RUNNING = os.environ.pop("ALERTFLIGHT_TEST_CLUSTER", None)
 # tests have many small tables, each of which takes a chunk of memory for every family and region
@@ -44,15 +45,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("store_kind", kinds, indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if CLUSTERS & set(getattr(item, "fixturenames", ())):
-            for mark in HBASE:
-                item.add_marker(mark)
-    if "slow" not in config.option.markexpr:
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if CLUSTERS & set(getattr(item, "fixturenames", ())):
+        for mark in HBASE:
+            item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

@@ -61,14 +61,14 @@ def spark(alerts: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.hbase  # needs Java and Maven, as that does
+@pytest.mark.java
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", SPARK_WAYS)
 def test_blocks_of_sparks_writer(spark: Path, way: str) -> None:
     check(load(spark / f"{way}.parquet"), ROWS)
 
 
-@pytest.mark.hbase
+@pytest.mark.java
 @pytest.mark.timeout(1800)
 def test_a_stamp_costs_its_page_and_no_more(spark: Path) -> None:
     block = load(spark / "spark.parquet")
@@ -86,7 +86,7 @@ def test_a_stamp_costs_its_page_and_no_more(spark: Path) -> None:
     assert every <= chunk.total_compressed_size, "each page is read once"
 
 
-@pytest.mark.hbase
+@pytest.mark.java
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not RUBIN_FILES, reason="no real Rubin alerts are at hand")
 def test_rubin_blocks_of_sparks_writer(tmp_path: Path) -> None:

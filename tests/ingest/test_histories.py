@@ -12,7 +12,7 @@ from typing import Any
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import MANY_AVRO, NIGHT, SWEPT, TDE, alert_files
+from alert_data import MANY_AVRO, NIGHT, TDE, swept, swept_files
 from archives import Opened, digest, messages
 from changed_alerts import alerts_of, saved
 from click.testing import CliRunner
@@ -21,8 +21,6 @@ from flight_server.catalogue import load_catalogue
 from flight_server.cli import main
 from flight_server.ingest import count_nights, ingest
 from flight_server.tickets import Query
-
-FILES = alert_files(SWEPT)
 
 
 def put(opened: Opened, *files: Path) -> None:
@@ -53,19 +51,19 @@ def points_of(files: list[Path]) -> dict[str, list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def plain(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    opened.ingest(SWEPT)
+    opened.ingest(swept())
     return opened
 
 
 @pytest.fixture(scope="module")
 def unfolded(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    put(opened, SWEPT)
+    put(opened, swept())
     return opened
 
 
 def test_every_good_point_is_a_row_once_and_every_alert_is_as_it_was(plain: Opened, unfolded: Opened) -> None:
-    alerts, found, points = keyed(rows_of(plain)), keyed(rows_of(unfolded)), points_of(FILES)
+    alerts, found, points = keyed(rows_of(plain)), keyed(rows_of(unfolded)), points_of(swept_files())
     assert set(found) == set(alerts) | set(points)
     assert len(found) > 2 * len(alerts)
     names = plain.archive.catalogue().stored_columns(plain.archive.catalogue().table("ztf"))
@@ -79,7 +77,7 @@ def test_every_good_point_is_a_row_once_and_every_alert_is_as_it_was(plain: Open
 
 def test_a_point_has_the_cells_that_its_history_has(unfolded: Opened) -> None:
     columns = unfolded.archive.catalogue().known["ztf"]
-    points, found = points_of(FILES), keyed(rows_of(unfolded))
+    points, found = points_of(swept_files()), keyed(rows_of(unfolded))
     checked = rounded = 0
     for key in set(points) & set(found):
         row = found[key]
@@ -100,7 +98,7 @@ def test_a_point_has_the_cells_that_its_history_has(unfolded: Opened) -> None:
             assert (value if value == value else "NaN") in allowed, (key, name)  # noqa: PLR0124
             checked += value is not None
     assert checked > 1000
-    assert rounded or SWEPT.name == "sample_data"
+    assert rounded or swept().name == "sample_data"
 
 
 def test_any_order_of_files_gives_the_same_rows(open_store: Callable[..., Opened], store_kind: str) -> None:
@@ -108,7 +106,7 @@ def test_any_order_of_files_gives_the_same_rows(open_store: Callable[..., Opened
     for number in range(3 if store_kind == "embedded" else 2):
         opened = open_store(f"order{number}")
         for turn in range(2):
-            order = random.Random(10 * number + turn).sample(FILES, len(FILES))
+            order = random.Random(10 * number + turn).sample(swept_files(), len(swept_files()))
             put(opened, *order)
             digests.add(digest(rows_of(opened)))
     assert len(digests) == 1

@@ -12,14 +12,13 @@ import index_oracle
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import NIGHT, SWEPT, TDE, alert_files
+from alert_data import NIGHT, TDE, swept, swept_files
 from archives import Opened, digest
 from changed_alerts import alerts_of, saved, with_candidates, with_fields
 
 from flight_server.storage.keys import key_expression
 from flight_server.storage.protocols import Scan
 
-FILES = alert_files(SWEPT)
 TABLES = list(index_oracle.RULES)
 
 
@@ -35,13 +34,13 @@ def whole(opened: Opened, table: str) -> tuple[list[str], pa.Table]:
 @pytest.fixture(scope="module")
 def swept(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    assert not opened.ingest(SWEPT).failures
+    assert not opened.ingest(swept()).failures
     return opened
 
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, dict[str, list[oracle.Cells]]]:
-    return index_oracle.versions(FILES)
+    return index_oracle.versions(swept_files())
 
 
 @pytest.mark.parametrize("table", TABLES)

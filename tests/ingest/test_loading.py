@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from alert_data import NIGHT, SWEPT, TDE, alert_files
+from alert_data import NIGHT, TDE, swept_files
 from archives import Opened
 from click.testing import CliRunner
 from derived_reference import class_of
@@ -197,7 +197,7 @@ def test_only_tables_that_no_alert_fills_are_loaded(open_store: Callable[..., Op
 
 def test_nights_are_counted_from_the_alerts(make_store: Callable[[], Opened], tmp_path: Path) -> None:
     opened = make_store()
-    files = alert_files(SWEPT)
+    files = swept_files()
     opened.ingest(*files)
     put(opened, "statistics_class", written(tmp_path / "a.json", [{"night": "20200831", "raw": 200000, "sci": 3}]))
     report = count_nights(opened.store, load_catalogue())

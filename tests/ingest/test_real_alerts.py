@@ -11,14 +11,12 @@ from collections.abc import Callable
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import GOLDEN, SWEPT, alert_files
+from alert_data import GOLDEN, swept, swept_files
 from archives import Opened, digest
 
 from flight_server.callers import Caller
 from flight_server.catalogue import load_catalogue
 from flight_server.tickets import Query
-
-FILES = alert_files(SWEPT)
 
 
 def whole(opened: Opened, table: str, **fields: object) -> tuple[pa.Table, dict]:
@@ -30,7 +28,7 @@ def whole(opened: Opened, table: str, **fields: object) -> tuple[pa.Table, dict]
 @pytest.fixture(scope="module")
 def swept(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    report = opened.ingest(SWEPT)
+    report = opened.ingest(swept())
     assert not report.failures
     return opened
 
@@ -39,7 +37,7 @@ def test_every_cell_of_every_alert_is_there_and_no_other(swept: Opened) -> None:
     rows, record = whole(swept, "ztf")
     catalogue = swept.archive.catalogue()
     columns = catalogue.stored_columns(catalogue.table("ztf"))
-    expected = oracle.expected_tables(FILES, columns)
+    expected = oracle.expected_tables(swept_files(), columns)
     assert record["rows"] == len(rows) == len(expected)
     found = {f"{row['i:objectId']}_{row['i:jd']!r}": row for row in rows.to_pylist()}
     assert list(found) == sorted(expected), "rows come in the byte order of their keys"
@@ -57,14 +55,14 @@ def test_every_cell_of_every_alert_is_there_and_no_other(swept: Opened) -> None:
 def test_no_column_of_the_files_is_lost(swept: Opened) -> None:
     catalogue = swept.archive.catalogue()
     columns = set(catalogue.stored_columns(catalogue.table("ztf")))
-    in_files = {name for file in FILES for alert in oracle.read_alerts(file) for name in oracle.alert_cells(alert)}
+    in_files = {name for file in swept_files() for alert in oracle.read_alerts(file) for name in oracle.alert_cells(alert)}
     dropped = catalogue.surveys["ztf"].alerts.not_stored
     assert {name for name in in_files - columns if name.partition(":")[2] not in dropped} == set()
 
 
 def test_stamps_come_back_byte_for_byte(swept: Opened) -> None:
     rows, record = whole(swept, "ztf", columns=("i:candid",), cutouts=("Science", "Template", "Difference"))
-    expected = oracle.stamps(FILES)
+    expected = oracle.stamps(swept_files())
     assert record["missing_cutouts"] == 0
     for row in rows.to_pylist():
         for kind in ("Science", "Template", "Difference"):
@@ -72,7 +70,7 @@ def test_stamps_come_back_byte_for_byte(swept: Opened) -> None:
 
 
 def test_histories_are_sorted_by_the_brokers_rule(swept: Opened) -> None:
-    upper, bad = oracle.history(FILES)
+    upper, bad = oracle.history(swept_files())
     for table, keys in (("ztf.upper", upper), ("ztf.uppervalid", bad)):
         rows, _ = whole(swept, table)
         assert {f"{row['i:objectId']}_{row['i:jd']!r}" for row in rows.to_pylist()} == keys
@@ -106,7 +104,8 @@ def test_types_are_the_catalogues_whatever_the_files_say(swept: Opened) -> None:
 
 
 def test_any_order_of_files_any_number_of_times_gives_the_same_tables(open_store: Callable[..., Opened], store_kind: str) -> None:
-    orders = [FILES, FILES[::-1], random.Random(7).sample(FILES, len(FILES))][: 3 if store_kind == "embedded" else 2]
+    files = swept_files()
+    orders = [files, files[::-1], random.Random(7).sample(files, len(files))][: 3 if store_kind == "embedded" else 2]
     digests = []
     for number, order in enumerate(orders):
         opened = open_store(f"order{number}")
@@ -128,7 +127,7 @@ def test_lists_of_features_are_text_in_the_brokers_order(swept: Opened) -> None:
     rows, _ = whole(swept, "ztf", columns=("i:candid", "d:lc_features_g"))
     found = {row["i:candid"]: row["d:lc_features_g"] for row in rows.to_pylist()}
     compared = 0
-    for file in FILES:
+    for file in swept_files():
         for alert in oracle.read_alerts(file):
             features = alert.get("lc_features_g")
             if features and found[alert["candid"]]:

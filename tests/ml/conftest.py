@@ -10,9 +10,8 @@ collect_ignore = ["loading.py"]  # a program, which needs PyTorch
 HERE = find_spec("torch") is not None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent.name == "ml" and item.path.name.startswith("test_torch"):
-            item.add_marker(pytest.mark.ml)
-        if item.get_closest_marker("ml") and not HERE:
-            item.add_marker(pytest.mark.skip(reason="PyTorch is not installed: ./scripts/test --ml installs it"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.path.name.startswith("test_torch"):
+        item.add_marker(pytest.mark.ml)
+        if not HERE:
+            item.add_marker(pytest.mark.skip(reason="PyTorch is not installed: ./scripts/test --all installs it"))

@@ -7,7 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from alert_data import MANY_AVRO, ROOT, TDE
+from environments import make_environment
 from processes import serving
 
 GET = """
@@ -17,10 +19,10 @@ print(fl.connect(sys.argv[1]).do_get(fl.Ticket(ticket)).read_all().num_rows)
 """
 
 
+@pytest.mark.wheel
 def test_the_wheel_serves_ingests_and_gets(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT], check=True, capture_output=True, cwd=tmp_path
-    )
+    build = [sys.executable, "-m", "build", "--installer", "uv", "--wheel", "--outdir", tmp_path, ROOT]
+    subprocess.run(build, check=True, capture_output=True, cwd=tmp_path)
     (wheel,) = tmp_path.glob("alertflight-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {
@@ -34,8 +36,7 @@ def test_the_wheel_serves_ingests_and_gets(tmp_path: Path) -> None:
     assert not [name for name in names if name.startswith(("tests", "config/", "sample_data"))]
 
     home = tmp_path / "elsewhere"
-    subprocess.run([sys.executable, "-m", "venv", home], check=True)
-    subprocess.run([home / "bin" / "pip", "install", "--quiet", wheel], check=True, capture_output=True)
+    make_environment(home, wheel)
     command = home / "bin" / "alertflight"
     done = subprocess.run(
         [command, "ingest", TDE, MANY_AVRO, "--data", tmp_path / "store"], check=True, capture_output=True, text=True, cwd=home

@@ -12,8 +12,9 @@ import pyarrow.flight as fl
 import pytest
 from alert_data import TDE
 from archives import Opened, ask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from what_runs import more_examples
 
 from flight_server.errors import TRANSPORT
 from flight_server.tickets import _PARSERS, NOT_YET
@@ -262,7 +263,7 @@ tickets = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@more_examples(4)
 @given(ticket=tickets.map(encoded) | st.binary(max_size=40))
 def test_any_ticket_is_answered_whole_or_refused_by_name(client: fl.FlightClient, ticket: bytes) -> None:
     try:

@@ -82,6 +82,7 @@ def test_settings_come_from_file_and_environment(tmp_path: Path) -> None:
     assert "servr" in done.stderr
 
 
+@pytest.mark.wheel
 def test_scripts_run_sets_up_everything_in_a_fresh_checkout(tmp_path: Path) -> None:
     checkout, home = tmp_path / "checkout", tmp_path / "home"
     home.mkdir()

@@ -12,8 +12,9 @@ import pyarrow.flight as fl
 import pytest
 from archives import Opened, ask
 from astropy.coordinates import SkyCoord
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from what_runs import more_examples
 
 from flight_server.callers import Caller
 from flight_server.derive import derive, load_derived
@@ -58,7 +59,7 @@ cones = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@more_examples(0.6)
 @given(st.data())
 def test_cones_find_what_brute_force_finds(sample: Opened, places: tuple[list[Fields], SkyCoord], data: st.DataObject) -> None:
     rows, _ = places

@@ -12,10 +12,8 @@ from flight_server.flight import FlightServer
 collect_ignore = ["driver.py"]  # runs in another environment
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent.name == "spark":
-            item.add_marker(pytest.mark.spark)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.spark)
 
 
 @pytest.fixture(scope="session")

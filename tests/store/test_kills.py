@@ -133,9 +133,7 @@ def test_kills_at_random_moments(scenes: dict[str, Scene], tmp_path: Path) -> No
     kill_many_at_random(scenes, tmp_path, RANDOM_KILLS, seed=20260731)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_many_kills_at_random_moments(scenes: dict[str, Scene], tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if "slow" not in request.config.option.markexpr:
-        pytest.skip("long: run with -m slow")
+def test_many_kills_at_random_moments(scenes: dict[str, Scene], tmp_path: Path) -> None:
     kill_many_at_random(scenes, tmp_path, MANY_RANDOM_KILLS, seed=7)

@@ -56,7 +56,7 @@ def test_a_build_that_fails_is_told_and_leaves_no_jar(tmp_path, monkeypatch, cac
     assert [file.name for file in cache.iterdir()] == ["bridge.lock"]
 
 
-@pytest.mark.hbase
+@pytest.mark.java
 @pytest.mark.timeout(1800)
 def test_a_jar_that_was_built_is_found_without_maven(tmp_path, monkeypatch):
     built = find_jar()

@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.catalogue import TYPES
@@ -66,7 +66,6 @@ def fitted(value, kind):
 @pytest.mark.parametrize("source", [*INTEGERS, pa.float32(), pa.float64()], ids=str)
 @pytest.mark.parametrize("kind", NUMBERS, ids=str)
 @given(data=st.data())
-@settings(max_examples=60)
 def test_numbers_are_cast_exactly_or_refused_by_column_and_row(source, kind, data):
     values = data.draw(st.lists(st.none() | values_of(source), max_size=4))
     expected, wrong = [], None

@@ -2,8 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from derived_reference import HOSTS, class_of, classifications, frame_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from what_runs import more_examples
 
 from flight_server.catalogue import load_catalogue
 from flight_server.derive import derive, load_derived
@@ -37,7 +38,7 @@ def table_of(alerts):
 
 
 @given(st.lists(ALERTS, min_size=1, max_size=40))
-@settings(max_examples=150)
+@more_examples(1.5)
 def test_alerts_have_the_class_that_the_rules_give_one_by_one(alerts):
     found = derive(table_of(alerts), ["v:classification"], DERIVED)["v:classification"].to_pylist()
     assert found == [class_of(alert) for alert in alerts]
@@ -82,7 +83,6 @@ def test_a_class_of_simbad_is_itself_unless_it_is_a_galaxy_or_none(label):
 
 
 @given(st.lists(ALERTS, min_size=1, max_size=40))
-@settings(max_examples=50)
 def test_the_plain_reference_of_benchmarks_follows_the_same_rules(alerts):
     whole = [alert for alert in alerts if alert["d:cdsxmatch"] is not None and alert["d:roid"] is not None]
     if whole:

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from derived_reference import COLOURS, RATES, colours, frame_of, rates
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.derive import derive, load_derived
@@ -52,7 +52,6 @@ def test_points_with_gaps_are_treated_as_pandas_treats_them(rows):
 
 
 @given(st.lists(points(st.floats(START, START + 3), nullable=False), max_size=60))
-@settings(max_examples=50)
 def test_rates_and_colours_at_any_times(rows):
     check(rows)
 

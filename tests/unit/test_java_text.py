@@ -3,8 +3,9 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from what_runs import more_examples
 
 from flight_server.ingest.java_text import double_text, list_text
 
@@ -41,7 +42,7 @@ SHORT = st.builds(short, st.integers(-(10**6), 10**6), st.integers(-30, 30)) | s
 DOUBLES = (SHORT | st.floats() | st.integers(-(10**23), 10**23).map(float)).filter(lambda v: v == 0 or not abs(v) < 1e-320)
 
 
-@settings(max_examples=500)
+@more_examples(5)
 @given(st.lists(st.none() | DOUBLES, max_size=20))
 def test_doubles_are_written_as_java_writes_them(values):
     expected = [None if value is None else java(value) for value in values]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.catalogue import load_catalogue
@@ -161,7 +161,6 @@ def test_a_missing_or_longer_file_is_corrupt_data(tmp_path, file):
 TEXTS = st.text("ab_~é", min_size=1, max_size=6).map(str.encode)
 
 
-@settings(max_examples=60)
 @given(
     st.lists(TEXTS, min_size=1, max_size=20, unique=True),
     st.lists(st.text("ab_~é", min_size=1, max_size=20).map(str.encode), max_size=20),

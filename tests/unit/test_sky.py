@@ -7,8 +7,9 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
 from astropy_healpix import HEALPix, boundaries_lonlat
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from what_runs import more_examples
 
 from flight_server.sky import cone_pixels, degraded, in_ranges, pixels_of
 
@@ -32,7 +33,7 @@ def points_inside(ra: float, dec: float, radius: float, seed: int) -> tuple[np.n
     return found.ra.deg, found.dec.deg
 
 
-@settings(max_examples=500, deadline=None)  # of 40 points each: 20,000 positions
+@more_examples(5)  # of 40 points each: 20,000 positions with --all
 @given(ascensions, declinations, radii, st.integers(0, 2**32))
 def test_no_pixel_of_a_cone_is_missing(ra: float, dec: float, radius: float, seed: int) -> None:
     pixels = cone_pixels(ra, dec, radius, NSIDE)

@@ -3,8 +3,9 @@ import sys
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from what_runs import more_examples
 
 from flight_server.errors import AlertflightError
 from flight_server.tickets import CUTOUT_KINDS, MAX_TICKET_BYTES, Query, parse_ticket
@@ -267,7 +268,7 @@ def parses_or_says_why(ticket):
         assert json.loads(error.to_json())["code"] == error.code
 
 
-@settings(max_examples=300)
+@more_examples(3)
 @given(TICKETS)
 def test_any_json_parses_or_says_why(value):
     parses_or_says_why(json.dumps(value).encode())

@@ -1,0 +1,127 @@
+"""Which tests a run has: those that Python alone can show, all of them, or the deep ones too; and what it left out.
+
+A plugin of pytest, loaded by conftest.py. A test that needs more than Python carries the marker of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+NEEDS = {
+    "hbase": "a real HBase and HDFS",
+    "java": "a JDK and Maven",
+    "spark": "Spark, Dask and Ray",
+    "ml": "PyTorch",
+    "go": "Go",
+    "wheel": "installing into environments of their own",
+    "root": "the rights of root",
+}
+# tests with one of these stay on one worker: they share a cluster, a session of Spark, or what Maven downloads
+TOGETHER = {"hbase": "cluster", "java": "cluster", "spark": "spark"}
+LONG = "long"
+# what a test of these modules runs is not all in its own process, where testmon could see it
+STARTING = re.compile(
+    r"^(?:from|import) (?:subprocess|multiprocessing|pages|processes|served_samples|store_\w+|terminals)\b", re.MULTILINE
+)
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+# random examples of one Hypothesis test
+EXAMPLES = {"default": 25, "all": 100, "long": 1000}
+# no deadline and no check of speed: a busy machine is not a bug
+UNCHECKED = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+for name, count in EXAMPLES.items():
+    settings.register_profile(name, max_examples=count, deadline=None, database=None, suppress_health_check=UNCHECKED)
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("alertflight")
+    group.addoption("--all", action="store_true", help="also tests that need more than Python, and more random examples")
+    group.addoption("--long", action="store_true", help="all tests, the deep ones too, with ten times the random examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = Counter()
+    settings.load_profile("long" if config.option.long else "all" if config.option.all else "default")
+
+
+def is_thorough() -> bool:
+    """Return whether this run takes all the data at hand and more random examples, as --all and --long say."""
+    return settings.get_current_profile_name() != "default"
+
+
+def more_examples(factor: float) -> settings:
+    """Return settings for a Hypothesis test that has more, or fewer, random examples than others."""
+    return settings(max_examples=max(1, round(settings.default.max_examples * factor)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep on one worker what shares something costly; the tests of a module share its fixtures."""
+    shared = next((group for need, group in TOGETHER.items() if item.get_closest_marker(need)), None)
+    item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
+    if _starts_processes(item.path):
+        item.add_marker(pytest.mark.process)
+
+
+@cache
+def _starts_processes(file: Path) -> bool:
+    return STARTING.search(file.read_text("utf-8")) is not None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what this run does not have, and begin with what takes longest."""
+    left_out = [(item, reason) for item in items if (reason := _why_not(item, config))]
+    config.stash[LEFT_OUT].update(reason for _, reason in left_out)
+    gone = {item for item, _ in left_out}
+    config.hook.pytest_deselected(items=list(gone))
+    items[:] = sorted((item for item in items if item not in gone), key=_turn)
+
+
+def _why_not(item: pytest.Item, config: pytest.Config) -> str | None:
+    if config.option.long:
+        return None
+    if item.get_closest_marker(LONG):
+        return LONG
+    return None if config.option.all else next((need for need in NEEDS if item.get_closest_marker(need)), None)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return a test's place in the order of starting: what takes longest comes first."""
+    return next((turn for turn, need in enumerate(NEEDS) if item.get_closest_marker(need)), len(NEEDS))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what this worker left out to the process that reports."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker left out; all workers collect the same."""
+    if found := getattr(node, "workeroutput", {}).get("left_out"):
+        node.config.stash[LEFT_OUT] = Counter(found)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left_out := config.stash[LEFT_OUT]:
+        terminalreporter.section("left out")
+        for line in _lines(left_out):
+            terminalreporter.line(line)
+
+
+def _lines(left_out: Counter[str]) -> Iterable[str]:
+    for need, what in NEEDS.items():
+        if left_out[need]:
+            yield f"{left_out[need]:5} that need {what}: ./scripts/test --all, or these alone: ./scripts/test --all -m {need}"
+    if left_out[LONG]:
+        yield f"{left_out[LONG]:5} that take long: ./scripts/test --long"
