@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from what_runs import is_thorough
+from depth import is_thorough
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_data"
@@ -23,7 +23,7 @@ def alert_files(folder: Path) -> list[Path]:
 
 
 @cache
-def swept() -> Path:
+def swept_folder() -> Path:
     """Return the folder that sweeps go over: that of all real alerts at hand in a thorough run, else the samples."""
     whole = SHARED / "ztf"
     return whole if is_thorough() and whole.is_dir() else SAMPLES
@@ -31,4 +31,4 @@ def swept() -> Path:
 
 @cache
 def swept_files() -> list[Path]:
-    return alert_files(swept())
+    return alert_files(swept_folder())

@@ -11,11 +11,11 @@ import fastavro
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from alert_data import SHARED, alert_files, swept
+from alert_data import SHARED, alert_files, swept_folder
 from astropy.io import fits
 
 KINDS = ("Science", "Template", "Difference")
-SWEEPS = {"ztf": swept()} | ({"rubin": SHARED / "lsst"} if (SHARED / "lsst").is_dir() else {})
+SWEEPS = {"ztf": swept_folder()} | ({"rubin": SHARED / "lsst"} if (SHARED / "lsst").is_dir() else {})
 
 
 def stamps_of(file: Path) -> list[bytes]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from depth import load_depth
 
 NEEDS = {
     "hbase": "a real HBase and HDFS",
@@ -32,13 +32,6 @@ STARTING = re.compile(
     r"^(?:from|import) (?:subprocess|multiprocessing|pages|processes|served_samples|store_\w+|terminals)\b", re.MULTILINE
 )
 LEFT_OUT = pytest.StashKey[Counter[str]]()
-# random examples of one Hypothesis test
-EXAMPLES = {"default": 25, "all": 100, "long": 1000}
-# no deadline and no check of speed: a busy machine is not a bug
-UNCHECKED = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
-for name, count in EXAMPLES.items():
-    settings.register_profile(name, max_examples=count, deadline=None, database=None, suppress_health_check=UNCHECKED)
-settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,17 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
-    settings.load_profile("long" if config.option.long else "all" if config.option.all else "default")
-
-
-def is_thorough() -> bool:
-    """Return whether this run takes all the data at hand and more random examples, as --all and --long say."""
-    return settings.get_current_profile_name() != "default"
-
-
-def more_examples(factor: float) -> settings:
-    """Return settings for a Hypothesis test that has more, or fewer, random examples than others."""
-    return settings(max_examples=max(1, round(settings.default.max_examples * factor)))
+    load_depth("long" if config.option.long else "all" if config.option.all else "default")
 
 
 @pytest.hookimpl(trylast=True)

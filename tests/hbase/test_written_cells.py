@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import GOLDEN, SAMPLES, TDE, alert_files, swept
+from alert_data import GOLDEN, SAMPLES, TDE, alert_files, swept_folder
 from archives import digest
 from changed_alerts import alerts_of, saved, with_fields
 
@@ -212,7 +212,7 @@ def test_a_newer_version_replaces_its_cells_alone(empty: Any, tmp_path: Any) -> 
 @pytest.mark.skipif(not GOLDEN.exists(), reason="the public service's cells are not at hand")
 def test_cells_are_those_of_the_public_service(empty: Any) -> None:
     golden = json.loads(gzip.decompress(GOLDEN.read_bytes()))
-    empty.open().ingest(swept())
+    empty.open().ingest(swept_folder())
     schema = golden["schema"]["ztf"]
     compared = 0
     for table in TABLES:

@@ -12,7 +12,7 @@ from typing import Any
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import MANY_AVRO, NIGHT, TDE, swept, swept_files
+from alert_data import MANY_AVRO, NIGHT, TDE, swept_files, swept_folder
 from archives import Opened, digest, messages
 from changed_alerts import alerts_of, saved
 from click.testing import CliRunner
@@ -51,14 +51,14 @@ def points_of(files: list[Path]) -> dict[str, list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def plain(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    opened.ingest(swept())
+    opened.ingest(swept_folder())
     return opened
 
 
 @pytest.fixture(scope="module")
 def unfolded(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    put(opened, swept())
+    put(opened, swept_folder())
     return opened
 
 
@@ -98,7 +98,7 @@ def test_a_point_has_the_cells_that_its_history_has(unfolded: Opened) -> None:
             assert (value if value == value else "NaN") in allowed, (key, name)  # noqa: PLR0124
             checked += value is not None
     assert checked > 1000
-    assert rounded or swept().name == "sample_data"
+    assert rounded or swept_folder().name == "sample_data"
 
 
 def test_any_order_of_files_gives_the_same_rows(open_store: Callable[..., Opened], store_kind: str) -> None:

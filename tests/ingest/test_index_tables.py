@@ -12,7 +12,7 @@ import index_oracle
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import NIGHT, TDE, swept, swept_files
+from alert_data import NIGHT, TDE, swept_files, swept_folder
 from archives import Opened, digest
 from changed_alerts import alerts_of, saved, with_candidates, with_fields
 
@@ -34,7 +34,7 @@ def whole(opened: Opened, table: str) -> tuple[list[str], pa.Table]:
 @pytest.fixture(scope="module")
 def swept(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    assert not opened.ingest(swept()).failures
+    assert not opened.ingest(swept_folder()).failures
     return opened
 
 

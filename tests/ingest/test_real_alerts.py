@@ -11,7 +11,7 @@ from collections.abc import Callable
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import GOLDEN, swept, swept_files
+from alert_data import GOLDEN, swept_files, swept_folder
 from archives import Opened, digest
 
 from flight_server.callers import Caller
@@ -28,7 +28,7 @@ def whole(opened: Opened, table: str, **fields: object) -> tuple[pa.Table, dict]
 @pytest.fixture(scope="module")
 def swept(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
-    report = opened.ingest(swept())
+    report = opened.ingest(swept_folder())
     assert not report.failures
     return opened
 

@@ -12,9 +12,9 @@ import pyarrow.flight as fl
 import pytest
 from alert_data import TDE
 from archives import Opened, ask
+from depth import more_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from what_runs import more_examples
 
 from flight_server.errors import TRANSPORT
 from flight_server.tickets import _PARSERS, NOT_YET

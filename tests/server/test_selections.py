@@ -12,9 +12,9 @@ import pyarrow.flight as fl
 import pytest
 from archives import Opened, ask
 from astropy.coordinates import SkyCoord
+from depth import more_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from what_runs import more_examples
 
 from flight_server.callers import Caller
 from flight_server.derive import derive, load_derived

@@ -1,10 +1,10 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from depth import more_examples
 from derived_reference import HOSTS, class_of, classifications, frame_of
 from hypothesis import given
 from hypothesis import strategies as st
-from what_runs import more_examples
 
 from flight_server.catalogue import load_catalogue
 from flight_server.derive import derive, load_derived

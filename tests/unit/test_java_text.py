@@ -3,9 +3,9 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from depth import more_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from what_runs import more_examples
 
 from flight_server.ingest.java_text import double_text, list_text
 

@@ -7,9 +7,9 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
 from astropy_healpix import HEALPix, boundaries_lonlat
+from depth import more_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from what_runs import more_examples
 
 from flight_server.sky import cone_pixels, degraded, in_ranges, pixels_of
 

@@ -64,11 +64,8 @@ def test_every_real_stamp_has_the_pixels_of_astropy(survey, as_stored, monkeypat
     monkeypatch.setattr(odd_stamps, "odd_image", none_is_odd)
     stamps = real_stamps(survey)
     assert stamps
-    if as_stored:
-        sent = stamps
-    else:
-        sent = [gzip.decompress(stamp) if stamp[:2] == b"\x1f\x8b" else packed(stamp, 1) for stamp in stamps]
-    arrays = decoded(*sent, shape=SHAPES[survey])
+    other_way = [gzip.decompress(stamp) if stamp[:2] == b"\x1f\x8b" else packed(stamp, 1) for stamp in stamps]
+    arrays = decoded(*(stamps if as_stored else other_way), shape=SHAPES[survey])
     assert not arrays.faults
     assert arrays.pixels.shape == (len(stamps), *SHAPES[survey])
     for place, stamp in enumerate(stamps):

@@ -3,9 +3,9 @@ import sys
 from dataclasses import replace
 
 import pytest
+from depth import more_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from what_runs import more_examples
 
 from flight_server.errors import AlertflightError
 from flight_server.tickets import CUTOUT_KINDS, MAX_TICKET_BYTES, Query, parse_ticket
