@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 import pyarrow as pa
 
-from flight_client.options import moment_option, split_option
+from flight_client.options import moment_option, server_options, split_option
 from flight_client.output import show, write_csv, write_file
+from flight_client.profiles import find_profile
 from flight_client.stream import Stream
 from flight_server.tickets import CUTOUT_FORMATS, CUTOUT_KINDS, parse_ticket
 
@@ -20,7 +21,7 @@ SHOWN_MISSING = 5
 
 
 @click.command()
-@click.option("--url", default="grpc://127.0.0.1:8815", show_default=True, envvar="ALERTFLIGHT_URL", help="The server.")
+@server_options
 @click.option("--table", default="ztf", show_default=True, help="The table.")
 @click.option("--ids", multiple=True, callback=split_option, metavar="ID,...", help="Object IDs, separated by commas.")
 @click.option("--cone", type=float, nargs=3, metavar="RA DEC RADIUS", help="A disc on the sky: degrees, degrees, arcsec.")
@@ -42,7 +43,8 @@ SHOWN_MISSING = 5
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv or .arrow; - is the screen or, piped, CSV.")
 def get(  # noqa: PLR0917  (click passes its options by name)
-    url: str,
+    url: str | None,
+    profile: str | None,
     table: str,
     ids: list[str],
     cone: tuple[float, float, float] | None,
@@ -96,7 +98,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     }
     given = {name: value for name, value in fields.items() if value is not None and value is not False and value != []}
     query = parse_ticket(json.dumps(given).encode())
-    stream = Stream(url, query)
+    stream = Stream(find_profile(url, profile).url, query)
     batches = _counted(stream)
     if output != "-":
         write_file(Path(output), stream.schema, batches)

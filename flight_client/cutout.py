@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from flight_client.files import check_ending, whole_file
+from flight_client.options import server_options
 from flight_client.pictures import Image, drawn, write_png
+from flight_client.profiles import find_profile
 from flight_client.stream import Stream
 from flight_server.errors import BadValue, CorruptData
 from flight_server.stamp_arrays import decode_one
@@ -28,7 +30,7 @@ NAMED = 5  # alerts in the message on one that is unknown
 
 
 @click.command()
-@click.option("--url", default="grpc://127.0.0.1:8815", show_default=True, envvar="ALERTFLIGHT_URL", help="The server.")
+@server_options
 @click.option("--id", "object_id", required=True, metavar="ID", help="The object.")
 @click.option("--candid", type=click.IntRange(0), help="Its alert; the newest one if left out.")
 @click.option(
@@ -42,7 +44,15 @@ NAMED = 5  # alerts in the message on one that is unknown
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="FILE.fits, .png or .npy.")
 @click.option("--show", is_flag=True, help="Draw it on the terminal, as happens without -o.")
-def cutout(url: str, object_id: str, candid: int | None, kinds: tuple[str, ...], output: Path | None, show: bool) -> None:  # noqa: PLR0917  (click passes its options by name)
+def cutout(  # noqa: PLR0917  (click passes its options by name)
+    url: str | None,
+    profile: str | None,
+    object_id: str,
+    candid: int | None,
+    kinds: tuple[str, ...],
+    output: Path | None,
+    show: bool,
+) -> None:
     """Get an image stamp of one alert, as a file or drawn on the terminal.
 
     \b
@@ -52,10 +62,11 @@ def cutout(url: str, object_id: str, candid: int | None, kinds: tuple[str, ...],
     kinds = tuple(dict.fromkeys(kinds))
     if output is not None:
         check_ending(output, ENDINGS)
-    chosen, jd, alerts = _choose(url, object_id, candid)
+    server = find_profile(url, profile).url
+    chosen, jd, alerts = _choose(server, object_id, candid)
     which = f"the newest of {alerts} alerts, " if candid is None else ""
     click.echo(f"{object_id}: {which}candid {chosen}, JD {jd:.5f}", err=True)
-    for kind, stamp in _stamps(url, object_id, chosen, jd, kinds).items():
+    for kind, stamp in _stamps(server, object_id, chosen, jd, kinds).items():
         image = decode_one(stamp)
         if isinstance(image, str):
             raise click.ClickException(f"the {kind} stamp of alert {chosen} cannot be decoded: {image}")

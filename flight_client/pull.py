@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from flight_client.endpoints import MAX_QUERY_BYTES
-from flight_client.options import moment_option, split_option
+from flight_client.options import moment_option, server_options, split_option
 from flight_client.profiles import find_profile
 from flight_client.pulling import MISSING, OBJECTS_A_FILE, pull_into
 from flight_server.errors import BadValue, NoSelection
@@ -21,8 +21,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--url", help="The server.  [default: that of the profile, or grpc://127.0.0.1:8815]")
-@click.option("--profile", metavar="NAME", help="A profile of the configuration file.")
+@server_options
 @click.option("--table", default="ztf", show_default=True, help="The table.")
 @click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one a line.")
 @click.option("--all", "everything", is_flag=True, help="The whole table.")

@@ -13,7 +13,9 @@ import click
 import pyarrow as pa
 
 from flight_client.calls import act
+from flight_client.options import chosen_server, server_or_store_options
 from flight_client.output import write_csv
+from flight_server.options import store_options
 
 __all__ = ["schema"]
 
@@ -25,20 +27,20 @@ Columns = list[dict[str, Any]]
 
 @click.command()
 @click.argument("table", metavar="TABLE")
-@click.option("--url", help="Ask this server, such as grpc://127.0.0.1:8815, instead of the store.")
-@click.option("--data", metavar="DIR", help="Folder of the embedded store.")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE", help="Settings, YAML.")
+@server_or_store_options
+@store_options
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json"]), help="A table is for a screen; CSV for a pipe.")
-def schema(table: str, url: str | None, data: str | None, config: Path | None, format_: str | None) -> None:
+def schema(  # noqa: PLR0917  (click passes its options by name)
+    table: str, url: str | None, profile: str | None, data: str | None, config: Path | None, format_: str | None
+) -> None:
     """List the columns of a table: name, type, unit, origin and meaning, also of stamps and derived columns.
 
     \b
     alertflight schema ztf
     alertflight schema ztf --format csv > columns.csv
     """  # noqa: D301  (click wants the backspace itself)
-    if url is not None and (data is not None or config is not None):
-        raise click.UsageError("--url asks a server, --data and --config a store: give one of them")
-    columns = _of_store(table, data, config) if url is None else act(url, "schema", json.dumps({"table": table}))
+    server = chosen_server(url, profile, data, config)
+    columns = _of_store(table, data, config) if server is None else act(server, "schema", json.dumps({"table": table}))
     chosen = format_ or ("table" if sys.stdout.isatty() else "csv")
     if chosen == "json":
         click.echo(json.dumps(columns, indent=1, ensure_ascii=False))

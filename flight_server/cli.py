@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from flight_server.errors import TRANSPORT, AlertflightError
+from flight_server.options import store_options
 
 __all__ = ["main"]
 
@@ -24,6 +25,7 @@ CLIENT_COMMANDS = {
     "get": "flight_client.cli",
     "pull": "flight_client.pull",
     "schema": "flight_client.schema",
+    "tables": "flight_client.tables",
 }
 
 
@@ -59,16 +61,10 @@ def main() -> None:
     """Serve astronomical alerts as Arrow, over Arrow Flight."""
 
 
-def _store_options(command: click.decorators.FC) -> click.decorators.FC:
-    command = click.option("--data", metavar="DIR", help="Folder of the embedded store.")(command)
-    config = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return click.option("--config", "config", type=config, metavar="FILE", help="Settings, YAML.")(command)
-
-
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8815]")
-@_store_options
+@store_options
 def serve(host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
     """Serve the archive until interrupted."""
     from flight_server.flight.server import address
@@ -107,7 +103,7 @@ print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option("--history", is_flag=True, help="Also store the good points of the alerts' histories, where no alert is.")
-@_store_options
+@store_options
 def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
     """Put alert files (Parquet, Avro) and folders of them into the store.
 
@@ -152,7 +148,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
 @main.command()
 @click.argument("table", metavar="TABLE")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_store_options
+@store_options
 def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | None) -> None:
     """Put the rows of files (Parquet, CSV, JSON) into a table that no alert fills, such as ztf.tns_resolver.
 
@@ -173,7 +169,7 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
 
 
 @main.command()
-@_store_options
+@store_options
 def statistics(data: str | None, config: Path | None) -> None:
     """Count the alerts of each night, and put the counts into statistics_class."""
     from flight_server.catalogue import load_catalogue
@@ -195,11 +191,10 @@ def _written(rows: int, table: str) -> str:
 
 
 def _end_if_damaged(archive: Any) -> None:
-    """Name the tables that cannot be read and exit, if there are any."""
+    """Name the tables of an embedded store that cannot be read and exit, if there are any."""
     faults = archive.faults()
     for name, fault in faults.items():
-        more = "; alertflight verify names the files" if archive.store == "embedded" else ""
-        click.echo(f"{name} cannot be read: {fault.code}: {fault.message}{more}", err=True)
+        click.echo(f"{name} cannot be read: {fault.code}: {fault.message}; alertflight verify names the files", err=True)
     if faults:
         sys.exit(EXIT_DATA)
 
@@ -209,39 +204,8 @@ def _files(count: int) -> str:
 
 
 @main.command()
-@_store_options
-def tables(data: str | None, config: Path | None) -> None:
-    """List the tables with their rows, sizes and time spans, and what each can be asked by."""
-    from flight_server.choosing import ways
-    from flight_server.serving import open_archive
-    from flight_server.settings import load_settings
-
-    archive, store = open_archive(load_settings(config, data=data))
-    catalogue = archive.catalogue()
-    rows = []
-    for name, state in archive.states().items():
-        span = f"{state.first:.4f} .. {state.last:.4f}" if state.first is not None and state.last is not None else ""
-        table = catalogue.table(name)
-        columns = len(catalogue.stored_columns(table))
-        count, size = _known(state.rows), _known(state.bytes, 1e6, ".1f")
-        rows.append((name, count, f"{columns}", size, span, ", ".join(ways(table)), table.description))
-    head = ("table", "rows", "columns", "MB", "time span", "asked by", "what")
-    numbers = ("rows", "columns", "MB")
-    widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
-    for row in [head, *rows]:
-        cells = zip(head, row, widths, strict=True)
-        click.echo("  ".join(text.rjust(width) if name in numbers else text.ljust(width) for name, text, width in cells).rstrip())
-    _end_if_damaged(archive)
-    store.close()
-
-
-def _known(value: int | None, unit: float = 1, form: str = ".0f") -> str:
-    return "?" if value is None else format(value / unit, form)
-
-
-@main.command()
 @click.option("--full", is_flag=True, help="Merge all segments of a table, not only neighbours of like size.")
-@_store_options
+@store_options
 def compact(full: bool, data: str | None, config: Path | None) -> None:
     """Merge the segments that many ingests leave, and give back space; a running server goes on meanwhile."""
     from flight_server.archive import Archive
@@ -268,7 +232,7 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
 
 
 @main.command()
-@_store_options
+@store_options
 def verify(data: str | None, config: Path | None) -> None:
     """Read every byte of the store and name each file that is not as it was written; exits with 1 if any is."""
     from flight_server.serving import embedded_folder

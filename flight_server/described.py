@@ -1,14 +1,39 @@
-"""What the columns of a table are, as plain values: the schema service."""
+"""What the tables hold and what their columns are, as plain values: the schema service."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from flight_server.archive import Archive
 from flight_server.catalogue import Catalogue, Column
+from flight_server.choosing import ways
 from flight_server.declarations import Table
 from flight_server.derivable import BRINGS, derivable
 
-__all__ = ["describe"]
+__all__ = ["describe", "describe_tables"]
+
+
+def describe_tables(archive: Archive) -> dict[str, dict[str, Any]]:
+    """Describe the tables of an archive, by name.
+
+    Returns
+    -------
+    tables
+        `description`; `rows`, `bytes`, `first`, `last` and `written`, as in `TableState`; `time`, the time column;
+        `columns`, their number; `selections`, the fields of a ticket that choose rows.
+    """
+    catalogue = archive.catalogue()
+    return {
+        name: {
+            "description": catalogue.table(name).description,
+            **asdict(state),
+            "time": catalogue.table(name).time,
+            "columns": len(catalogue.stored_columns(catalogue.table(name))),
+            "selections": list(ways(catalogue.table(name))),
+        }
+        for name, state in archive.states().items()
+    }
 
 
 def describe(catalogue: Catalogue, table: Table) -> list[dict[str, Any]]:

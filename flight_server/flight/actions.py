@@ -14,8 +14,7 @@ import pyarrow as pa
 from flight_server import __version__
 from flight_server.archive import Archive
 from flight_server.callers import Caller
-from flight_server.choosing import ways
-from flight_server.described import describe
+from flight_server.described import describe, describe_tables
 from flight_server.errors import BadValue
 from flight_server.estimates import estimate
 from flight_server.flight.cancelling import cancel_plan
@@ -69,19 +68,8 @@ def refresh_schema(asked: Asked) -> dict[str, Any]:
 
 
 def tables(asked: Asked) -> dict[str, Any]:
-    """List the tables with what they hold: rows, bytes, time span, last write, columns; and how each can be asked."""
-    catalogue = asked.archive.catalogue()
-    found = catalogue.tables
-    return {
-        name: {
-            "description": found[name].description,
-            **asdict(state),
-            "time": found[name].time,
-            "columns": len(catalogue.stored_columns(found[name])),
-            "selections": list(ways(found[name])),
-        }
-        for name, state in asked.archive.states().items()
-    }
+    """Return what each table holds and how it can be asked; see `describe_tables`."""
+    return describe_tables(asked.archive)
 
 
 def schema(asked: Asked) -> list[dict[str, Any]]:

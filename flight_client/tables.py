@@ -1,0 +1,85 @@
+"""The command `tables`: which tables there are, and what they hold."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flight_client.calls import act
+from flight_client.options import chosen_server, server_or_store_options
+from flight_server.options import store_options
+
+__all__ = ["laid_out", "tables"]
+
+HEAD = ("table", "rows", "columns", "MB", "time span", "asked by", "what")
+NUMBERS = ("rows", "columns", "MB")
+EXIT_DATA = 1
+Tables = dict[str, dict[str, Any]]  # by name, as the action `tables` gives them
+Faults = dict[str, str]  # by the name of the table, why it cannot be read
+
+
+@click.command()
+@server_or_store_options
+@store_options
+def tables(url: str | None, profile: str | None, data: str | None, config: Path | None) -> None:
+    """List the tables with their rows, sizes and time spans, and what each can be asked by.
+
+    \b
+    alertflight tables
+    alertflight tables --url grpc://127.0.0.1:8815
+    """  # noqa: D301  (click wants the backspace itself)
+    server = chosen_server(url, profile, data, config)
+    listed, faults = _of_store(data, config) if server is None else _of_server(server)
+    click.echo(laid_out(listed))
+    for name, fault in faults.items():
+        click.echo(f"{name} cannot be read: {fault}", err=True)
+    if faults:
+        sys.exit(EXIT_DATA)
+
+
+def _of_server(server: str) -> tuple[Tables, Faults]:
+    health = act(server, "health")
+    return act(server, "tables"), {name: f"{health['tables'][name]}: {message}" for name, message in health["faults"].items()}
+
+
+def _of_store(data: str | None, config: Path | None) -> tuple[Tables, Faults]:
+    from flight_server.described import describe_tables
+    from flight_server.serving import open_archive
+    from flight_server.settings import load_settings
+
+    archive, store = open_archive(load_settings(config, data=data))
+    try:
+        more = "; alertflight verify names the files" if archive.store == "embedded" else ""
+        faults = {name: f"{fault.code}: {fault.message}{more}" for name, fault in archive.faults().items()}
+        return describe_tables(archive), faults
+    finally:
+        store.close()
+
+
+def laid_out(listed: Tables) -> str:
+    """Lay out what the action `tables` gives, one line for each table.
+
+    >>> table = {"rows": 2_500, "columns": 3, "bytes": None, "first": 2458789.02608, "last": 2460840.98633}
+    >>> print(laid_out({"ztf": table | {"selections": ["ids", "all"], "description": "one row per alert"}}))
+    table  rows  columns  MB  time span                     asked by  what
+    ztf    2500        3   ?  2458789.0261 .. 2460840.9863  ids, all  one row per alert
+    """
+    rows = [HEAD, *(_cells(name, table) for name, table in listed.items())]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+    lines = []
+    for row in rows:
+        cells = zip(HEAD, row, widths, strict=True)
+        line = "  ".join(text.rjust(width) if name in NUMBERS else text.ljust(width) for name, text, width in cells)
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _cells(name: str, table: dict[str, Any]) -> tuple[str, ...]:
+    first, last = table["first"], table["last"]
+    span = f"{first:.4f} .. {last:.4f}" if first is not None and last is not None else ""
+    rows = "?" if table["rows"] is None else f"{table['rows']}"
+    size = "?" if table["bytes"] is None else f"{table['bytes'] / 1e6:.1f}"
+    return name, rows, f"{table['columns']}", size, span, ", ".join(table["selections"]), table["description"]
