@@ -21,7 +21,7 @@ from flight_client.padding import Padding, pad
 from flight_server.errors import BadValue
 from flight_server.flight import FlightServer
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: ./scripts/test --ml installs it")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: ./scripts/test --all installs it")
 from flight_client.torch import LightCurves, tensors  # noqa: E402  (torch first)
 
 pytestmark = pytest.mark.embedded
