@@ -149,7 +149,7 @@ def test_a_table_that_cannot_be_written_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_3000_alerts_make_one_row_group_of_121_mb(tmp_path):
     (path,) = write_blocks([Block(tmp_path / "block.parquet", ztf_alerts())])
     assert 120e6 < path.stat().st_size < 123e6
