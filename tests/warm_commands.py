@@ -53,6 +53,11 @@ class WarmCommands:
             env=os.environ | WITHOUT_THREADS,
         )
 
+    @property
+    def pid(self) -> int:
+        """The number of the warm process."""
+        return self._process.pid
+
     def run(
         self,
         command: Sequence[str | Path],

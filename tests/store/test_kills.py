@@ -22,6 +22,8 @@ from store_faults import (
     run_afresh,
     until_unharmed,
 )
+from waiting import is_running
+from warm_commands import WarmCommands
 
 from flight_server.injection import POINTS
 
@@ -84,6 +86,13 @@ def test_two_kills_in_a_row(scenes: dict[str, Scene], run: Runner, tmp_path: Pat
         assert run(scene.command, data, f"{point}:kill:1", **SPILLING).returncode == -signal.SIGKILL
         assert checked_contents(data) == scene.before
     check_after_kill(scene, data, run)
+
+
+def test_the_warm_process_ends_when_a_test_fails() -> None:
+    with pytest.raises(ZeroDivisionError), WarmCommands() as warm:
+        assert is_running(warm.pid)
+        raise ZeroDivisionError
+    assert not is_running(warm.pid)
 
 
 @pytest.mark.parametrize("name", ["again", "compact"])
