@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from alert_data import MANY_AVRO, NEWEST, TDE
+from warm_commands import Ended, WarmCommands
 
 from flight_server.archive import Archive
 from flight_server.callers import Caller
@@ -22,6 +24,8 @@ from flight_server.errors import CorruptData
 from flight_server.ingest import ingest
 from flight_server.settings import load_settings
 from flight_server.storage.embedded import EmbeddedStore, verify_folder
+from flight_server.storage.embedded.manifest import Manifest, SegmentRecord
+from flight_server.storage.embedded.segments import WRITTEN
 from flight_server.tickets import CUTOUT_KINDS, Query
 
 Contents = dict[str, tuple[int, str]]
@@ -49,18 +53,11 @@ COMPACTING = (
     "compact.removing",
 )
 # the command with some constants of its modules, or the size of the files that it may write, changed
-CHILD = """
-import importlib, json, resource, sys
-import flight_server.ingest, flight_server.serving, flight_server.settings
-from flight_server.cli import main
-changes = json.loads(sys.argv.pop(1))
-if "file_bytes" in changes:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (changes.pop("file_bytes"), resource.RLIM_INFINITY))
-for name, value in changes.items():
-    module, _, constant = name.rpartition(".")
-    setattr(importlib.import_module(module), constant, value)
-print("begun", flush=True)
-main(prog_name="alertflight")
+CHILD = f"""
+import json, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from warm_commands import command
+command(json.loads(sys.argv[1]), sys.argv[2:])
 """
 # root writes to read-only folders too, unless it has given that right away
 UNPRIVILEGED = """
@@ -88,18 +85,29 @@ class Scene:
         return folder
 
 
-def words(command: tuple[str | Path, ...], folder: Path, **changes: int) -> list[str]:
-    return [sys.executable, "-c", CHILD, json.dumps(changes), *map(str, command), "--data", str(folder)]
-
-
-def run(command: tuple[str | Path, ...], folder: Path, inject: str = "", **changes: int) -> subprocess.CompletedProcess[str]:
+def run_afresh(
+    command: tuple[str | Path, ...], folder: Path, inject: str = "", **changes: int
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that begins at nothing."""
     return subprocess.run(
-        words(command, folder, **changes),
+        [sys.executable, "-c", CHILD, json.dumps(changes), *map(str, command), "--data", str(folder)],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | ({"ALERTFLIGHT_INJECT": inject} if inject else {}),
     )
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs commands in processes that a warm one forks."""
+
+    warm: WarmCommands
+
+    def __call__(
+        self, command: tuple[str | Path, ...], folder: Path, inject: str = "", kill_after: float | None = None, **changes: int
+    ) -> Ended:
+        return self.warm.run([*command, "--data", folder], inject=inject, changes=changes, kill_after=kill_after)
 
 
 def do(scene: Scene, store: EmbeddedStore) -> None:
@@ -121,7 +129,7 @@ def unprivileged(command: list[str | Path]) -> list[str]:
     return [sys.executable, "-c", UNPRIVILEGED, *map(str, command)]
 
 
-def is_clear(done: subprocess.CompletedProcess[str]) -> bool:
+def is_clear(done: Ended | subprocess.CompletedProcess[str]) -> bool:
     """Whether a command failed with one line for a person."""
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     return done.returncode in {2, 3} and len(errors) == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
@@ -160,6 +168,57 @@ def contents(folder: Path) -> Contents:
 
 def damage(folder: Path) -> list[str]:
     return list(verify_folder(folder))
+
+
+_same_rows: dict[str, str] = {}  # digests of data files without the times of writing, by the digests of the files
+_same_stores: dict[str, Contents] = {}
+
+
+def checked_contents(folder: Path) -> Contents:
+    """Return `contents` of a store after checking that it has no damage; a store like one read before is not read again.
+
+    Alike are stores that agree in every record of the manifest and every byte of the files it names, but for names,
+    ages and times of writing, of which only the order reaches an answer: verify has just proved that the files are those of the
+    manifest, so what is equal here gives equal answers, and what is not is read in full.
+    """
+    assert damage(folder) == []
+    manifest = Manifest(folder / "manifest.sqlite")
+    try:
+        state = manifest.read()
+    finally:
+        manifest.close()
+    alike = repr(
+        (
+            [_like(folder, record) for record in state.segments],
+            [(block.name, block.rows, block.bytes, block.sha256, block.footer_crc) for block in state.blocks],
+            state.columns,
+        )
+    )
+    if alike not in _same_stores:
+        _same_stores[alike] = contents(folder)
+    return _same_stores[alike]
+
+
+def _like(folder: Path, record: SegmentRecord) -> tuple[object, ...]:
+    """Return all of a segment that an answer is made of; the manifest lists the segments in the order of their age."""
+    if record.data_sha256 not in _same_rows:
+        found = hashlib.sha256()
+        with pa.ipc.open_file((folder / "segments" / record.table_name / f"{record.name}.arrow").read_bytes()) as reader:
+            rows = reader.read_all().drop_columns([WRITTEN])
+        found.update(rows.schema.serialize())
+        for batch in rows.to_batches():
+            found.update(batch.serialize())
+        _same_rows[record.data_sha256] = found.hexdigest()
+    times = (record.first_time, record.last_time)
+    return (
+        record.table_name,
+        record.rows,
+        record.replaced,
+        record.key_width,
+        record.keys_sha256,
+        times,
+        _same_rows[record.data_sha256],
+    )
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -212,12 +271,12 @@ def rename(folder: Path, number: int) -> None:
         pq.write_table(table.set_column(table.column_names.index("objectId"), "objectId", pa.array(names)), file)
 
 
-def make_scenes(folder: Path) -> dict[str, Scene]:
+def make_scenes(folder: Path, run: Runner) -> dict[str, Scene]:
     """Make the scenes: a first ingest, one over rows that are held, and a compaction of five ingests."""
     folder.mkdir(exist_ok=True)
     first, second = write_changed(folder / "1.parquet", "AGN", swap=True), write_changed(folder / "2.parquet", "QSO", swap=False)
     empty, one = fill(folder / "empty"), fill(folder / "one", TDE)
-    many = fill(folder / "many", TDE, MANY_AVRO, NEWEST, first, second)
+    many = fill(Path(shutil.copytree(one, folder / "many")), MANY_AVRO, NEWEST, first, second)
     again = ("ingest", str(MANY_AVRO), str(first))
     scenes = {}
     beginnings: list[tuple[str, tuple[str, ...], Path | None, Path]] = [

@@ -29,7 +29,8 @@ TOGETHER = {"hbase": "cluster", "java": "cluster", "spark": "spark"}
 LONG = "long"
 # what a test of these modules runs is not all in its own process, where testmon could see it
 STARTING = re.compile(
-    r"^(?:from|import) (?:subprocess|multiprocessing|pages|processes|served_samples|store_\w+|terminals)\b", re.MULTILINE
+    r"^(?:from|import) (?:subprocess|multiprocessing|pages|processes|served_samples|store_\w+|terminals|warm_commands)\b",
+    re.MULTILINE,
 )
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -16,49 +13,52 @@ from store_faults import (
     INGESTING,
     INGESTING_INTO_HBASE,
     SPILLING,
+    Runner,
     Scene,
+    checked_contents,
     contents,
-    damage,
     do_again,
     files,
-    make_scenes,
-    run,
+    run_afresh,
     until_unharmed,
-    words,
 )
+from waiting import is_running
+from warm_commands import WarmCommands
 
 from flight_server.injection import POINTS
 
+pytestmark = pytest.mark.embedded
+
 RANDOM_KILLS = 25
-MANY_RANDOM_KILLS = 150
+MANY_RANDOM_KILLS = 200
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scene]:
-    return make_scenes(tmp_path_factory.mktemp("scenes"))
-
-
-def check_after_kill(scene: Scene, folder: Path, again_in_process: bool = False) -> None:
-    assert contents(folder) in (scene.before, scene.after), "neither the old state nor the new one"
-    assert damage(folder) == []
-    if again_in_process:
+def check_after_kill(scene: Scene, folder: Path, run: Runner | None = None) -> None:
+    """Check the store that a kill left, and that the command can be run again: by a process, or else in this one."""
+    assert checked_contents(folder) in (scene.before, scene.after), "neither the old state nor the new one"
+    if run is None:
         do_again(scene, folder)
     else:
         done = run(scene.command, folder, **SPILLING)
         assert done.returncode == 0, done.stderr
-    assert contents(folder) == scene.after
-    assert damage(folder) == []
+    assert checked_contents(folder) == scene.after
 
 
-def kills_at(point: str, scene: Scene, folder: Path) -> int:
+def kills_at(point: str, scene: Scene, folder: Path, run: Runner) -> int:
+    """Kill a command at each passing of a point; the store that the first kill left is read in full before and after."""
+
     def attempt(turn: int) -> bool:
         data = scene.copy(folder / str(turn))
         done = run(scene.command, data, f"{point}:kill:{turn}", **SPILLING)
         if done.returncode == 0:
-            assert contents(data) == scene.after
+            assert checked_contents(data) == scene.after
             return False
         assert done.returncode == -signal.SIGKILL, done.stderr
-        check_after_kill(scene, data, again_in_process=turn > 1)
+        if turn == 1:
+            assert contents(data) in (scene.before, scene.after)
+        check_after_kill(scene, data, run if turn == 1 else None)
+        if turn == 1:
+            assert contents(data) == scene.after
         shutil.rmtree(data)
         return True
 
@@ -70,25 +70,43 @@ def test_every_point_is_in_a_loop() -> None:
 
 
 @pytest.mark.parametrize("point", INGESTING)
-def test_an_ingest_killed_at_a_point(point: str, scenes: dict[str, Scene], tmp_path: Path) -> None:
-    assert kills_at(point, scenes["again"], tmp_path) > 0, "the point was never passed"
+def test_an_ingest_killed_at_a_point(point: str, scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
+    assert kills_at(point, scenes["again"], tmp_path, run) > 0, "the point was never passed"
 
 
 @pytest.mark.parametrize("point", COMPACTING)
-def test_a_compaction_killed_at_a_point(point: str, scenes: dict[str, Scene], tmp_path: Path) -> None:
-    assert kills_at(point, scenes["compact"], tmp_path) > 0, "the point was never passed"
+def test_a_compaction_killed_at_a_point(point: str, scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
+    assert kills_at(point, scenes["compact"], tmp_path, run) > 0, "the point was never passed"
 
 
-def test_two_kills_in_a_row(scenes: dict[str, Scene], tmp_path: Path) -> None:
+def test_two_kills_in_a_row(scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
     scene = scenes["again"]
     data = scene.copy(tmp_path / "data")
     for point in ("segment.keys", "commit.inside", "block.drafted"):
         assert run(scene.command, data, f"{point}:kill:1", **SPILLING).returncode == -signal.SIGKILL
-        assert contents(data) == scene.before
-    check_after_kill(scene, data)
+        assert checked_contents(data) == scene.before
+    check_after_kill(scene, data, run)
 
 
-def test_what_a_killed_ingest_left_is_taken_away(scenes: dict[str, Scene], tmp_path: Path) -> None:
+def test_the_warm_process_ends_when_a_test_fails() -> None:
+    with pytest.raises(ZeroDivisionError), WarmCommands() as warm:
+        assert is_running(warm.pid)
+        raise ZeroDivisionError
+    assert not is_running(warm.pid)
+
+
+@pytest.mark.parametrize("name", ["again", "compact"])
+def test_a_fresh_process_is_killed_and_run_again(name: str, scenes: dict[str, Scene], tmp_path: Path) -> None:
+    scene = scenes[name]
+    data = scene.copy(tmp_path / "data")
+    assert run_afresh(scene.command, data, "commit.inside:kill:1", **SPILLING).returncode == -signal.SIGKILL
+    assert checked_contents(data) == scene.before
+    done = run_afresh(scene.command, data, **SPILLING)
+    assert done.returncode == 0, done.stderr
+    assert contents(data) == checked_contents(data) == scene.after
+
+
+def test_what_a_killed_ingest_left_is_taken_away(scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
     scene = scenes["again"]
     killed, unharmed = scene.copy(tmp_path / "killed"), scene.copy(tmp_path / "unharmed")
     for point in ("run.spilled", "block.drafted", "segment.data", "commit.before"):
@@ -98,42 +116,30 @@ def test_what_a_killed_ingest_left_is_taken_away(scenes: dict[str, Scene], tmp_p
     assert files(killed) == files(unharmed)
 
 
-def kill_at_random(scene: Scene, folder: Path, chance: random.Random, longest: float, again_in_process: bool = True) -> float:
+def kill_at_random(scene: Scene, folder: Path, run: Runner, after: float, *, again_in_process: bool = True) -> float:
     """Kill a command some time after it began; gives how long it ran."""
     data = scene.copy(folder)
-    process = subprocess.Popen(
-        words(scene.command, data, **SPILLING), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=dict(os.environ)
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "begun\n"
-        began = time.monotonic()
-        process.wait(chance.uniform(0, longest))
-    except subprocess.TimeoutExpired:
-        pass  # it is killed in its midst
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    lasted = time.monotonic() - began
-    check_after_kill(scene, data, again_in_process)
+    done = run(scene.command, data, kill_after=after, **SPILLING)
+    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+    check_after_kill(scene, data, None if again_in_process else run)
     shutil.rmtree(data)
-    return lasted
+    return done.lasted
 
 
-def kill_many_at_random(scenes: dict[str, Scene], folder: Path, count: int, seed: int) -> None:
+def kill_many_at_random(scenes: dict[str, Scene], run: Runner, folder: Path, count: int, seed: int) -> None:
     chance = random.Random(seed)
-    longest = {name: kill_at_random(scene, folder / "measured", chance, 1000) for name, scene in scenes.items()}
+    longest = {name: kill_at_random(scene, folder / "measured", run, after=1000) for name, scene in scenes.items()}
     for number in range(count):
         name = chance.choice(list(scenes))
-        kill_at_random(scenes[name], folder / "data", chance, longest[name], again_in_process=number % 3 > 0)
+        after = chance.uniform(0, longest[name])
+        kill_at_random(scenes[name], folder / "data", run, after, again_in_process=number % 3 > 0)
 
 
-def test_kills_at_random_moments(scenes: dict[str, Scene], tmp_path: Path) -> None:
-    kill_many_at_random(scenes, tmp_path, RANDOM_KILLS, seed=20260731)
+def test_kills_at_random_moments(scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
+    kill_many_at_random(scenes, run, tmp_path, RANDOM_KILLS, seed=20260731)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_many_kills_at_random_moments(scenes: dict[str, Scene], tmp_path: Path) -> None:
-    kill_many_at_random(scenes, tmp_path, MANY_RANDOM_KILLS, seed=7)
+def test_many_kills_at_random_moments(scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
+    kill_many_at_random(scenes, run, tmp_path, MANY_RANDOM_KILLS, seed=7)

@@ -44,12 +44,12 @@ def split(source: Path, folder: Path, parts: int) -> list[Path]:
     return files
 
 
-@pytest.fixture
-def pair(open_store: Store, tmp_path: Path) -> tuple[Opened, Opened]:
+@pytest.fixture(scope="module")
+def pair(make_store: Callable[[], Opened], tmp_path_factory: pytest.TempPathFactory) -> tuple[Opened, Opened]:
     """The same alerts in one segment, and in nine that overlap."""
-    whole, many = open_store("whole"), open_store("many")
+    whole, many = make_store(), make_store()
     whole.ingest(NIGHT, TDE)
-    for file in [*split(NIGHT, tmp_path, 8), TDE]:
+    for file in [*split(NIGHT, tmp_path_factory.mktemp("parts"), 8), TDE]:
         many.ingest(file)
     return whole, many
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def objects(rows: pa.Table) -> int:
     return len(set(rows["i:objectId"].to_pylist()))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_from_every_cursor_the_rest_comes_and_nothing_else(stores: dict[str, Opened], data: st.DataObject) -> None:
     opened, query = data.draw(queries(stores))
@@ -119,7 +120,7 @@ def test_from_every_cursor_the_rest_comes_and_nothing_else(stores: dict[str, Ope
         assert [metadata["seq"] for rows, metadata in rest.messages if rows] == list(range(len(list(cursors(rest)))))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_stream_that_breaks_again_and_again_loses_nothing(stores: dict[str, Opened], data: st.DataObject) -> None:
     """Each answer is read for a message or two only, then asked for again from there."""
@@ -140,7 +141,7 @@ def test_a_stream_that_breaks_again_and_again_loses_nothing(stores: dict[str, Op
     assert part.record["complete"] == whole.record["complete"]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_pages_of_a_limit_make_the_whole(stores: dict[str, Opened], data: st.DataObject) -> None:
     opened, query = data.draw(queries(stores))
@@ -266,14 +267,19 @@ def test_a_query_that_goes_on_is_one_endpoint(sample: Opened) -> None:
     assert sample.archive.count(plan) is None
 
 
-@pytest.fixture(scope="module", params=["one", "many"])
-def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    """Six thousand rows in one segment or three."""
-    folder = tmp_path_factory.mktemp("large")
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("three")
     for seed in range(3):
         simulate(folder / f"{seed}", objects=200, nights=1, seed=seed, alerts_each=10)
         rename(folder / f"{seed}", seed)
-    opened = opened_at(fill(folder / "store", *(folder / f"{seed}" for seed in range(3))))
+    return fill(folder / "store", *(folder / f"{seed}" for seed in range(3)))
+
+
+@pytest.fixture(scope="module", params=["one", "many"])
+def large(request: pytest.FixtureRequest, three: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """Six thousand rows in one segment or three."""
+    opened = opened_at(Path(shutil.copytree(three, tmp_path_factory.mktemp("large") / "store")))
     if request.param == "one":
         opened.store.compact(full=True)
     yield opened

@@ -16,7 +16,7 @@ from flight_server.tickets import Cone, Query, SkyMap
 
 TDE = "ZTF20abfcszi"
 MAP = SkyMap(4, ((50, 70),))
-MOST_CURSORS = 25  # of one answer; of more, every second, third, ... is tried
+MOST_CURSORS = 10  # of one answer; of more, every second, third, ... is tried
 COLUMNS = ("i:objectId", "i:jd", "i:fid", "i:magpsf")
 QUERIES: dict[str, dict[str, Any]] = {
     "ids": {"table": "ztf", "ids": (TDE, "nobody", "ZTF25aauurnj"), "columns": COLUMNS},

@@ -95,29 +95,37 @@ def compact(
         Called with a table's name and the number of rows merged since the last call.
     """
     report = CompactionReport()
-    remove_leftovers(folder, manifest.read())
-    report.bytes_before = _bytes(manifest.read())
+    state = manifest.read()  # nobody else writes to it meanwhile
+    remove_leftovers(folder, state)
+    report.bytes_before = _bytes(state)
     for name, table in catalogue.tables.items():
-        records = [record for record in manifest.read().segments if record.table_name == name]
+        records = [record for record in state.segments if record.table_name == name]
         chosen = choose([record.data_bytes for record in records], full=full)
+        after = len(records)
         if chosen is not None:
             injection_point("compact.before")
-            _merge(folder, manifest, table, records[chosen], progress)
-        after = sum(record.table_name == name for record in manifest.read().segments)
+            _merge(folder, manifest, state, table, records[chosen], progress)
+            state = manifest.read()
+            after = sum(record.table_name == name for record in state.segments)
         report.segments[name] = (len(records), after)
     injection_point("compact.committed")
-    report.blocks_unused, report.blocks_removed = _drop_unused_blocks(folder, manifest, catalogue)
+    report.blocks_unused, report.blocks_removed = _drop_unused_blocks(folder, manifest, state, catalogue)
     injection_point("compact.removing")
-    remove_leftovers(folder, manifest.read())
-    report.bytes_after = _bytes(manifest.read())
+    state = manifest.read()
+    remove_leftovers(folder, state)
+    report.bytes_after = _bytes(state)
     return report
 
 
 def _merge(
-    folder: Path, manifest: Manifest, table: Table, records: Sequence[SegmentRecord], progress: Callable[[str, int], None]
+    folder: Path,
+    manifest: Manifest,
+    state: ManifestState,
+    table: Table,
+    records: Sequence[SegmentRecord],
+    progress: Callable[[str, int], None],
 ) -> None:
     """Merge some segments into one, or into several if they are large."""
-    state = manifest.read()
     segments = [_open(folder, record) for record in records]
     view = Snapshot(state, {table.name: segments}, SegmentCache(batches=2 * len(segments)))
     types = {column.name: column.type for segment in segments for column in segment.schema}
@@ -146,9 +154,8 @@ def _merge(
     )
 
 
-def _drop_unused_blocks(folder: Path, manifest: Manifest, catalogue: Catalogue) -> tuple[int, int]:
+def _drop_unused_blocks(folder: Path, manifest: Manifest, state: ManifestState, catalogue: Catalogue) -> tuple[int, int]:
     """Mark the blocks that no row names, take out those marked long enough ago; gives how many of each."""
-    state = manifest.read()
     used: set[str] = set()
     for name, table in catalogue.tables.items():
         if table.rows == "stamps":
