@@ -1,6 +1,6 @@
 """A store with the sample alerts, and a server over it that real Flight clients talk to; a cluster where one is needed.
 
-Tests that ask for a store run against each kind of store, unless they are marked `embedded`.
+Tests that ask for a store run against the embedded one; those marked `both_stores` against each kind.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 
 import pyarrow.flight as fl
 import pytest
-from alert_data import SAMPLES
+from alert_data import SAMPLES, SWEPT
 from archives import Opened, open_embedded
 from cluster_admin import ClusterAdmin
 from clusters import Cluster, start_cluster
+from hbase_ingested import Ingested
 from hbase_stores import HBaseStores
 
 from flight_server.flight import FlightServer
@@ -39,12 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_kind" in metafunc.fixturenames:
-        marked = metafunc.definition.get_closest_marker("embedded")
-        kinds = ["embedded"] if marked else ["embedded", pytest.param("hbase", marks=HBASE)]
+        marked = metafunc.definition.get_closest_marker("both_stores")
+        kinds = ["embedded", pytest.param("hbase", marks=HBASE)] if marked else ["embedded"]
         metafunc.parametrize("store_kind", kinds, indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    items[:] = [item for item in items if not _is_left_out(item)]
     for item in items:
         if CLUSTERS & set(getattr(item, "fixturenames", ())):
             for mark in HBASE:
@@ -53,6 +56,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+    yield
+    # whatever others have made of the order; a cluster that lost a server takes long to be as it was
+    items.sort(key=lambda item: item.get_closest_marker("kills_servers") is not None)
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    """Whether the marker names other parameters of the test to be run on HBase."""
+    marked, call = item.get_closest_marker("both_stores"), getattr(item, "callspec", None)
+    if marked is None or not marked.args or call is None or call.params.get("store_kind") != "hbase":
+        return False
+    (place,) = (place for name, place in call.indices.items() if name != "store_kind")
+    return place not in marked.args
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +134,8 @@ def make_store(
     def make() -> Opened:
         if store_kind == "hbase":
             stores: HBaseStores = request.getfixturevalue("hbase_stores")
-            held.append(stores.open_alone(stores.prefix()))
-        else:
-            held.append(open_embedded(tmp_path_factory.mktemp("shared")))
+            return stores.open(stores.prefix())
+        held.append(open_embedded(tmp_path_factory.mktemp("shared")))
         return held[-1]
 
     yield make
@@ -130,10 +144,30 @@ def make_store(
 
 
 @pytest.fixture(scope="session")
-def sample(make_store: Callable[[], Opened]) -> Opened:
+def ingested(hbase_stores: HBaseStores) -> Ingested:
+    """The sample alerts in an HBase, as `alertflight ingest` puts them there; nobody changes them."""
+    tables = Ingested(hbase_stores, hbase_stores.prefix())
+    tables.ingest(SAMPLES)
+    return tables
+
+
+@pytest.fixture(scope="session")
+def sample(store_kind: str, request: pytest.FixtureRequest) -> Opened:
     """The sample alerts in a store that nobody changes."""
-    held = make_store()
+    if store_kind == "hbase":
+        tables: Ingested = request.getfixturevalue("ingested")
+        return tables.open()
+    make: Callable[[], Opened] = request.getfixturevalue("make_store")
+    held = make()
     held.ingest(SAMPLES)
+    return held
+
+
+@pytest.fixture(scope="session")
+def swept(make_store: Callable[[], Opened]) -> Opened:
+    """All real alerts at hand in a store that nobody changes."""
+    held = make_store()
+    assert not held.ingest(SWEPT).failures
     return held
 
 

@@ -47,7 +47,6 @@ def test_a_pipe_gets_csv_with_everything(url: str, client: fl.FlightClient) -> N
         assert {name: value for name, value in row.items() if value or name in column} == column | lists
 
 
-@pytest.mark.embedded
 def test_a_store_says_the_same_as_its_server(sample: Opened, client: fl.FlightClient, tmp_path: Path) -> None:
     folder = str(sample.settings.folder)
     settings = tmp_path / "settings.yml"
@@ -77,7 +76,6 @@ def test_a_terminal_gets_a_table_that_fits_and_leaves_nothing_out(url: str, clie
     assert "needs cone in the ticket" in text
 
 
-@pytest.mark.embedded
 def test_what_is_wrong_is_said_in_one_sentence(url: str, tmp_path: Path) -> None:
     for words in (("--url", url), ("--data", str(tmp_path / "new"))):
         done = schema("ztf.uper", *words)
@@ -90,7 +88,6 @@ def test_what_is_wrong_is_said_in_one_sentence(url: str, tmp_path: Path) -> None
     assert "give one of them" in both.stderr
 
 
-@pytest.mark.embedded
 def test_tables_are_listed_with_what_is_in_them_and_how_they_are_asked(sample: Opened) -> None:
     done = CliRunner().invoke(main, ["tables", "--data", str(sample.settings.folder)])
     assert done.exit_code == 0, done.output

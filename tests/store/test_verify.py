@@ -22,8 +22,6 @@ from flight_server.storage.embedded import EmbeddedStore
 from flight_server.storage.embedded.manifest import Manifest, ManifestState
 from flight_server.tickets import Query
 
-pytestmark = pytest.mark.embedded
-
 FLIPS = {"manifest.sqlite": 120, ".keys": 40, ".arrow": 80, "footer": 60, "block": 100}
 FOOTER = 3000
 PAGE = 4096
