@@ -71,6 +71,10 @@ class ClusterAdmin:
         """Make tables, by name, out of snapshots."""
         self._ask("clone", tables=dict(snapshots))
 
+    def forget(self, prefix: str) -> None:
+        """Drop the tables and snapshots whose names begin with a prefix."""
+        self._ask("forget", prefix=prefix)
+
     def expire(self, server: str) -> None:
         """Let HBase learn that a RegionServer has died, which it would when the session with ZooKeeper times out."""
         self._ask("expire", server=server)

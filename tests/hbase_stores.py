@@ -65,16 +65,19 @@ class HBaseStores:
         with self._lock:
             if self._first is None:
                 self._first = self.open_alone(prefix).store
-        return opened(_with_tables(self._first, settings), settings)
+        return opened(with_tables(self._first, settings), settings)
 
     def open_alone(self, prefix: str, **sections: dict[str, Any]) -> Opened:
         """Open a store as a server does, with a gateway of its own; whoever opens it closes it."""
         settings = self.cluster.settings(prefix, **sections)
         return opened(open_store(settings, load_catalogue()), settings)
 
-    def close(self) -> None:
+    def close(self, *, drop: bool) -> None:
+        """End the gateway; the tables need only be dropped where the cluster goes on."""
         if self._first is not None:
             self._first.close()
+        if drop:
+            self.admin.forget(self._run)
 
     def _emptied(self) -> list[str]:
         found, self._used = self._used, []
@@ -94,7 +97,7 @@ class HBaseStores:
         return found
 
 
-def _with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:
+def with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:
     """Return a store of other tables that has the gateway of the first."""
     store = copy.copy(first)
     store._prefix = settings.hbase.prefix

@@ -96,6 +96,7 @@ public final class ClusterAdmin {
             case "empty" -> empty(asked.getAsJsonArray("tables"));
             case "snapshot" -> snapshot(asked.getAsJsonArray("tables"), asked.get("suffix").getAsString());
             case "clone" -> clone(asked.getAsJsonObject("tables"));
+            case "forget" -> forget(asked.get("prefix").getAsString());
             case "expire" -> expire(asked.get("server").getAsString());
             case "put" -> put(name, asked.getAsJsonArray("cells"));
             case "delete" -> delete(name, asked);
@@ -187,6 +188,21 @@ public final class ClusterAdmin {
             begun.add(admin.cloneSnapshotAsync(one.getValue().getAsString(), TableName.valueOf(one.getKey())));
         }
         await(begun);
+    }
+
+    private void forget(String prefix) throws Exception {
+        JsonArray names = new JsonArray();
+        for (TableName name : admin.listTableNames()) {
+            if (name.getNameAsString().startsWith(prefix)) {
+                names.add(name.getNameAsString());
+            }
+        }
+        drop(names);
+        for (SnapshotDescription snapshot : admin.listSnapshots()) {
+            if (snapshot.getName().startsWith(prefix)) {
+                admin.deleteSnapshot(snapshot.getName());
+            }
+        }
     }
 
     /** Takes away what ZooKeeper has of a RegionServer, as it does itself when the session of one that died times out. */
