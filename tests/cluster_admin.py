@@ -59,6 +59,26 @@ class ClusterAdmin:
         """Disable and delete tables, all at once."""
         self._ask("drop", tables=list(tables))
 
+    def empty(self, *tables: str) -> None:
+        """Delete all rows; what is written from now on is seen, unless under an old time to a key that was there."""
+        self._ask("empty", tables=list(tables))
+
+    def snapshot(self, *tables: str, suffix: str) -> None:
+        """Take a snapshot of each table, named as the table with a suffix."""
+        self._ask("snapshot", tables=list(tables), suffix=suffix)
+
+    def clone(self, snapshots: Mapping[str, str]) -> None:
+        """Make tables, by name, out of snapshots."""
+        self._ask("clone", tables=dict(snapshots))
+
+    def forget(self, prefix: str) -> None:
+        """Drop the tables and snapshots whose names begin with a prefix."""
+        self._ask("forget", prefix=prefix)
+
+    def expire(self, server: str) -> None:
+        """Let HBase learn that a RegionServer has died, which it would when the session with ZooKeeper times out."""
+        self._ask("expire", server=server)
+
     def disable(self, table: str) -> None:
         self._ask("disable", table=table)
 

@@ -47,6 +47,13 @@ class Cluster:
     def kill(self, name: str) -> None:
         os.kill(self.pid(name), signal.SIGKILL)
 
+    def port(self, name: str) -> int:
+        return int(self._said()["ports"][name])
+
+    def log(self, name: str) -> str:
+        """Return what a daemon has written so far."""
+        return (self.folder / "logs" / f"{name}.log").read_text(errors="replace")
+
     def up(self) -> None:
         """Start what does not run."""
         _run("up", self.folder)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 from archives import Answered, ask, digest
-from cluster_admin import ClusterAdmin
 from clusters import Cluster
+from hbase_stores import with_tables
 from waiting import wait_until
 
 from flight_server.archive import Archive
@@ -80,22 +80,16 @@ class Broken:
 
 
 class Rig:
-    """The server, its store and its gateway."""
+    """The server, its store and its gateway, which may be that of another store."""
 
-    def __init__(self, settings: Settings, reached_at: Callable[[int], int] = lambda port: port) -> None:
+    def __init__(
+        self, settings: Settings, reached_at: Callable[[int], int] = lambda port: port, beside: HBaseStore | None = None
+    ) -> None:
         self.settings = settings
         catalogue = load_catalogue()
-        hbase, gateway = settings.hbase, settings.gateway
-        process = GatewaySettings(
-            zookeeper=hbase.zookeeper,
-            properties=hbase.properties,
-            heap=gateway.heap,
-            frame_bytes=gateway.arrow_bytes,
-            call_timeout=gateway.call_timeout,
-            reached_at=reached_at,
-        )
-        blocks = open_blocks(settings)
-        self.store = HBaseStore(catalogue, process, blocks, prefix=hbase.prefix, threads=hbase.scan_threads)
+        self._owns_gateway = beside is None
+        self.store = _own_store(settings, reached_at) if beside is None else with_tables(beside, settings)
+        blocks = self.store.cutouts
         self.gateway = self.store.gateway
         self.passing = Passing(self.store)
         self.archive = Archive(catalogue, self.passing, blocks, settings)
@@ -150,7 +144,21 @@ class Rig:
         """End it, once or more often."""
         self.passing.then = None
         self.server.shutdown()
-        self.store.close()
+        if self._owns_gateway:
+            self.store.close()
+
+
+def _own_store(settings: Settings, reached_at: Callable[[int], int]) -> HBaseStore:
+    hbase, gateway = settings.hbase, settings.gateway
+    process = GatewaySettings(
+        zookeeper=hbase.zookeeper,
+        properties=hbase.properties,
+        heap=gateway.heap,
+        frame_bytes=gateway.arrow_bytes,
+        call_timeout=gateway.call_timeout,
+        reached_at=reached_at,
+    )
+    return HBaseStore(load_catalogue(), process, open_blocks(settings), prefix=hbase.prefix, threads=hbase.scan_threads)
 
 
 def read_what_comes(client: fl.FlightClient, fields: Fields) -> Answered | Broken:
@@ -203,15 +211,10 @@ class Truth:
         return rows
 
 
-def new_prefix() -> str:
-    """Give a beginning of tables' names that no table has yet."""
-    return f"faults-{uuid.uuid4().hex[:8]}."
-
-
-def drop_all(admin: ClusterAdmin, prefix: str) -> None:
-    for table in admin.tables():
-        if table.startswith(prefix):
-            admin.drop(table)
+def points_to_kill_at(points: int, kills: int, seed: str) -> list[int]:
+    """Return places in an answer, from before its first batch to behind its last: one drawn in each of `kills` equal parts."""
+    draw = random.Random(seed)
+    return [int((turn + draw.random()) * points / kills) for turn in range(kills)]
 
 
 def files_open() -> dict[int, str]:

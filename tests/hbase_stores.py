@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import threading
 from collections.abc import Iterable
 from typing import Any
 
+import hdfs_native
 from archives import Opened, opened
 from cluster_admin import ClusterAdmin
 from clusters import Cluster
@@ -17,15 +19,15 @@ from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.stores import open_blocks, open_store
 
-MADE_TOGETHER = 3  # tables take a second each, or many together two
+MADE_TOGETHER = 2  # sets of tables: a table takes most of a second alone, and a small part of it among many
 
 
 class HBaseStores:
     """Opens stores.
 
     A store of the product starts a gateway and makes its tables, which takes some seconds: what a test is about.
-    For others there is `open`: empty tables are made for several stores at once, and the gateway is that of the
-    first store, since nothing in it belongs to one store.
+    For others there is `open`, with the gateway of the first store, since nothing in it belongs to one store; and
+    `prefix_with_tables`, since to delete the rows of tables takes a small part of the time that new ones take.
     """
 
     def __init__(self, cluster: Cluster, admin: ClusterAdmin, run: str) -> None:
@@ -39,24 +41,22 @@ class HBaseStores:
         self._lock = threading.Lock()
 
     def prefix(self) -> str:
-        """Give a prefix that no table has yet."""
+        """Return a prefix that no table has yet."""
         return f"{self._run}-{next(self._numbers)}."
 
     def prefix_with_tables(self) -> str:
-        """Give a prefix whose tables are there, empty and without schema rows."""
+        """Return a prefix whose tables are there, empty and without schema rows, and below which HDFS has no file.
+
+        Other tests may have had them. So whoever changes more than their rows, or writes rows with times of their
+        own, makes tables under a new prefix instead.
+        """
         with self._lock:
             if not self._ready:
-                self._drop(self._used)
-                self._used = []
-                self._ready = [self.prefix() for _ in range(MADE_TOGETHER)]
-                tables = load_catalogue().tables.values()
-                for families in {table.families for table in tables}:
-                    names = [table.name for table in tables if table.families == families]
-                    self.admin.create(*(prefix + name for prefix in self._ready for name in names), families=families)
+                self._ready = self._emptied() or self._made()
             return self._ready.pop(0)
 
     def give_back(self, prefixes: Iterable[str]) -> None:
-        """Say that the tables with these prefixes are not needed any more."""
+        """Say that nobody uses the tables with these prefixes any more, which came of `prefix_with_tables`."""
         self._used += prefixes
 
     def open(self, prefix: str, **sections: dict[str, Any]) -> Opened:
@@ -65,26 +65,40 @@ class HBaseStores:
         with self._lock:
             if self._first is None:
                 self._first = self.open_alone(prefix).store
-        return opened(_with_tables(self._first, settings), settings)
+        return opened(with_tables(self._first, settings), settings)
 
     def open_alone(self, prefix: str, **sections: dict[str, Any]) -> Opened:
         """Open a store as a server does, with a gateway of its own; whoever opens it closes it."""
         settings = self.cluster.settings(prefix, **sections)
         return opened(open_store(settings, load_catalogue()), settings)
 
-    def close(self) -> None:
+    def close(self, *, drop: bool) -> None:
+        """End the gateway; the tables need only be dropped where the cluster goes on."""
         if self._first is not None:
             self._first.close()
-        self._drop([self._run])
+        if drop:
+            self.admin.forget(self._run)
 
-    def _drop(self, prefixes: list[str]) -> None:
-        # every table takes memory of the RegionServers
-        if tables := [name for name in self.admin.tables() if name.startswith(tuple(prefixes))]:
-            self.admin.drop(*tables)
+    def _emptied(self) -> list[str]:
+        found, self._used = self._used, []
+        self.admin.empty(*(prefix + name for prefix in found for name in load_catalogue().tables))
+        hdfs = hdfs_native.Client(self.cluster.hdfs)
+        for prefix in found:
+            with contextlib.suppress(FileNotFoundError):
+                hdfs.delete(f"/{prefix}", recursive=True)
+        return found
+
+    def _made(self) -> list[str]:
+        found = [self.prefix() for _ in range(MADE_TOGETHER)]
+        tables = load_catalogue().tables.values()
+        for families in {table.families for table in tables}:
+            names = [table.name for table in tables if table.families == families]
+            self.admin.create(*(prefix + name for prefix in found for name in names), families=families)
+        return found
 
 
-def _with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:
-    """Give a store of other tables that has the gateway of the first."""
+def with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:
+    """Return a store of other tables that has the gateway of the first."""
     store = copy.copy(first)
     store._prefix = settings.hbase.prefix
     store._schema = settings.hbase.schema

@@ -41,6 +41,7 @@ def endpoint(*locations: str, **fields: Any) -> Endpoint:
     return Endpoint(json.dumps(fields or WHOLE).encode(), locations)
 
 
+@pytest.mark.both_stores
 def test_an_endpoint_is_read_with_its_cursors_and_goes_on_from_each(url: str, wanted: Answered) -> None:
     pieces = list(read_endpoint(endpoint(url)))
     assert len(pieces) > 3
@@ -51,7 +52,6 @@ def test_an_endpoint_is_read_with_its_cursors_and_goes_on_from_each(url: str, wa
         assert digest(rest) == digest(wanted.table.slice(before))
 
 
-@pytest.mark.embedded
 def test_a_stream_cut_anywhere_gives_each_row_once(server: FlightServer, wanted: Answered) -> None:
     broken = 0
     size = wanted.table.nbytes
@@ -67,7 +67,6 @@ def test_a_stream_cut_anywhere_gives_each_row_once(server: FlightServer, wanted:
     assert broken > 3, "streams broke in the middle"
 
 
-@pytest.mark.embedded
 def test_missing_ids_are_said_once_after_a_break(server: FlightServer, client: fl.FlightClient) -> None:
     ids = sorted(set(ask(client, table="ztf", all=True, columns=["i:objectId"]).table["i:objectId"].to_pylist()))
     ids[10:10] = ["nobody", "no one"]
@@ -84,7 +83,6 @@ def test_missing_ids_are_said_once_after_a_break(server: FlightServer, client: f
     assert record.rows == len(whole.table)
 
 
-@pytest.mark.embedded
 def test_null_stamps_in_front_of_a_break_are_counted(server: FlightServer, client: fl.FlightClient) -> None:
     asked = {"table": "ztf", "all": True, "columns": ["i:candid"], "cutouts": ["Science"], "max_message_bytes": 32_768}
     whole = ask(client, **asked)
@@ -97,7 +95,6 @@ def test_null_stamps_in_front_of_a_break_are_counted(server: FlightServer, clien
     assert record.unexplained_cutouts + record.missing_cutouts + sum(record.cutout_errors.values()) == nulls
 
 
-@pytest.mark.embedded
 def test_tries_end(server: FlightServer) -> None:
     with cutting(server.port, *[1_000] * 50) as proxy, pytest.raises(BackendLost, match="no answer from"):
         list(read_endpoint(endpoint(proxy.url), retries=Retries(most=3, pause=0.001)))
@@ -113,7 +110,6 @@ def test_what_is_wrong_is_not_tried_again(server: FlightServer) -> None:
             plan(proxy.url, {"table": "ztf", "all": True, "columns": ["i:jdd"]}, Retries(pause=3600.0))
 
 
-@pytest.mark.embedded
 def test_another_location_takes_over(server: FlightServer, url: str, wanted: Answered) -> None:
     record = Record()
     with cutting(server.port, wanted.table.nbytes // 2) as proxy:
@@ -123,7 +119,6 @@ def test_another_location_takes_over(server: FlightServer, url: str, wanted: Ans
     assert record.resumed == 1
 
 
-@pytest.mark.embedded
 def test_a_killed_server_is_taken_over_by_another(tmp_path: Path, url: str, wanted: Answered) -> None:
     with serving_store(sample_store(tmp_path)) as other:
         pieces = read_endpoint(endpoint(other.url, url), retries=SOON, record=(record := Record()))
@@ -179,7 +174,6 @@ def test_a_limit_may_leave_rows(lying: Callable[..., str]) -> None:
     assert not record.complete
 
 
-@pytest.mark.embedded
 def test_a_broken_stream_of_a_signed_ticket_goes_on(sample: Opened, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("k1 " + base64.b64encode(b"1" * 32).decode())

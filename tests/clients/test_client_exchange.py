@@ -73,6 +73,7 @@ def test_ids_are_taken_as_rows_are_read(archive: af.Archive, names: list[str]) -
     assert [len(batch) for batch in itertools.islice(batches_of_ids(endless()), 9)][-2:] == [MANY, MANY]
 
 
+@pytest.mark.both_stores
 def test_many_ids_with_few_objects(archive: af.Archive, client: fl.FlightClient, names: list[str]) -> None:
     ids = [f"ZTF99{number:07}" for number in range(70_000)]
     for place in (0, 999, 1000, 31_000, 69_999):
@@ -86,7 +87,6 @@ def test_many_ids_with_few_objects(archive: af.Archive, client: fl.FlightClient,
     assert len(exchange.record.missing_ids) == 70_000 - 5
 
 
-@pytest.mark.embedded
 def test_a_broken_exchange_goes_on_with_what_is_not_answered(
     server: FlightServer, client: fl.FlightClient, names: list[str]
 ) -> None:

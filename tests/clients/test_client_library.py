@@ -34,6 +34,7 @@ def archive(server: FlightServer) -> af.Archive:
     return af.connect(f"grpc://127.0.0.1:{server.port}")
 
 
+@pytest.mark.both_stores
 def test_objects_in_every_form(archive: af.Archive, client: fl.FlightClient) -> None:
     wanted = ask(client, table="ztf", ids=IDS, columns=COLUMNS).table
     answer = archive.objects(IDS, columns=COLUMNS)

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from served_samples import sample_store, serving_store
 
-pytestmark = pytest.mark.embedded
-
 # each is a program of its own, since the tests' process has servers in it, which no fork survives
 BEGIN = """
 import os, sys, threading

@@ -86,6 +86,7 @@ def test_a_folder_holds_the_rows_in_order(
     assert again.stdout == f"{len(wanted)} rows of {len(ids)} objects in 4 files in {folder}, 4 of them there before\n"
 
 
+@pytest.mark.both_stores
 def test_a_whole_table(url: str, client: fl.FlightClient, tmp_path: Path) -> None:
     done = pull(url, tmp_path / "all", "--all", "--columns", COLUMNS, "--start", "2459063", "--upper-limits")
     assert done.exit_code == 0, done.output
@@ -94,7 +95,6 @@ def test_a_whole_table(url: str, client: fl.FlightClient, tmp_path: Path) -> Non
     assert sorted(map(str, found.to_pylist())) == sorted(map(str, wanted.to_pylist()))
 
 
-@pytest.mark.embedded
 def test_a_whole_table_that_grows_is_pulled_as_it_was(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     opened = open_store()
     opened.ingest(TDE)
@@ -120,7 +120,6 @@ def test_stamps_go_into_files(url: str, client: fl.FlightClient, tmp_path: Path,
     assert digest(pulled(tmp_path / "stamps")) == digest(ask(client, table="ztf", ids=ids, **fields).table)
 
 
-@pytest.mark.embedded
 def test_killed_again_and_again_it_holds_each_row_once(
     url: str, client: fl.FlightClient, tmp_path: Path, ids_file: Path, ids: list[str]
 ) -> None:
@@ -149,7 +148,6 @@ def _parts(manifest: Path) -> int:
     return len(json.loads(manifest.read_text())["parts"]) if manifest.exists() else 0
 
 
-@pytest.mark.embedded
 def test_a_broken_connection_is_made_again(server: FlightServer, client: fl.FlightClient, tmp_path: Path) -> None:
     wanted = ask(client, table="ztf", all=True).table
     # a plan and a schema take most of the first share; no message with rows goes through the others

@@ -53,7 +53,6 @@ def test_a_pipe_gets_csv_with_everything(url: str, client: fl.FlightClient) -> N
         assert {name: value for name, value in row.items() if value or name in column} == column | lists
 
 
-@pytest.mark.embedded
 def test_a_store_says_the_same_as_its_server(sample: Opened, client: fl.FlightClient, tmp_path: Path) -> None:
     folder = str(sample.settings.folder)
     settings = tmp_path / "settings.yml"
@@ -83,7 +82,6 @@ def test_a_terminal_gets_a_table_that_fits_and_leaves_nothing_out(url: str, clie
     assert "needs cone in the ticket" in text
 
 
-@pytest.mark.embedded
 def test_what_is_wrong_is_said_in_one_sentence(url: str, tmp_path: Path) -> None:
     for words in (("--url", url), ("--data", str(tmp_path / "new"))):
         done = schema("ztf.uper", *words)
@@ -113,7 +111,6 @@ def test_a_server_and_a_store_at_once_are_a_fault_of_usage(words: tuple[str, ...
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("words", [("schema", "ztf"), ("tables",)], ids=" ".join)
 def test_a_server_is_asked_only_where_an_option_names_it(
     words: tuple[str, ...], url: str, sample: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -151,7 +148,6 @@ def test_the_other_commands_take_a_profile_too(url: str, tmp_path: Path, monkeyp
     assert run("get", "--all", "--columns", "i:jd", "--url", "grpc://127.0.0.1:1").exit_code == 3
 
 
-@pytest.mark.embedded
 def test_tables_are_listed_with_what_is_in_them_and_how_they_are_asked(sample: Opened, url: str) -> None:
     done = run("tables", "--data", str(sample.settings.folder))
     assert done.exit_code == 0, done.output
@@ -174,7 +170,6 @@ def test_what_a_store_does_not_know_is_a_question_mark(url: str, store_kind: str
     assert ztf.split()[1] == ("?" if store_kind == "hbase" else "108")
 
 
-@pytest.mark.embedded
 def test_damaged_tables_are_named_and_the_others_listed(
     open_store: Callable[..., Opened],
 ) -> None:

@@ -33,8 +33,6 @@ import flight_client as af
 from flight_server.cli import main
 from flight_server.errors import from_info
 
-pytestmark = pytest.mark.embedded
-
 SECTION = "What it does not do yet"
 TRANSPORT_FAULTS = (fl.FlightUnavailableError, fl.FlightInternalError, fl.FlightTimedOutError)
 SINCE = 2_458_000.5

@@ -13,7 +13,6 @@ PAGE = ROOT / "docs" / "how-to" / "machine-learning.md"
 
 
 @pytest.mark.ml
-@pytest.mark.embedded
 @pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed: ./scripts/test --all installs it")
 def test_the_page_about_machine_learning_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
     programs = [block for block in blocks(PAGE) if block.info in {"python", "python torch"}]

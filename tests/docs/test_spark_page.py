@@ -18,7 +18,6 @@ SECONDS = 300
 
 
 @pytest.mark.spark
-@pytest.mark.embedded
 @pytest.mark.timeout(1200)
 def test_the_page_about_spark_runs_and_prints_what_it_shows(server: FlightServer, tmp_path: Path) -> None:
     programs = [block for block in blocks(PAGE) if block.info == "python spark"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +11,10 @@ import pyarrow.flight as fl
 import pytest
 from archives import ask, digest
 from cluster_admin import ClusterAdmin
-from clusters import Cluster, start_cluster
-from hbase_rig import Fields, Rig, Truth, drop_all, new_prefix, open_rig
-from waiting import is_running, wait_until
+from clusters import Cluster
+from hbase_rig import Fields, Rig, Truth, open_rig
+from hbase_stores import HBaseStores
+from waiting import is_running
 
 from flight_server.archive import Archive
 from flight_server.catalogue import load_catalogue
@@ -25,8 +25,7 @@ from flight_server.simulate import simulate
 from flight_server.storage.embedded import EmbeddedStore
 from flight_server.tickets import CUTOUT_KINDS
 
-RUNNING_MORTAL = "ALERTFLIGHT_TEST_MORTAL_CLUSTER"  # names the folder of a cluster whose processes may be killed
-LEASE_SECONDS = 3
+QUERIED = ("ztf", "ztf.cutouts", "ztf.upper", "ztf.uppervalid")
 STAMPED = {f"ZTF21stamps{number}": 12 for number in range(5)}
 
 
@@ -62,20 +61,12 @@ def truth(flood: Path, tmp_path_factory: pytest.TempPathFactory) -> Truth:
     return Truth({name: (queries[name], table, digest(table)) for name, table in tables.items()})
 
 
-def fill(cluster: Cluster, prefix: str, flood: Path) -> str:
-    """Put the alerts into the cluster; gives the prefix of their tables."""
-    rig = open_rig(cluster, prefix)
-    try:
-        assert not ingest(rig.store, load_catalogue(), [flood]).failures
-    finally:
-        rig.close()
-    return prefix
-
-
 @pytest.fixture(scope="session")
-def filled(cluster: Cluster, flood: Path) -> str:
+def filled(hbase_stores: HBaseStores, flood: Path) -> str:
     """The prefix of tables in HBase that hold the alerts; nobody changes them."""
-    return fill(cluster, new_prefix(), flood)
+    prefix = hbase_stores.prefix()
+    assert not hbase_stores.open(prefix).ingest(flood).failures
+    return prefix
 
 
 @pytest.fixture(scope="session")
@@ -98,8 +89,8 @@ def make_rig(cluster: Cluster, filled: str) -> Iterator[Callable[..., Rig]]:
     """Make servers of other settings over the alerts; after the test nothing is left of them."""
     made: list[Rig] = []
 
-    def make(prefix: str = filled, on: Cluster = cluster, **given: Any) -> Rig:
-        made.append(open_rig(on, prefix, **given))
+    def make(prefix: str = filled, **given: Any) -> Rig:
+        made.append(open_rig(cluster, prefix, **given))
         return made[-1]
 
     yield make
@@ -109,35 +100,25 @@ def make_rig(cluster: Cluster, filled: str) -> Iterator[Callable[..., Rig]]:
         assert pid is None or not is_running(pid), "the gateway outlived its store"
 
 
+@pytest.fixture(scope="session")
+def snapshots(admin: ClusterAdmin, filled: str) -> dict[str, str]:
+    """Snapshots of the tables that the queries read."""
+    admin.snapshot(*(filled + name for name in QUERIED), suffix="-snapshot")
+    return {name: f"{filled}{name}-snapshot" for name in QUERIED}
+
+
 @pytest.fixture
-def own_tables(cluster: Cluster, admin: ClusterAdmin, flood: Path) -> Iterator[str]:
+def own_tables(hbase_stores: HBaseStores, admin: ClusterAdmin, snapshots: dict[str, str]) -> Iterator[str]:
     """The prefix of tables with the alerts that one test may change."""
-    prefix = fill(cluster, new_prefix(), flood)
+    prefix = hbase_stores.prefix()
+    admin.clone({prefix + name: snapshot for name, snapshot in snapshots.items()})
     yield prefix
-    drop_all(admin, prefix)
-
-
-@pytest.fixture(scope="session")
-def mortal_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster whose RegionServers may be killed, and whose scanners are given up soon."""
-    if RUNNING_MORTAL in os.environ:
-        yield Cluster(Path(os.environ[RUNNING_MORTAL]))
-        return
-    lease = f"hbase.client.scanner.timeout.period={LEASE_SECONDS * 1000}"
-    started = start_cluster(tmp_path_factory.mktemp("mortal"), "--session-timeout", "15", "--set", lease)
-    yield started
-    started.stop()
-
-
-@pytest.fixture(scope="session")
-def mortal_tables(mortal_cluster: Cluster, flood: Path) -> str:
-    return fill(mortal_cluster, new_prefix(), flood)
+    admin.forget(prefix)
 
 
 @pytest.fixture
-def mortal(mortal_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster whose processes may be killed, with all of them running."""
-    mortal_cluster.up()
-    yield mortal_cluster
-    mortal_cluster.up()
-    wait_until(lambda: is_running(mortal_cluster.pid("regionserver-1")), "the cluster is whole again")
+def own_rig(cluster: Cluster, own_tables: str, rig: Rig) -> Iterator[Rig]:
+    """A server over tables that the test may change, with the shared gateway."""
+    own = Rig(cluster.settings(own_tables), beside=rig.store)
+    yield own
+    own.close()

@@ -8,7 +8,7 @@ import signal
 import threading
 
 import pytest
-from hbase_rig import Rig, Truth, files_open
+from hbase_rig import Rig, Truth, files_open, points_to_kill_at
 from waiting import is_running, wait_until
 
 KINDS = ("whole", "objects", "limits", "stamps")
@@ -47,13 +47,12 @@ def count_passings(rig: Rig, fields: object) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_goes_on_where_a_killed_gateway_stopped(kind: str, rig: Rig, truth: Truth, pytestconfig: pytest.Config) -> None:
-    kills = max(1, pytestconfig.getoption("--kills") // len(KINDS))
+    kills = pytestconfig.getoption("--kills") // len(KINDS)
     fields = truth.fields(kind)
     points = count_passings(rig, fields)
     assert points > 2
     held: list[int] = []
-    for turn in range(kills):
-        point = turn * (points - 1) // max(1, kills - 1)  # before the first batch, ..., after the last
+    for point in points_to_kill_at(points, kills, kind):
         starts = rig.gateway.starts
         killer = Killer(rig, point)
         truth.check(kind, rig.ask(fields))

@@ -32,9 +32,8 @@ def settings_file(cluster: Cluster, filled: str) -> Path:
     return cluster.folder / f"settings-{filled}.yml"
 
 
-@pytest.mark.parametrize("turn", range(5))
-def test_it_ends_with_its_server(turn: int, settings_file: Path) -> None:
-    number = signal.SIGTERM if turn == 0 else signal.SIGKILL
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_its_server(number: signal.Signals, settings_file: Path) -> None:
     with serving([COMMAND, "serve", "--config", settings_file]) as running:
         (gateway,) = children(running.process.pid)
         assert is_running(gateway)

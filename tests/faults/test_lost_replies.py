@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from cluster_admin import ClusterAdmin
 from clusters import Cluster
-from hbase_rig import Broken, Rig, Truth, drop_all, new_prefix, open_rig
+from hbase_rig import Broken, Rig, Truth, open_rig
+from hbase_stores import HBaseStores
 from py4j_proxy import Deed, Proxy
 
 from flight_server.catalogue import load_catalogue
@@ -155,9 +156,11 @@ def test_a_table_is_made_once(deed: Deed, proxied: Proxied, admin: ClusterAdmin,
 
 
 @pytest.mark.parametrize("deed", ["drop", "twice"])
-def test_an_ingest_is_whole(deed: Deed, make_rig: Callable[..., Rig], admin: ClusterAdmin, flood: Path) -> None:
+def test_an_ingest_is_whole(
+    deed: Deed, make_rig: Callable[..., Rig], hbase_stores: HBaseStores, admin: ClusterAdmin, flood: Path
+) -> None:
     """The first reply to every operation of an ingest goes astray."""
-    prefix = new_prefix()
+    prefix = hbase_stores.prefix()
     proxy = Proxy()
     rig = make_rig(prefix=prefix, reached_at=proxy.reached_at)
     seen: set[str] = set()
@@ -179,7 +182,7 @@ def test_an_ingest_is_whole(deed: Deed, make_rig: Callable[..., Rig], admin: Clu
     finally:
         rig.close()
         proxy.close()
-        drop_all(admin, prefix)
+        admin.forget(prefix)
 
 
 def test_replies_that_go_astray_at_random(proxied: Proxied, truth: Truth) -> None:

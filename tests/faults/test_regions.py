@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 
@@ -9,9 +10,11 @@ import pytest
 from cluster_admin import ClusterAdmin
 from clusters import Cluster
 from hbase_rig import Rig, Truth
-from waiting import wait_until
+from waiting import is_running, wait_until
 
 KINDS = ("whole", "objects")
+SERVERS = ("regionserver-1", "regionserver-2")
+EXPIRED = re.compile(r"Scanner lease \S+ expired")
 
 
 class Once:
@@ -40,10 +43,7 @@ def _ask_during(rig: Rig, truth: Truth, kind: str, deed: Callable[[], None]) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_region_splits_in_the_middle(
-    kind: str, own_tables: str, make_rig: Callable[..., Rig], admin: ClusterAdmin, truth: Truth
-) -> None:
-    rig = make_rig(own_tables)
+def test_a_region_splits_in_the_middle(kind: str, own_tables: str, own_rig: Rig, admin: ClusterAdmin, truth: Truth) -> None:
     table = f"{own_tables}ztf"
     before = len(admin.regions(table))
     middle = truth.table("whole")["i:objectId"][len(truth.table("whole")) // 2].as_py()
@@ -52,15 +52,12 @@ def test_a_region_splits_in_the_middle(
         admin.split(table, middle)
         wait_until(lambda: len(admin.regions(table)) > before, "the region is split")
 
-    _ask_during(rig, truth, kind, split)
-    truth.check(kind, rig.ask(truth.fields(kind)))
+    _ask_during(own_rig, truth, kind, split)
+    truth.check(kind, own_rig.ask(truth.fields(kind)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_region_moves_in_the_middle(
-    kind: str, own_tables: str, make_rig: Callable[..., Rig], admin: ClusterAdmin, truth: Truth
-) -> None:
-    rig = make_rig(own_tables)
+def test_every_region_moves_in_the_middle(kind: str, own_tables: str, own_rig: Rig, admin: ClusterAdmin, truth: Truth) -> None:
     table = f"{own_tables}ztf"
 
     def move() -> None:
@@ -71,28 +68,35 @@ def test_every_region_moves_in_the_middle(
             admin.move(region.name, other)
         admin.flush(table)
 
-    _ask_during(rig, truth, kind, move)
+    _ask_during(own_rig, truth, kind, move)
+
+
+def _leases_that_expired(cluster: Cluster) -> int:
+    return sum(len(EXPIRED.findall(cluster.log(name))) for name in SERVERS)
+
+
+def test_a_reader_that_sleeps_past_the_lease_gets_every_row(cluster: Cluster, rig: Rig, truth: Truth) -> None:
+    before = _leases_that_expired(cluster)
+    _ask_during(rig, truth, "whole", lambda: wait_until(lambda: _leases_that_expired(cluster) > before, "a lease expires"))
 
 
 @pytest.fixture
-def mortal_rig(mortal: Cluster, mortal_tables: str) -> Iterator[Rig]:
-    rig = Rig(mortal.settings(mortal_tables, hbase={"properties": {"hbase.client.scanner.timeout.period": "60000"}}))
-    yield rig
-    rig.close()
+def mortal(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, all of whose servers run again behind the test."""
+    yield cluster
+    cluster.up()
 
 
+@pytest.mark.kills_servers
 @pytest.mark.timeout(600)
-def test_a_region_server_is_killed_in_the_middle(mortal: Cluster, mortal_rig: Rig, truth: Truth) -> None:
-    _ask_during(mortal_rig, truth, "whole", lambda: mortal.kill("regionserver-1"))
+def test_a_region_server_is_killed_in_the_middle(mortal: Cluster, admin: ClusterAdmin, rig: Rig, truth: Truth) -> None:
+    def kill(name: str) -> None:
+        (server,) = (one for one in admin.servers() if int(one.split(",")[1]) == mortal.port(name))
+        pid = mortal.pid(name)
+        mortal.kill(name)
+        wait_until(lambda: not is_running(pid), "the server is dead")
+        admin.expire(server)
+
+    _ask_during(rig, truth, "whole", lambda: kill("regionserver-1"))
     mortal.up()
-    _ask_during(mortal_rig, truth, "objects", lambda: mortal.kill("regionserver-2"))
-
-
-def test_a_reader_that_sleeps_past_the_lease_gets_every_row(mortal_rig: Rig, truth: Truth) -> None:
-    expired = threading.Event()
-
-    def sleep() -> None:
-        # three leases; nothing that a client can see tells that HBase has given a scanner up
-        expired.wait(9)
-
-    _ask_during(mortal_rig, truth, "whole", sleep)
+    _ask_during(rig, truth, "objects", lambda: kill("regionserver-2"))

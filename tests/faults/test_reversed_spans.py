@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from archives import digest
 from cluster_admin import ClusterAdmin
-from hbase_rig import Rig, Truth
+from hbase_rig import Rig, Truth, points_to_kill_at
 from waiting import is_running, wait_until
 
 from flight_server.catalogue import load_catalogue
@@ -68,9 +68,7 @@ def read(rig: Rig, truth: Truth, kind: str, then: Callable[[int], None] | None =
 def test_a_scan_goes_on_where_a_killed_gateway_stopped(kind: str, rig: Rig, truth: Truth, pytestconfig: pytest.Config) -> None:
     points = read(rig, truth, kind)
     assert points > 5
-    kills = max(3, pytestconfig.getoption("--kills") // 4)
-    for turn in range(kills):
-        point = turn * (points - 2) // (kills - 1)  # before the first batch, ..., behind the last
+    for point in points_to_kill_at(points - 1, pytestconfig.getoption("--kills") // 4, kind):
         starts = rig.gateway.starts
         killed: list[int] = []
 
@@ -86,10 +84,7 @@ def test_a_scan_goes_on_where_a_killed_gateway_stopped(kind: str, rig: Rig, trut
         rig.rest()
 
 
-def test_regions_split_and_move_below_a_scan_in_reverse(
-    own_tables: str, make_rig: Callable[..., Rig], admin: ClusterAdmin, truth: Truth
-) -> None:
-    rig = make_rig(own_tables)
+def test_regions_split_and_move_below_a_scan_in_reverse(own_tables: str, own_rig: Rig, admin: ClusterAdmin, truth: Truth) -> None:
     table = f"{own_tables}ztf"
     before = len(admin.regions(table))
     names = sorted(truth.fields("objects")["ids"])
@@ -102,8 +97,8 @@ def test_regions_split_and_move_below_a_scan_in_reverse(
             for region in admin.regions(table):
                 admin.move(region.name, next(server for server in admin.servers() if server != region.server))
 
-    assert read(rig, truth, "reverse", change) > 2
-    read(rig, truth, "reverse")
+    assert read(own_rig, truth, "reverse", change) > 2
+    read(own_rig, truth, "reverse")
 
 
 def test_a_reader_in_reverse_that_stops_for_a_while_holds_no_scanner(rig: Rig, truth: Truth) -> None:

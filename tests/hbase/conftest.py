@@ -1,21 +1,12 @@
-"""The sample alerts in an HBase of their own, as `alertflight ingest` puts them there."""
+"""Tables of HBase for a test to fill."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from alert_data import SAMPLES
 from hbase_ingested import Ingested
 from hbase_stores import HBaseStores
-
-
-@pytest.fixture(scope="session")
-def ingested(hbase_stores: HBaseStores) -> Ingested:
-    """The samples; nobody changes them."""
-    tables = Ingested(hbase_stores, hbase_stores.prefix())
-    tables.ingest(SAMPLES)
-    return tables
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -32,10 +32,8 @@ KILLS = [
 
 
 @pytest.fixture
-def tables(hbase_stores: Any) -> Iterator[Any]:
-    prefix = hbase_stores.prefix()
-    yield Ingested(hbase_stores, prefix)
-    hbase_stores.give_back([prefix])
+def tables(hbase_stores: Any) -> Any:
+    return Ingested(hbase_stores, hbase_stores.prefix())
 
 
 def ingest(tables: Any, armed: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,12 +34,10 @@ KEYS = sorted(ROWS)
 
 
 @pytest.fixture(scope="module")
-def split(hbase_stores: HBaseStores) -> Iterator[Opened]:
+def split(hbase_stores: HBaseStores) -> Opened:
     """A table of twelve regions."""
     prefix = hbase_stores.prefix()
     admin = hbase_stores.admin
-    tables = [f"{prefix}{name}" for name in load_catalogue().tables]
-    admin.create(*(name for name in tables if name != f"{prefix}ztf"))
     admin.create(f"{prefix}ztf", splits=SPLITS)
     assert len(admin.regions(f"{prefix}ztf")) == len(SPLITS) + 1
     admin.put_schema(f"{prefix}ztf", "schema_1.0_1.0", {"i:objectId": "string", "i:jd": "double"})
@@ -51,8 +48,7 @@ def split(hbase_stores: HBaseStores) -> Iterator[Opened]:
             if when == written
         }
         admin.put_rows(f"{prefix}ztf", rows, written)
-    yield hbase_stores.open(prefix)
-    hbase_stores.give_back([prefix])
+    return hbase_stores.open(prefix)
 
 
 def keys_of(opened: Opened, **words: Any) -> list[bytes]:

@@ -12,19 +12,25 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from alert_data import NIGHT, SAMPLES, TDE
-from archives import Answered, Opened, ask, digest, open_embedded
+from archives import Answered, Opened, ask, digest, open_embedded, read
 from changed_alerts import STAMPS, alerts_of, saved, with_candidates, with_fields
 from hbase_stores import HBaseStores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flight_server.catalogue import load_catalogue
 from flight_server.flight import FlightServer
+from flight_server.ingest import count_nights, load
 
 KINDS = ["Science", "Template", "Difference"]
 TABLES = ["ztf", "ztf.cutouts", "ztf.upper", "ztf.uppervalid"]
 # times whose text does not sort as they do, or begins with the text of another
 TIMES = [2459092.5, 2459092.51, 2459092.4999, 999999.5, 1000000.5, 99999.25, 9999999.5, 10000000.5, 12.0, 2.0, 2459092.0]
 COPIES = 12  # of a night under other names, all over the regions that a new table has
+NAMES = [
+    {"fullname": "SN 2023ixf", "internalname": "ZTF23aaklqou", "ra": "210.91067", "declination": "54.31165", "type": "SN II"},
+    {"fullname": "SN 1987A", "internalname": None, "ra": "83.8667", "declination": "-69.2697", "type": "SN II-pec"},
+]
 STORE_ITS_OWN = ("as_of", "cursor", "cutout_bytes_read")
 
 
@@ -52,6 +58,7 @@ class Pair:
 
     clients: dict[str, fl.FlightClient]
     ids: list[str]
+    sso: list[str]
 
     def answers(self, **fields: Any) -> tuple[Answered, Answered]:
         embedded, hbase = (ask(client, **fields) for client in self.clients.values())
@@ -62,6 +69,8 @@ class Pair:
 def pair(tmp_path_factory: pytest.TempPathFactory, hbase_stores: HBaseStores) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     files = [SAMPLES, odd_times(folder), copies(folder)]
+    names = folder / "names.json"
+    names.write_text(json.dumps(NAMES))
     stores: dict[str, Opened] = {
         "embedded": open_embedded(folder / "store"),
         "hbase": hbase_stores.open(hbase_stores.prefix()),
@@ -70,12 +79,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory, hbase_stores: HBaseStores) ->
     for name, opened in stores.items():
         report = opened.ingest(*files)
         assert not report.failures
+        load(opened.store, load_catalogue(), "ztf.tns_resolver", [names])
+        count_nights(opened.store, load_catalogue())
         servers[name] = FlightServer(opened.archive, opened.settings)
     reports = [opened.reports[0] for opened in stores.values()]
     assert reports[0].rows == reports[1].rows
     clients = {name: fl.connect(f"grpc://127.0.0.1:{server.port}") for name, server in servers.items()}
     rows = ask(clients["embedded"], table="ztf", all=True, columns=["i:objectId"]).table
-    yield Pair(clients, rows["i:objectId"].unique().to_pylist())
+    sso = ask(clients["embedded"], table="ztf.ssnamenr", all=True, columns=["i:ssnamenr"]).table
+    yield Pair(clients, rows["i:objectId"].unique().to_pylist(), sso["i:ssnamenr"].unique().to_pylist())
     for name in stores:
         clients[name].close()
         servers[name].shutdown()
@@ -178,48 +190,131 @@ def test_many_ids_come_in_the_order_asked(pair: Pair) -> None:
 
 COLUMNS = ["i:jd", "i:objectId", "i:candid", "i:fid", "i:magpsf", "i:isdiffpos", "d:cdsxmatch", "d:tns", "d:nalerthist"]
 COLUMNS += ["d:lc_features_g", "i:diffmaglim", "i:distnr", "d:gaiaVarFlag", "d:slsn_score", "d:hdfs_path", "i:nothing"]
+DERIVED = ["v:rate", "v:g-r", "v:lapse", "v:classification", "v:separation_degree"]
+OTHERS = ["ztf.pixel128", "ztf.class", "ztf.anomaly", "ztf.ssnamenr", "ztf.tns_resolver", "statistics_class"]
+CONES = st.fixed_dictionaries(
+    {
+        "ra": st.sampled_from([115.436, 285.0, 0.0]) | st.floats(0, 359.9),
+        "dec": st.sampled_from([33.138, 43.0, 90.0]) | st.floats(-90, 90),
+        "radius": st.sampled_from([3.0, 18_000.0]),
+    }
+)
+MAPS = st.sampled_from([(2, 48), (4, 192), (128, 196_608)]).flatmap(
+    lambda map_: st.tuples(st.integers(0, map_[1] // 2), st.integers(map_[1] // 2, map_[1] - 1)).map(
+        lambda ends: {"nside": map_[0], "ranges": [list(ends)]}
+    )
+)
+PLACES = CONES.map(lambda cone: {"cone": cone}) | MAPS.map(lambda map_: {"skymap": map_})
+ALL = st.just({"all": True})
+
+
+def selections(table: str, pair: Pair) -> st.SearchStrategy[dict[str, Any]]:
+    """Return what chooses rows of a table, and something that does not."""
+    known = st.sampled_from(pair.ids)
+    known |= st.sampled_from(["nobody", "ZTF20abfcszi", "ZTF22odd", "ZTF22od", "ZTF20abf", "schema_4.0"])
+    ids = st.lists(known, min_size=1, max_size=60).map(lambda some: {"ids": some})
+    ranges = st.tuples(known | st.just(""), known | st.just("")).map(lambda keys: {"all": True, "key_range": list(keys)})
+    own = {
+        "ztf": ids | ids | ALL | ranges | PLACES,
+        "ztf.pixel128": PLACES | ALL,
+        "ztf.class": st.sampled_from(["AGN", "Unknown", "SN candidate", "QSO", "Star"]).map(lambda name: {"class": name}) | ALL,
+        "ztf.anomaly": st.floats(2_458_700, 2_460_900).map(lambda time: {"start": time}) | ALL,
+        "ztf.ssnamenr": st.sampled_from([*pair.sso, "8467", "none"]).map(lambda name: {"sso": name}) | ALL,
+        "ztf.tns_resolver": st.sampled_from(["SN 2023ixf", "sn 2023", "SN 1987A", "x"]).map(lambda name: {"name": name}) | ALL,
+        "statistics_class": st.sampled_from(["2020", "202008", "20200831", "1999"]).map(lambda night: {"night": night}) | ALL,
+    }
+    return own.get(table, ids | ALL | ranges)
 
 
 @st.composite
-def tickets(draw: st.DrawFn, ids: list[str]) -> dict[str, Any]:
-    table = draw(st.sampled_from([*TABLES, "ztf", "ztf"]))
-    ticket: dict[str, Any] = {"table": table}
-    known = st.sampled_from(ids) | st.sampled_from(["nobody", "ZTF20abfcszi", "ZTF22odd", "ZTF22od", "ZTF20abf", "schema_4.0"])
-    ticket |= draw(st.just({"all": True}) | st.lists(known, min_size=1, max_size=60).map(lambda some: {"ids": some}))
+def tickets(draw: st.DrawFn, pair: Pair) -> dict[str, Any]:
+    table = draw(st.sampled_from([*TABLES, *OTHERS, *["ztf"] * 8]))
+    ticket: dict[str, Any] = {"table": table} | draw(selections(table, pair))
     number = st.sampled_from(TIMES) | st.floats(2_458_700, 2_460_900) | st.floats(58_700, 60_900)
-    stamps = table == "ztf" and draw(st.booleans())
+    stamps = table == "ztf" and draw(st.integers(0, 2)) == 0
+    names = st.sampled_from(COLUMNS[:3] if table in OTHERS else [*COLUMNS, *DERIVED])
     optional = {
-        "columns": st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=6, unique=True) | st.just(["*"]),
+        "columns": st.lists(names, min_size=1, max_size=6, unique=True) | st.just(["*"]),
         "start": number | st.sampled_from(["2020-08-02", "2025"]),
         "stop": number | st.sampled_from(["2020-08-28T12:00:00", "2021-01-01"]),
         "limit": st.integers(1, 400),
+        "limit_objects": st.integers(1, 60),
+        "layout": st.sampled_from(["rows", "nested"]),
+        "as_of": st.sampled_from([1, 4_000_000_000_000]),
         "upper_limits": st.just(True),
         "compression": st.sampled_from(["none", "lz4", "zstd"]),
         "digest": st.booleans(),
         "max_message_bytes": st.sampled_from([30_000, 200_000, 1_000_000]),
     }
     if stamps:
-        optional |= {"cutout_format": st.sampled_from(["bytes", "fits"])}
+        optional |= {"cutout_format": st.sampled_from(["bytes", "fits", "array"])}
         ticket["cutouts"] = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=3, unique=True))
-    return ticket | draw(st.fixed_dictionaries({}, optional=optional))
+    # a few words at once, or else few tickets are good ones
+    words = draw(st.lists(st.sampled_from(sorted(optional)), max_size=5, unique=True))
+    return {word: draw(optional[word]) for word in words} | ticket
 
 
-@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+def told(error: fl.FlightError) -> dict[str, Any]:
+    said = json.loads(error.extra_info)
+    return {name: said[name] for name in ("code", "message", "field", "value", "retry")}
+
+
+def rest_of(client: fl.FlightClient, ticket: dict[str, Any], whole: Answered, share: float) -> None:
+    """Check that an answer goes on from one of its cursors."""
+    places = [place for place, (rows, said) in enumerate(whole.messages) if rows and "cursor" in said]
+    if not places:
+        return
+    place = places[int(share * len(places))]
+    sent = sum(rows for rows, _ in whole.messages[: place + 1])
+    rest = ask(client, **ticket, resume_after=whole.messages[place][1]["cursor"])
+    assert digest(rest.table) == digest(whole.table.slice(sent))
+    assert rest.missing == whole.missing
+    assert rest.record["complete"] == whole.record["complete"]
+
+
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_ticket_is_answered_the_same(pair: Pair, data: st.DataObject) -> None:
-    ticket = data.draw(tickets(pair.ids))
+    ticket = data.draw(tickets(pair))
     answers: list[Answered | dict[str, Any]] = []
     for client in pair.clients.values():
         try:
             answers.append(ask(client, **ticket))
         except fl.FlightError as error:
-            told = json.loads(error.extra_info)
-            answers.append({name: told[name] for name in ("code", "message", "field", "value", "retry")})
+            answers.append(told(error))
     embedded, hbase = answers
     if isinstance(embedded, Answered) and isinstance(hbase, Answered):
         assert_same(embedded, hbase)
+        if data.draw(st.booleans()):
+            rest_of(pair.clients["hbase"], ticket, hbase, data.draw(st.floats(0, 1, exclude_max=True)))
     else:
         assert embedded == hbase
+
+
+@settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_exchange_is_answered_the_same(pair: Pair, data: st.DataObject) -> None:
+    command = {"table": "ztf", "columns": ["i:objectId", "i:jd", "v:rate"]}
+    command |= data.draw(st.sampled_from([{}, {"layout": "nested"}, {"cutouts": ["Science"]}, {"upper_limits": True}]))
+    if data.draw(st.booleans()):
+        known = st.sampled_from([*pair.ids, "nobody"])
+        sent = pa.record_batch({"id": data.draw(st.lists(known, min_size=1, max_size=40))})
+    else:
+        cones = data.draw(st.lists(CONES, min_size=1, max_size=4))
+        sent = pa.record_batch({name: [cone[name] for cone in cones] for name in ("ra", "dec", "radius")})
+    embedded, hbase = (exchange(client, sent, command) for client in pair.clients.values())
+    assert_same(embedded, hbase)
+
+
+def exchange(client: fl.FlightClient, sent: pa.RecordBatch, command: dict[str, Any]) -> Answered:
+    """Send one batch, few enough that all of it is sent before anything is read."""
+    writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(json.dumps(command)))
+    writer.begin(sent.schema)
+    writer.write_batch(sent)
+    writer.done_writing()
+    answered = read(reader)
+    writer.close()
+    return answered
 
 
 def test_schemas_and_plans_are_the_same(pair: Pair) -> None:

@@ -71,6 +71,12 @@ def tables(hbase_stores: HBaseStores) -> Iterator[Tables]:
     hbase_stores.give_back([prefix])
 
 
+@pytest.fixture
+def own_tables(hbase_stores: HBaseStores) -> Tables:
+    """A prefix without tables, for those that a test makes as it wants them."""
+    return Tables(hbase_stores, hbase_stores.prefix())
+
+
 def test_columns_are_the_union_of_all_rows_and_the_newest_by_number_has_the_say(tables: Tables) -> None:
     tables.schema(
         {
@@ -219,9 +225,9 @@ def test_cells_that_no_schema_row_names_are_left_out_and_counted(tables: Tables,
             ask(client, table="ztf", all=True, columns=[name])
 
 
-def test_cells_of_older_tables_that_others_have_now_are_not_in_answers(tables: Tables) -> None:
+def test_cells_of_older_tables_that_others_have_now_are_not_in_answers(own_tables: Tables) -> None:
     # until 2024 the stamps stood in the main table, in a family that new tables do not have
-    tables.admin.drop(f"{tables.prefix}ztf")
+    tables = own_tables
     tables.admin.create(f"{tables.prefix}ztf", families=("a", "b", "d", "i"))
     tables.schema({NEW: {"d:score": "float"}, OLD: {"b:cutoutScience_stampData": "fits/image", "d:hdfs_path": "string"}})
     stamp = {"b:cutoutScience_stampData": b"old", "a:note": b"hello"}
@@ -236,12 +242,13 @@ def test_cells_of_older_tables_that_others_have_now_are_not_in_answers(tables: T
 
 
 def test_a_table_without_a_schema_row_is_refused_by_name_while_others_go_on(
-    tables: Tables, serve: Callable[..., fl.FlightClient]
+    own_tables: Tables, serve: Callable[..., fl.FlightClient]
 ) -> None:
+    tables = own_tables
+    tables.admin.create(*(tables.prefix + name for name in ("ztf", "ztf.upper", "ztf.uppervalid")))
     tables.schema({NEW: UPPER}, "ztf.upper")
     for table in ("ztf", "ztf.upper"):
         tables.put(row("ZTF1"), table=table)
-    tables.admin.drop(f"{tables.prefix}ztf.cutouts")
     tables.admin.disable(f"{tables.prefix}ztf.uppervalid")
     client = serve(tables.open())
     assert ask(client, table="ztf.upper", ids=["ZTF1"]).record["rows"] == 1

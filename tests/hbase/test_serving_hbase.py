@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -36,19 +35,6 @@ def test_a_server_over_hbase_serves_and_takes_its_gateway_with_it(ingested: Any)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(60) == 0
         assert not is_running(gateway)
-
-
-def test_a_server_that_is_killed_leaves_no_gateway(ingested: Any) -> None:
-    with serving([COMMAND, "serve", "--port", "0", "--config", ingested.config]) as running:
-        (gateway,) = children(running.process.pid)
-        watched = os.pidfd_open(gateway)
-        try:
-            running.process.kill()
-            waiting = select.poll()
-            waiting.register(watched, select.POLLIN)
-            assert waiting.poll(60_000), "the gateway ends with the server's end of its pipe"
-        finally:
-            os.close(watched)
 
 
 def test_a_table_that_cannot_be_served_is_told_at_the_start(empty: Any) -> None:

@@ -34,6 +34,7 @@ def changed(source: Path, target: Path, change: Callable[[pa.Table], pa.Table]) 
     return target
 
 
+@pytest.mark.both_stores
 def test_a_value_that_does_not_fit_rejects_its_file_and_only_that(open_store: Store, tmp_path: Path) -> None:
     fids = [1] * 21
     fids[13] = 2**40
@@ -58,7 +59,6 @@ def test_float64_is_rounded_to_the_nearest_float32(open_store: Store, tmp_path: 
     assert sorted(column.to_pylist()) == sorted(pa.array(values).cast(pa.float32(), safe=False).to_pylist())
 
 
-@pytest.mark.embedded  # a file is read before the store comes in
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -82,7 +82,6 @@ def test_a_broken_file_is_named_with_the_reason(open_store: Store, tmp_path: Pat
     assert len(rows(opened)) == 9
 
 
-@pytest.mark.embedded
 def test_files_are_told_apart_by_content_and_folders_searched(open_store: Store, tmp_path: Path) -> None:
     night = tmp_path / "year=2025" / "month=06" / "day=14"
     night.mkdir(parents=True)
@@ -99,7 +98,6 @@ def test_files_are_told_apart_by_content_and_folders_searched(open_store: Store,
     assert not report.failures
 
 
-@pytest.mark.embedded
 def test_a_file_of_another_survey_is_refused(open_store: Store, tmp_path: Path) -> None:
     file = tmp_path / "other.parquet"
     pq.write_table(pa.table({"diaSourceId": [1], "diaSource": [{"ra": 1.0}]}), file)
@@ -107,7 +105,6 @@ def test_a_file_of_another_survey_is_refused(open_store: Store, tmp_path: Path) 
     assert "known survey" in report.failures[file]
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
 def test_avro_of_every_codec(open_store: Store, tmp_path: Path, codec: str) -> None:
     with MANY_AVRO.open("rb") as handle:
@@ -123,6 +120,7 @@ def test_avro_of_every_codec(open_store: Store, tmp_path: Path, codec: str) -> N
     assert rows(opened).equals(rows(plain))
 
 
+@pytest.mark.both_stores
 def test_a_later_file_with_more_columns_widens_the_table(open_store: Store) -> None:
     opened = open_store()
     opened.ingest(TDE)
@@ -136,6 +134,7 @@ def test_a_later_file_with_more_columns_widens_the_table(open_store: Store) -> N
     assert held["d:gaiaClass"].null_count == len(before)
 
 
+@pytest.mark.both_stores
 def test_an_unknown_column_takes_its_first_type_and_keeps_it(open_store: Store, tmp_path: Path) -> None:
     def with_score(table: pa.Table, values: list[Any], kind: pa.DataType) -> pa.Table:
         return table.append_column("brand_new_score", pa.array(values, kind))
@@ -156,6 +155,7 @@ def test_an_unknown_column_takes_its_first_type_and_keeps_it(open_store: Store, 
     assert rows(both).schema.field("d:brand_new_score").type == pa.float64()
 
 
+@pytest.mark.both_stores
 def test_a_null_never_overwrites_and_the_later_write_wins(open_store: Store, tmp_path: Path) -> None:
     def with_class(values: list[str | None]) -> Callable[[pa.Table], pa.Table]:
         return lambda t: t.set_column(t.column_names.index("cdsxmatch"), "cdsxmatch", pa.array(values))
@@ -171,7 +171,6 @@ def test_a_null_never_overwrites_and_the_later_write_wins(open_store: Store, tmp
     assert after.drop_columns(["d:cdsxmatch"]).equals(before.drop_columns(["d:cdsxmatch"]))
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("name", ["", None, "ZTF_20", "a\0b", "x" * 2000])
 def test_an_object_id_that_no_row_key_can_hold_is_refused(open_store: Store, tmp_path: Path, name: str | None) -> None:
     names = ["ZTF20abfcszi"] * 20 + [name]
@@ -182,6 +181,7 @@ def test_an_object_id_that_no_row_key_can_hold_is_refused(open_store: Store, tmp
     assert "i:objectId, row 20" in report.failures[file]
 
 
+@pytest.mark.both_stores
 def test_alerts_without_stamps_go_in_and_stamps_can_follow(open_store: Store, tmp_path: Path) -> None:
     bare = changed(
         TDE, tmp_path / "bare.parquet", lambda t: t.drop_columns(["cutoutScience", "cutoutTemplate", "cutoutDifference"])
@@ -195,7 +195,6 @@ def test_alerts_without_stamps_go_in_and_stamps_can_follow(open_store: Store, tm
     assert rows(opened, cutouts=("Science",))["b:cutoutScience_stampData"].null_count == 0
 
 
-@pytest.mark.embedded  # HBase has no transactions: test_broken_off.py
 def test_nothing_is_visible_when_an_ingest_fails_midway(open_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from flight_server.storage.embedded.manifest import Manifest
 

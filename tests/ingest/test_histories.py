@@ -49,32 +49,27 @@ def points_of(files: list[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def plain(make_store: Callable[[], Opened]) -> Opened:
-    opened = make_store()
-    opened.ingest(swept_folder())
-    return opened
-
-
-@pytest.fixture(scope="module")
 def unfolded(make_store: Callable[[], Opened]) -> Opened:
     opened = make_store()
     put(opened, swept_folder())
     return opened
 
 
-def test_every_good_point_is_a_row_once_and_every_alert_is_as_it_was(plain: Opened, unfolded: Opened) -> None:
-    alerts, found, points = keyed(rows_of(plain)), keyed(rows_of(unfolded)), points_of(swept_files())
+@pytest.mark.both_stores
+def test_every_good_point_is_a_row_once_and_every_alert_is_as_it_was(swept: Opened, unfolded: Opened) -> None:
+    alerts, found, points = keyed(rows_of(swept)), keyed(rows_of(unfolded)), points_of(swept_files())
     assert set(found) == set(alerts) | set(points)
     assert len(found) > 2 * len(alerts)
-    names = plain.archive.catalogue().stored_columns(plain.archive.catalogue().table("ztf"))
+    names = swept.archive.catalogue().stored_columns(swept.archive.catalogue().table("ztf"))
     whole = rows_of(unfolded)
     own = pa.array([key in alerts for key in found])
-    assert digest(whole.filter(own).select(list(names))) == digest(rows_of(plain))
-    for table in plain.archive.states():
+    assert digest(whole.filter(own).select(list(names))) == digest(rows_of(swept))
+    for table in swept.archive.states():
         if table not in {"ztf", "ztf.cutouts"}:
-            assert digest(rows_of(unfolded, table)) == digest(rows_of(plain, table)), table
+            assert digest(rows_of(unfolded, table)) == digest(rows_of(swept, table)), table
 
 
+@pytest.mark.both_stores
 def test_a_point_has_the_cells_that_its_history_has(unfolded: Opened) -> None:
     columns = unfolded.archive.catalogue().known["ztf"]
     points, found = points_of(swept_files()), keyed(rows_of(unfolded))
@@ -112,7 +107,6 @@ def test_any_order_of_files_gives_the_same_rows(open_store: Callable[..., Opened
     assert len(digests) == 1
 
 
-@pytest.mark.embedded
 def test_files_one_by_one_in_any_order_give_the_same_points_and_alerts(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     alerts = alerts_of(TDE)
     order = sorted(range(len(alerts)), key=lambda row: alerts["candidate"][row].as_py()["jd"])
@@ -128,6 +122,7 @@ def test_files_one_by_one_in_any_order_give_the_same_points_and_alerts(open_stor
     assert found == {digest(rows_of(together))}
 
 
+@pytest.mark.both_stores
 def test_an_alert_takes_the_place_of_its_point_whenever_it_comes(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     alerts = alerts_of(TDE)
     order = sorted(range(len(alerts)), key=lambda row: alerts["candidate"][row].as_py()["jd"])
@@ -147,7 +142,6 @@ def test_an_alert_takes_the_place_of_its_point_whenever_it_comes(open_store: Cal
     assert {key: after[key] for key in given} == {key: keyed(rows_of(second))[key] for key in given}
 
 
-@pytest.mark.embedded
 def test_points_are_no_alerts_of_a_night(open_store: Callable[..., Opened]) -> None:
     plain, unfolded = open_store("plain"), open_store("unfolded")
     plain.ingest(NIGHT, MANY_AVRO)
@@ -158,7 +152,6 @@ def test_points_are_no_alerts_of_a_night(open_store: Callable[..., Opened]) -> N
     assert digest(rows_of(unfolded, "statistics_class")) == digest(rows_of(plain, "statistics_class"))
 
 
-@pytest.mark.embedded
 def test_the_option_of_the_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["ingest", "--history", str(NIGHT), "--data", str(tmp_path / "store")])
     assert done.exit_code == 0

@@ -12,7 +12,7 @@ import index_oracle
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import NIGHT, TDE, swept_files, swept_folder
+from alert_data import NIGHT, TDE, swept_files
 from archives import Opened, digest
 from changed_alerts import alerts_of, saved, with_candidates, with_fields
 
@@ -32,17 +32,11 @@ def whole(opened: Opened, table: str) -> tuple[list[str], pa.Table]:
 
 
 @pytest.fixture(scope="module")
-def swept(make_store: Callable[[], Opened]) -> Opened:
-    opened = make_store()
-    assert not opened.ingest(swept_folder()).failures
-    return opened
-
-
-@pytest.fixture(scope="module")
 def expected() -> dict[str, dict[str, list[oracle.Cells]]]:
     return index_oracle.versions(swept_files())
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("table", TABLES)
 def test_each_table_has_the_alerts_that_it_is_for_under_their_keys(
     swept: Opened, expected: dict[str, dict[str, list[oracle.Cells]]], table: str
@@ -52,6 +46,7 @@ def test_each_table_has_the_alerts_that_it_is_for_under_their_keys(
     assert len(keys) > 0 or table in {"ztf.tns", "ztf.tracklet", "ztf.low_state_blazars", "ztf.high_state_blazars", "ztf.slsn"}
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("table", TABLES)
 def test_each_row_has_the_cells_of_its_alert_and_no_other(
     swept: Opened, expected: dict[str, dict[str, list[oracle.Cells]]], table: str
@@ -67,6 +62,7 @@ def test_each_row_has_the_cells_of_its_alert_and_no_other(
                 assert shown in merged.get(name, {None}), (key, name)
 
 
+@pytest.mark.both_stores
 def test_the_columns_are_those_of_the_public_service(swept: Opened) -> None:
     catalogue = swept.archive.catalogue()
     names = {table: set(catalogue.stored_columns(catalogue.table(table))) for table in TABLES}
@@ -106,6 +102,7 @@ def changed(folder: Path) -> list[Path]:
     ]
 
 
+@pytest.mark.both_stores
 def test_rare_alerts_are_found_too(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     opened = open_store()
     found = []
@@ -144,7 +141,6 @@ def split(folder: Path) -> list[Path]:
     return files
 
 
-@pytest.mark.embedded
 def test_the_newest_alert_of_an_object_stands_with_its_own_cells_in_every_order(
     open_store: Callable[..., Opened], tmp_path: Path
 ) -> None:
@@ -166,6 +162,7 @@ def test_the_newest_alert_of_an_object_stands_with_its_own_cells_in_every_order(
     assert seen == {digest(whole(together, "ztf.pixel128")[1])}
 
 
+@pytest.mark.both_stores
 def test_the_newest_alert_stands_on_every_store(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     files = split(tmp_path)
     for number, order in enumerate((files, files[::-1])):
@@ -186,7 +183,6 @@ def test_an_alert_without_a_place_is_in_the_other_tables(open_store: Callable[..
     assert key.startswith("0_"), "the first pixel is at the pole"
 
 
-@pytest.mark.embedded
 def test_pixels_are_those_of_the_formulas() -> None:
     draw = random.Random(3)
     places = [(draw.uniform(0, 360), draw.uniform(-90, 90)) for _ in range(5000)]

@@ -74,6 +74,7 @@ def written(file: Path, rows: list[dict[str, Any]]) -> Path:
 FORMS = ["rows.parquet", "rows.csv", "rows.json", "rows.jsonl"]
 
 
+@pytest.mark.both_stores(1)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_rows_come_of_every_form_of_file(open_store: Callable[..., Opened], tmp_path: Path, form: str) -> None:
     opened = open_store()
@@ -90,6 +91,7 @@ def test_the_same_rows_come_of_every_form_of_file(open_store: Callable[..., Open
     assert set(held(opened, "ztf.metadata", ids=["ZTF1"])) == {"ZTF1"}, "not also the object whose name begins so"
 
 
+@pytest.mark.both_stores
 def test_an_object_of_tns_has_a_row_for_each_of_its_names(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     opened = open_store()
     put(opened, "ztf.tns_resolver", written(tmp_path / "a.csv", TNS))
@@ -101,6 +103,7 @@ def test_an_object_of_tns_has_a_row_for_each_of_its_names(open_store: Callable[.
     assert held(opened, "ztf.tns_resolver")["sn 2023ixf_ztf23aaklqou"]["d:type"] == "SN IIP"
 
 
+@pytest.mark.both_stores
 def test_names_of_the_solar_system_are_numbered_where_they_are_alike(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     opened = open_store()
     assert put(opened, "ztf.sso_resolver", written(tmp_path / "a.json", SSO[:1])).written == 2
@@ -114,6 +117,7 @@ def test_names_of_the_solar_system_are_numbered_where_they_are_alike(open_store:
     assert put(opened, "ztf.sso_resolver", written(tmp_path / "c.json", SSO)).written == 0
 
 
+@pytest.mark.both_stores
 def test_columns_that_nobody_named_are_taken_where_the_table_has_room(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     opened = open_store()
     orbits = [{"ssoCandId": "7", "a": 2.5, "arc_length": 3}, {"ssoCandId": "77", "a": None, "arc_length": 4}]
@@ -159,7 +163,6 @@ BAD: list[tuple[str, str, str, type[AlertflightError], str]] = [
 ]
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize(("table", "name", "content", "kind", "message"), BAD, ids=[f"{bad[0]} {bad[4][:40]}" for bad in BAD])
 def test_what_cannot_be_loaded_is_named_and_nothing_goes_in(  # noqa: PLR0917  (pytest passes by name)
     open_store: Callable[..., Opened],
@@ -184,7 +187,6 @@ def test_what_cannot_be_loaded_is_named_and_nothing_goes_in(  # noqa: PLR0917  (
     assert held(opened, table) == {}
 
 
-@pytest.mark.embedded
 def test_only_tables_that_no_alert_fills_are_loaded(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     file = written(tmp_path / "a.json", META)
     with pytest.raises(NotSupported, match=r"ztf is filled from alerts, by ingest; what can be loaded is ztf.tns_resolver"):
@@ -195,6 +197,7 @@ def test_only_tables_that_no_alert_fills_are_loaded(open_store: Callable[..., Op
         put(open_store(), "ztf.metadata", tmp_path / "gone.csv")
 
 
+@pytest.mark.both_stores
 def test_nights_are_counted_from_the_alerts(make_store: Callable[[], Opened], tmp_path: Path) -> None:
     opened = make_store()
     files = swept_files()
@@ -231,7 +234,6 @@ def test_nights_are_counted_from_the_alerts(make_store: Callable[[], Opened], tm
         }
 
 
-@pytest.mark.embedded
 def test_the_commands_say_what_they_did(tmp_path: Path) -> None:
     data = ["--data", str(tmp_path / "store")]
     file = written(tmp_path / "a.csv", TNS)
@@ -247,6 +249,7 @@ def test_the_commands_say_what_they_did(tmp_path: Path) -> None:
     assert run(main, ["statistics", *data]).output == "10 nights; 10 rows to statistics_class\n"
 
 
+@pytest.mark.both_stores
 def test_a_row_that_is_loaded_again_has_no_cell_of_the_one_before(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     opened = open_store()
     first = tmp_path / "first.json"

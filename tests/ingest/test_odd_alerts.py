@@ -32,7 +32,6 @@ def written(source: Path, target: Path, **columns: pa.Array | None) -> Path:
 NOT_TEXT = pa.array([b"\xff"] * 9).view(pa.string())
 
 
-@pytest.mark.embedded  # a file is read before the store comes in
 @pytest.mark.parametrize(
     ("column", "values"),
     [
@@ -58,7 +57,6 @@ def test_a_column_of_the_wrong_shape_refuses_its_file_by_name(
     assert len(rows(opened, cutouts=("Science",))) == 21
 
 
-@pytest.mark.embedded
 def test_a_column_that_stands_twice_refuses_its_file(open_store: Store, tmp_path: Path) -> None:
     table = pq.ParquetFile(NEWEST).read()
     pq.write_table(table.append_column("cdsxmatch", table["cdsxmatch"]), tmp_path / "twice.parquet")
@@ -67,6 +65,7 @@ def test_a_column_that_stands_twice_refuses_its_file(open_store: Store, tmp_path
     assert report.alerts == 21
 
 
+@pytest.mark.both_stores
 def test_columns_of_only_nulls_bring_no_values_and_lose_none(open_store: Store, tmp_path: Path) -> None:
     nulls = dict.fromkeys(("cutoutScience", "prv_candidates", "mangrove", "lc_features_g", "tracklet"), pa.nulls(9))
     opened = open_store()
@@ -96,6 +95,7 @@ def test_what_only_the_server_may_add_is_not_taken_from_a_file(open_store: Store
     assert "d:hdfs_path" not in names
 
 
+@pytest.mark.both_stores
 def test_stamps_stay_with_an_alert_that_comes_again_under_another_number(open_store: Store, tmp_path: Path) -> None:
     alerts = alerts_of(NEWEST)
     renumbered = with_candidates(alerts, candid=pa.compute.add(alerts["candid"].combine_chunks(), 1))
@@ -105,6 +105,7 @@ def test_stamps_stay_with_an_alert_that_comes_again_under_another_number(open_st
         assert rows(opened, cutouts=("Science",))["b:cutoutScience_stampData"].null_count == 0
 
 
+@pytest.mark.both_stores
 def test_the_later_version_wins_whatever_came_first(open_store: Store, tmp_path: Path) -> None:
     def version(name: str, number: str, label: str) -> Path:
         values = {"fink_broker_version": pa.array([number] * 9), "cdsxmatch": pa.array([label] * 9)}

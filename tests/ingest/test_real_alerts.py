@@ -11,7 +11,7 @@ from collections.abc import Callable
 import oracle
 import pyarrow as pa
 import pytest
-from alert_data import GOLDEN, swept_files, swept_folder
+from alert_data import GOLDEN, swept_files
 from archives import Opened, digest
 
 from flight_server.callers import Caller
@@ -25,14 +25,7 @@ def whole(opened: Opened, table: str, **fields: object) -> tuple[pa.Table, dict]
     return pa.Table.from_batches([message.batch for message in messages], schema=answer.schema), messages[-1].metadata
 
 
-@pytest.fixture(scope="module")
-def swept(make_store: Callable[[], Opened]) -> Opened:
-    opened = make_store()
-    report = opened.ingest(swept_folder())
-    assert not report.failures
-    return opened
-
-
+@pytest.mark.both_stores
 def test_every_cell_of_every_alert_is_there_and_no_other(swept: Opened) -> None:
     rows, record = whole(swept, "ztf")
     catalogue = swept.archive.catalogue()
@@ -52,6 +45,7 @@ def test_every_cell_of_every_alert_is_there_and_no_other(swept: Opened) -> None:
     assert checked > 100 * len(expected)
 
 
+@pytest.mark.both_stores
 def test_no_column_of_the_files_is_lost(swept: Opened) -> None:
     catalogue = swept.archive.catalogue()
     columns = set(catalogue.stored_columns(catalogue.table("ztf")))
@@ -60,6 +54,7 @@ def test_no_column_of_the_files_is_lost(swept: Opened) -> None:
     assert {name for name in in_files - columns if name.partition(":")[2] not in dropped} == set()
 
 
+@pytest.mark.both_stores
 def test_stamps_come_back_byte_for_byte(swept: Opened) -> None:
     rows, record = whole(swept, "ztf", columns=("i:candid",), cutouts=("Science", "Template", "Difference"))
     expected = oracle.stamps(swept_files())
@@ -69,6 +64,7 @@ def test_stamps_come_back_byte_for_byte(swept: Opened) -> None:
             assert row[f"b:cutout{kind}_stampData"] in expected[row["i:candid"], kind]
 
 
+@pytest.mark.both_stores
 def test_histories_are_sorted_by_the_brokers_rule(swept: Opened) -> None:
     upper, bad = oracle.history(swept_files())
     for table, keys in (("ztf.upper", upper), ("ztf.uppervalid", bad)):
@@ -94,6 +90,7 @@ def test_history_points_have_the_cells_that_the_public_service_had(swept: Opened
     assert compared > 250
 
 
+@pytest.mark.both_stores
 def test_types_are_the_catalogues_whatever_the_files_say(swept: Opened) -> None:
     rows, _ = whole(swept, "ztf")
     known = load_catalogue().known["ztf"]
@@ -103,6 +100,7 @@ def test_types_are_the_catalogues_whatever_the_files_say(swept: Opened) -> None:
     assert sum(name in known for name in rows.schema.names) > 100
 
 
+@pytest.mark.both_stores
 def test_any_order_of_files_any_number_of_times_gives_the_same_tables(open_store: Callable[..., Opened], store_kind: str) -> None:
     files = swept_files()
     orders = [files, files[::-1], random.Random(7).sample(files, len(files))][: 3 if store_kind == "embedded" else 2]
@@ -122,6 +120,7 @@ def test_any_order_of_files_any_number_of_times_gives_the_same_tables(open_store
     assert len({digests[0][table] for table in having}) == len(having) > 8
 
 
+@pytest.mark.both_stores
 def test_lists_of_features_are_text_in_the_brokers_order(swept: Opened) -> None:
     names = load_catalogue().surveys["ztf"].alerts.nested["lc_features_g"].text
     rows, _ = whole(swept, "ztf", columns=("i:candid", "d:lc_features_g"))

@@ -7,8 +7,11 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hbase.Cell;
 import org.apache.hadoop.hbase.CellUtil;
 import org.apache.hadoop.hbase.ClusterMetrics;
@@ -27,14 +30,21 @@ import org.apache.hadoop.hbase.client.RegionLocator;
 import org.apache.hadoop.hbase.client.Result;
 import org.apache.hadoop.hbase.client.ResultScanner;
 import org.apache.hadoop.hbase.client.Scan;
+import org.apache.hadoop.hbase.client.SnapshotDescription;
+import org.apache.hadoop.hbase.client.SnapshotType;
 import org.apache.hadoop.hbase.client.Table;
 import org.apache.hadoop.hbase.client.TableDescriptorBuilder;
+import org.apache.hadoop.hbase.filter.FilterList;
+import org.apache.hadoop.hbase.filter.FirstKeyOnlyFilter;
+import org.apache.hadoop.hbase.filter.KeyOnlyFilter;
 import org.apache.hadoop.hbase.util.Bytes;
 import org.apache.hbase.thirdparty.com.google.gson.Gson;
 import org.apache.hbase.thirdparty.com.google.gson.JsonArray;
 import org.apache.hbase.thirdparty.com.google.gson.JsonElement;
 import org.apache.hbase.thirdparty.com.google.gson.JsonObject;
 import org.apache.hbase.thirdparty.com.google.gson.JsonParser;
+import org.apache.zookeeper.Watcher;
+import org.apache.zookeeper.ZooKeeper;
 
 /**
  * Does to HBase what tests want: one JSON object a line in, one a line out, until the input ends.
@@ -43,10 +53,12 @@ import org.apache.hbase.thirdparty.com.google.gson.JsonParser;
  * is its other side and says what the commands are.
  */
 public final class ClusterAdmin {
+    private final Configuration configuration;
     private final Connection connection;
     private final Admin admin;
 
-    private ClusterAdmin(Connection connection, Admin admin) {
+    private ClusterAdmin(Configuration configuration, Connection connection, Admin admin) {
+        this.configuration = configuration;
         this.connection = connection;
         this.admin = admin;
     }
@@ -54,9 +66,11 @@ public final class ClusterAdmin {
     public static void main(String[] none) throws IOException {
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-        try (Connection connection = ConnectionFactory.createConnection(HBaseConfiguration.create());
+        Configuration configuration = HBaseConfiguration.create();
+        configuration.setInt("hbase.client.scanner.timeout.period", 60_000); // the servers' may be very short
+        try (Connection connection = ConnectionFactory.createConnection(configuration);
                 Admin admin = connection.getAdmin()) {
-            ClusterAdmin self = new ClusterAdmin(connection, admin);
+            ClusterAdmin self = new ClusterAdmin(configuration, connection, admin);
             for (String line = in.readLine(); line != null; line = in.readLine()) {
                 JsonObject answer = new JsonObject();
                 try {
@@ -79,6 +93,11 @@ public final class ClusterAdmin {
             case "disable" -> admin.disableTable(name);
             case "enable" -> admin.enableTable(name);
             case "flush" -> admin.flush(name);
+            case "empty" -> empty(asked.getAsJsonArray("tables"));
+            case "snapshot" -> snapshot(asked.getAsJsonArray("tables"), asked.get("suffix").getAsString());
+            case "clone" -> clone(asked.getAsJsonObject("tables"));
+            case "forget" -> forget(asked.get("prefix").getAsString());
+            case "expire" -> expire(asked.get("server").getAsString());
             case "put" -> put(name, asked.getAsJsonArray("cells"));
             case "delete" -> delete(name, asked);
             case "split" -> admin.split(name, bytes(asked, "key"));
@@ -132,6 +151,73 @@ public final class ClusterAdmin {
             begun.add(admin.deleteTableAsync(TableName.valueOf(name.getAsString())));
         }
         await(begun);
+    }
+
+    /** Deletes every row that was written until now; returns when the clock shows a later time than that of the deletes. */
+    private void empty(JsonArray names) throws Exception {
+        long now = System.currentTimeMillis();
+        for (JsonElement name : names) {
+            Scan scan = new Scan().setCaching(5000).setFilter(new FilterList(new FirstKeyOnlyFilter(), new KeyOnlyFilter()));
+            List<Delete> deletes = new ArrayList<>();
+            try (Table table = connection.getTable(TableName.valueOf(name.getAsString()))) {
+                try (ResultScanner scanner = table.getScanner(scan)) {
+                    for (Result row : scanner) {
+                        deletes.add(new Delete(row.getRow(), now));
+                    }
+                }
+                table.delete(deletes);
+            }
+        }
+        while (System.currentTimeMillis() <= now) {
+            Thread.onSpinWait();
+        }
+    }
+
+    private void snapshot(JsonArray names, String suffix) throws Exception {
+        List<Future<Void>> begun = new ArrayList<>();
+        for (JsonElement name : names) {
+            String table = name.getAsString();
+            begun.add(admin.snapshotAsync(new SnapshotDescription(table + suffix, TableName.valueOf(table), SnapshotType.FLUSH)));
+        }
+        await(begun);
+    }
+
+    private void clone(JsonObject tables) throws Exception {
+        List<Future<Void>> begun = new ArrayList<>();
+        for (Map.Entry<String, JsonElement> one : tables.entrySet()) {
+            begun.add(admin.cloneSnapshotAsync(one.getValue().getAsString(), TableName.valueOf(one.getKey())));
+        }
+        await(begun);
+    }
+
+    private void forget(String prefix) throws Exception {
+        JsonArray names = new JsonArray();
+        for (TableName name : admin.listTableNames()) {
+            if (name.getNameAsString().startsWith(prefix)) {
+                names.add(name.getNameAsString());
+            }
+        }
+        drop(names);
+        for (SnapshotDescription snapshot : admin.listSnapshots()) {
+            if (snapshot.getName().startsWith(prefix)) {
+                admin.deleteSnapshot(snapshot.getName());
+            }
+        }
+    }
+
+    /** Takes away what ZooKeeper has of a RegionServer, as it does itself when the session of one that died times out. */
+    private void expire(String server) throws Exception {
+        CountDownLatch connected = new CountDownLatch(1);
+        String quorum = configuration.get("hbase.zookeeper.quorum") + ":" + configuration.get("hbase.zookeeper.property.clientPort");
+        Watcher watcher = event -> {
+            if (event.getState() == Watcher.Event.KeeperState.SyncConnected) {
+                connected.countDown();
+            }
+        };
+        try (ZooKeeper zookeeper = new ZooKeeper(quorum, 60_000, watcher)) {
+            connected.await();
+            zookeeper.delete(configuration.get("zookeeper.znode.parent", "/hbase") + "/rs/" + server, -1);
+        }
     }
 
     private static void await(List<Future<Void>> begun) throws Exception {

@@ -21,8 +21,6 @@ from flight_client.splits import FRACTIONS, in_split, place_of
 from flight_server.errors import BadValue, UnknownColumn
 from flight_server.flight import FlightServer
 
-pytestmark = pytest.mark.embedded
-
 TDE, OTHER = "ZTF20abfcszi", "ZTF18abtljjk"
 COLUMNS = ["i:jd", "i:magpsf"]
 

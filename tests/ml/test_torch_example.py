@@ -10,7 +10,6 @@ import pytest
 from alert_data import ROOT
 
 
-@pytest.mark.embedded
 @pytest.mark.timeout(900)
 def test_the_example_is_better_than_a_guess() -> None:
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / "classify_light_curves.py")]

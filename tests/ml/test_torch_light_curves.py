@@ -24,8 +24,6 @@ from flight_server.flight import FlightServer
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: ./scripts/test --all installs it")
 from flight_client.torch import LightCurves, tensors  # noqa: E402  (torch first)
 
-pytestmark = pytest.mark.embedded
-
 TDE = "ZTF20abfcszi"
 COLUMNS = ["i:jd", "i:magpsf", "i:fid"]
 

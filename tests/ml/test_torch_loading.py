@@ -14,7 +14,7 @@ from served_samples import sample_store, serving_store
 
 import flight_client as af
 
-pytestmark = [pytest.mark.embedded, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 PROGRAM = Path(__file__).with_name("loading.py")
 

@@ -193,7 +193,6 @@ def test_a_fault_of_the_server_reaches_the_client_as_a_number_only(
     assert ask(client, **GOOD).record["rows"] == 21
 
 
-@pytest.mark.embedded
 def test_a_flipped_byte_in_a_segment_ends_that_stream_alone(
     open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient]
 ) -> None:

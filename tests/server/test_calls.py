@@ -24,6 +24,7 @@ def command(**fields: object) -> fl.FlightDescriptor:
     return fl.FlightDescriptor.for_command(json.dumps(fields))
 
 
+@pytest.mark.both_stores
 def test_an_object_comes_with_its_columns_in_the_order_asked(client: fl.FlightClient) -> None:
     answered = ask(client, table="ztf", ids=["ZTF20abfcszi"], columns=["i:magpsf", "i:jd", "d:cdsxmatch", "i:candid"])
     assert answered.table.schema.names == ["i:magpsf", "i:jd", "d:cdsxmatch", "i:candid"]
@@ -61,6 +62,7 @@ def test_data_messages_are_numbered_and_carry_a_cursor(client: fl.FlightClient) 
     assert len({metadata["cursor"] for metadata in data}) == len(data)
 
 
+@pytest.mark.both_stores
 def test_a_repeated_id_counts_once_and_a_limit_is_said_aloud(client: fl.FlightClient) -> None:
     answered = ask(client, table="ztf", ids=["ZTF20abfcszi", "ZTF20abfcszi"], columns=CURVE)
     assert answered.record["rows"] == 21
@@ -72,6 +74,7 @@ def test_a_repeated_id_counts_once_and_a_limit_is_said_aloud(client: fl.FlightCl
         assert limited.table.equals(answered.table.slice(0, limit))
 
 
+@pytest.mark.both_stores
 def test_start_is_inclusive_and_stop_exclusive(client: fl.FlightClient) -> None:
     whole = ask(client, table="ztf", ids=["ZTF20abfcszi"], columns=["i:jd"]).table["i:jd"].to_pylist()
     first, last = whole[3], whole[10]
@@ -85,6 +88,7 @@ def test_start_is_inclusive_and_stop_exclusive(client: fl.FlightClient) -> None:
     assert ask(client, table="ztf", ids=["ZTF20abfcszi"], start=first, stop=first).record["missing_ids"] == ["ZTF20abfcszi"]
 
 
+@pytest.mark.both_stores
 def test_upper_limits_stand_among_the_alerts_by_time(client: fl.FlightClient) -> None:
     everything = ask(client, table="ztf", all=True, columns=["i:objectId", "i:jd", "i:magpsf", "i:diffmaglim"], upper_limits=True)
     rows = everything.table.to_pylist()
@@ -105,6 +109,7 @@ def test_upper_limits_stand_among_the_alerts_by_time(client: fl.FlightClient) ->
     assert tagged.table.schema.names == ["d:tag", "i:fid"]
 
 
+@pytest.mark.both_stores
 def test_the_schema_never_depends_on_the_rows(client: fl.FlightClient) -> None:
     for fields in ({}, {"columns": CURVE}, {"cutouts": ["Science"]}, {"upper_limits": True}):
         some = ask(client, table="ztf", ids=["ZTF20abfcszi"], **fields).table.schema
@@ -137,6 +142,7 @@ def test_all_columns_are_the_stored_ones(client: fl.FlightClient) -> None:
     assert empty.record["rows"] == empty.table["d:slsn_score"].null_count == 21
 
 
+@pytest.mark.both_stores
 def test_flights_are_the_tables(client: fl.FlightClient, sample: Opened) -> None:
     flights = {info.descriptor.path[0].decode(): info for info in client.list_flights()}
     assert set(flights) == set(load_catalogue().tables) > {"ztf", "ztf.cutouts", "ztf.upper", "ztf.pixel128", "statistics_class"}
@@ -151,6 +157,7 @@ def test_flights_are_the_tables(client: fl.FlightClient, sample: Opened) -> None
         assert client.get_flight_info(fl.FlightDescriptor.for_path(name)).schema.equals(info.schema, check_metadata=True)
 
 
+@pytest.mark.both_stores
 def test_a_plan_is_tickets_that_can_be_read_alone(client: fl.FlightClient, store_kind: str) -> None:
     ids = [*(f"none{number}" for number in range(1500)), "ZTF20abfcszi", *(f"more{number}" for number in range(1000))]
     info = client.get_flight_info(command(table="ztf", ids=ids, columns=CURVE))
@@ -164,6 +171,7 @@ def test_a_plan_is_tickets_that_can_be_read_alone(client: fl.FlightClient, store
     assert len(client.get_flight_info(command(table="ztf", ids=ids, columns=CURVE, limit=5)).endpoints) == 1
 
 
+@pytest.mark.both_stores
 def test_many_missing_ids_are_all_listed(client: fl.FlightClient) -> None:
     ids = [f"ZTF99{number:06d}{'x' * 30}" for number in range(10_000)]
     answered = ask(client, table="ztf", ids=[*ids[:5000], "ZTF20abfcszi", *ids[5000:]], columns=CURVE)
@@ -209,6 +217,7 @@ def test_messages_are_no_larger_than_asked(client: fl.FlightClient, compression:
             assert size + len(chunk.app_metadata) <= most
 
 
+@pytest.mark.both_stores
 def test_actions(client: fl.FlightClient, store_kind: str) -> None:
     def act(name: str) -> dict:
         (result,) = client.do_action(fl.Action(name, b""))
@@ -229,7 +238,6 @@ def test_actions(client: fl.FlightClient, store_kind: str) -> None:
         assert {ztf[name] for name in ("rows", "bytes", "first", "last", "written")} == {None}, "HBase does not know"
 
 
-@pytest.mark.embedded  # in HBase tables that are not there are refused: test_schema_rows.py
 def test_an_empty_archive_answers_with_types(open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient]) -> None:
     client = serve(open_store())
     answered = ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"], upper_limits=True)
@@ -238,6 +246,7 @@ def test_an_empty_archive_answers_with_types(open_store: Callable[..., Opened], 
     assert ask(client, table="ztf.upper", all=True).record["rows"] == 0
 
 
+@pytest.mark.both_stores
 def test_a_running_server_sees_new_alerts(open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient]) -> None:
     opened = open_store()
     opened.ingest(NEWEST)

@@ -50,6 +50,7 @@ def test_a_cancelled_plan_is_not_begun(sample: Opened, serve: Callable[..., fl.F
     assert ask(client, **WANTED).record["rows"] == 21
 
 
+@pytest.mark.both_stores
 def test_each_plan_is_cancelled_by_itself(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
     client = serve(sample)
     wanted = fl.FlightDescriptor.for_command(json.dumps(WANTED | {"ids": ["ZTF20abfcszi", *map(str, range(1500))]}))
@@ -87,6 +88,7 @@ def test_what_is_of_no_plan_cannot_be_cancelled(sample: Opened, serve: Callable[
     assert ask(client, **WANTED, plan="one").record["rows"] == 21
 
 
+@pytest.mark.both_stores
 def test_a_stream_that_waits_for_its_store_ends(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
     ended: list[str] = []
 
@@ -113,6 +115,7 @@ def test_a_stream_that_waits_for_its_store_ends(sample: Opened, serve: Callable[
     assert ended == ["ztf"] * 3
 
 
+@pytest.mark.both_stores
 def test_a_stream_that_waits_for_its_client_ends(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
     """The store gives its rows at once; the stream is cancelled between two messages."""
     got = threading.Event()

@@ -40,6 +40,7 @@ def image(stamp: bytes) -> Pixels:
         return np.array(hdus[0].data)
 
 
+@pytest.mark.both_stores
 def test_every_stamp_has_the_pixels_that_astropy_reads(client: fl.FlightClient) -> None:
     answered = ask(client, table="ztf", all=True, columns=["i:candid"], cutouts=KINDS, cutout_format="array")
     assert (answered.record["missing_cutouts"], answered.record["cutout_errors"]) == (0, {})
@@ -140,6 +141,7 @@ def test_a_row_that_fits_no_message_is_named(client: fl.FlightClient) -> None:
     assert json.loads(caught.value.extra_info)["code"] == "row_too_large"
 
 
+@pytest.mark.both_stores
 def test_a_broken_answer_goes_on_from_its_cursor(client: fl.FlightClient) -> None:
     fields: dict[str, Any] = {"table": "ztf", "all": True, "columns": ["i:candid"], "cutouts": ["Science"]}
     fields |= {"cutout_format": "array", "max_message_bytes": 500_000}
@@ -167,6 +169,7 @@ def broken(stamps: list[bytes]) -> list[bytes | None]:
     ]
 
 
+@pytest.mark.both_stores
 def test_what_cannot_be_decoded_is_null_and_counted(
     open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient], tmp_path: Path
 ) -> None:
@@ -192,7 +195,6 @@ def test_what_cannot_be_decoded_is_null_and_counted(
     assert (packed["cutout_errors"], packed["missing_cutouts"]) == ({}, 1)
 
 
-@pytest.mark.embedded
 def test_the_shape_is_a_setting(sample: Opened) -> None:
     environment = {"ALERTFLIGHT_CUTOUTS__ARRAY_SHAPE": "{ztf: [50, 70]}"}
     settings = load_settings(environment=environment, data=str(sample.settings.folder), port=0)
@@ -205,7 +207,6 @@ def test_the_shape_is_a_setting(sample: Opened) -> None:
     assert answered.record["cutout_errors"] == {"larger_than_shape": fitting.count(False)}
 
 
-@pytest.mark.embedded
 def test_a_survey_without_a_shape_has_no_arrays(sample: Opened) -> None:
     catalogue = load_catalogue().with_array_shape({})
     archive = Archive(catalogue, sample.store, sample.store.cutouts, sample.settings)

@@ -17,7 +17,6 @@ from flight_server.ingest import ingest
 from flight_server.simulate import simulate
 from flight_server.storage.embedded import EmbeddedStore
 
-pytestmark = pytest.mark.embedded
 ALERTS = 10_000
 MOST_BYTES = 1 << 30
 

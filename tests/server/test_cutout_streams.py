@@ -60,7 +60,6 @@ def several_blocks(open_store: Callable[..., Opened], nights: list[Path]) -> Ope
     return opened
 
 
-@pytest.mark.embedded
 def test_the_first_batch_leaves_before_the_last_block_is_opened(several_blocks: Opened) -> None:
     files = Watched(several_blocks.settings.folder)
     archive = Archive(load_catalogue(), several_blocks.store, BlockCutouts(files), several_blocks.settings)
@@ -74,7 +73,6 @@ def test_the_first_batch_leaves_before_the_last_block_is_opened(several_blocks: 
     assert rest[-1].metadata["rows"] == sum(OBJECTS.values())
 
 
-@pytest.mark.embedded
 def test_a_caller_who_goes_away_while_stamps_are_awaited_ends_it(several_blocks: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     from flight_server import stamping
 
@@ -97,6 +95,7 @@ def test_a_caller_who_goes_away_while_stamps_are_awaited_ends_it(several_blocks:
     assert beats == 1
 
 
+@pytest.mark.both_stores
 def test_stamps_without_any_other_column(several_blocks: Opened, serve: Callable[..., fl.FlightClient]) -> None:
     client = serve(several_blocks)
     whole = ask(client, table="ztf", ids=list(OBJECTS)[:3], cutouts=list(KINDS))
@@ -106,7 +105,6 @@ def test_stamps_without_any_other_column(several_blocks: Opened, serve: Callable
     assert alone.record["rows"] == 36
 
 
-@pytest.mark.embedded
 def test_no_page_is_read_twice_in_a_row_of_objects(several_blocks: Opened) -> None:
     """Rows of one block come together; the window grows so fast that what it reads twice stays little."""
     size = sum(block.stat().st_size for block in (several_blocks.settings.folder / "blocks").iterdir())
@@ -117,7 +115,6 @@ def test_no_page_is_read_twice_in_a_row_of_objects(several_blocks: Opened) -> No
     assert record["cutout_bytes_read"] < 2 * size
 
 
-@pytest.mark.embedded
 def test_windows_neither_lose_nor_repeat_rows(several_blocks: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     from flight_server import stamping
 
@@ -133,7 +130,6 @@ def test_windows_neither_lose_nor_repeat_rows(several_blocks: Opened, monkeypatc
     assert len(digests) == 1
 
 
-@pytest.mark.embedded
 def test_rows_whose_stamps_fail_come_with_nulls_in_their_place(several_blocks: Opened) -> None:
     query = Query(table="ztf", all=True, columns=("i:objectId", "i:jd"), cutouts=("Science",))
     whole = several_blocks.archive.answer(query, Caller())

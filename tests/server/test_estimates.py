@@ -39,6 +39,7 @@ def many(open_store: Callable[..., Opened], tmp_path: Path) -> Opened:
     return opened
 
 
+@pytest.mark.both_stores(1, 5)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -65,7 +66,6 @@ def test_of_a_small_answer_all_is_known(client: fl.FlightClient, fields: dict[st
     }
 
 
-@pytest.mark.embedded
 def test_a_small_table_is_known_too(client: fl.FlightClient) -> None:
     answered = ask(client, table="ztf", all=True)
     found = estimate(client, table="ztf", all=True)
@@ -76,6 +76,7 @@ def test_a_small_table_is_known_too(client: fl.FlightClient) -> None:
     assert (one["rows"], one["exact"]) == (1, True)
 
 
+@pytest.mark.both_stores(1)
 @pytest.mark.parametrize("cutouts", [[], ["Science"]])
 def test_of_many_objects_a_few_tell(
     many: Opened, serve: Callable[..., fl.FlightClient], store_kind: str, cutouts: list[str]
@@ -105,6 +106,7 @@ def test_of_light_curves_a_few_tell_too(many: Opened, serve: Callable[..., fl.Fl
     assert (few["rows"], few["objects"], few["exact"]) == (3, 3, True)
 
 
+@pytest.mark.both_stores
 def test_a_few_rows_tell_of_a_table(many: Opened, serve: Callable[..., fl.FlightClient], store_kind: str) -> None:
     client = serve(many)
     answered = ask(client, table="ztf", all=True, columns=CURVE)
@@ -117,6 +119,7 @@ def test_a_few_rows_tell_of_a_table(many: Opened, serve: Callable[..., fl.Flight
         assert (found["rows"], found["bytes"]) == (None, None), "HBase does not know"
 
 
+@pytest.mark.both_stores(0)
 @pytest.mark.parametrize("cutouts", [[], ["Science"]])
 def test_no_more_than_a_few_rows_are_read(
     many: Opened, serve: Callable[..., fl.FlightClient], cutouts: list[str], monkeypatch: pytest.MonkeyPatch
@@ -135,6 +138,7 @@ def test_no_more_than_a_few_rows_are_read(
         assert len(read) <= 30, "a pause for five rows each, and some before them"
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize(
     "fields",
     [
@@ -154,6 +158,7 @@ def test_what_is_not_cheap_is_not_told(sample: Opened, serve: Callable[..., fl.F
     assert found["columns"] > 3
 
 
+@pytest.mark.both_stores
 def test_endpoints_are_those_of_the_plan(client: fl.FlightClient) -> None:
     fields = {"table": "ztf", "ids": [f"none{number}" for number in range(2500)], "columns": CURVE}
     planned = client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(fields)))

@@ -68,6 +68,7 @@ def expected(client: fl.FlightClient, ids: list[str], **fields: Any) -> pa.Table
     return pa.concat_tables(parts)
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("layout", ["rows", "nested"])
 def test_every_row_sent_is_answered_in_its_order(client: fl.FlightClient, names: list[str], layout: str) -> None:
     ids = [TDE, "nobody", *names[:30], TDE, TDE, "nobody", names[3]]
@@ -87,6 +88,7 @@ def test_every_row_sent_is_answered_in_its_order(client: fl.FlightClient, names:
     assert told == sorted(told)
 
 
+@pytest.mark.both_stores
 def test_each_batch_is_answered_before_the_next_is_sent(client: fl.FlightClient, names: list[str]) -> None:
     writer, reader = client.do_exchange(command(table="ztf", columns=COLUMNS))
     writer.begin(pa.schema([("id", pa.string())]))
@@ -100,6 +102,7 @@ def test_each_batch_is_answered_before_the_next_is_sent(client: fl.FlightClient,
     writer.close()
 
 
+@pytest.mark.both_stores
 def test_cones_are_answered_one_by_one(client: fl.FlightClient) -> None:
     places = ask(client, table="ztf.pixel128", all=True, columns=["i:ra", "i:dec"]).table.slice(0, 12)
     ra, dec = places["i:ra"].to_pylist(), places["i:dec"].to_pylist()
@@ -115,6 +118,7 @@ def test_cones_are_answered_one_by_one(client: fl.FlightClient) -> None:
     assert (answer.record["asked"], answer.record["objects"], answer.record["missing"]) == (12, 11, 1)
 
 
+@pytest.mark.both_stores
 def test_stamps_come_beside_the_rows(client: fl.FlightClient) -> None:
     fields: dict[str, Any] = {"table": "ztf", "columns": ["i:candid"], "cutouts": ["Science"]}
     answer = exchange(client, [of(TDE, "nobody", TDE)], **fields)
@@ -133,7 +137,6 @@ def test_a_client_that_sends_nothing_is_told_so(client: fl.FlightClient) -> None
         writer.close()
 
 
-@pytest.mark.embedded
 def test_stamps_that_cannot_be_read_are_named(open_store: Callable[..., Opened], serve: Callable[..., fl.FlightClient]) -> None:
     opened = open_store()
     opened.ingest(SAMPLES)
@@ -148,7 +151,6 @@ def test_stamps_that_cannot_be_read_are_named(open_store: Callable[..., Opened],
         assert record[name] == alone[name], name
 
 
-@pytest.mark.embedded
 def test_long_work_that_finds_nothing_is_no_standstill(
     sample: Opened, serve: Callable[..., fl.FlightClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +226,6 @@ def hurried(opened: Opened, serve: Callable[..., fl.FlightClient], seconds: floa
     return serve(opened, limits=replace(opened.settings.limits, stall_seconds=seconds))
 
 
-@pytest.mark.embedded
 def test_a_client_that_writes_all_before_it_reads_is_ended(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
     """Its rows fill all buffers on the way, so that neither side can move."""
     client = hurried(sample, serve, 1.0)
@@ -247,7 +248,6 @@ def test_a_client_that_writes_all_before_it_reads_is_ended(sample: Opened, serve
     assert ask(client, table="ztf", ids=[TDE]).record["rows"] == 21
 
 
-@pytest.mark.embedded
 def test_an_idle_client_is_told_that_its_time_is_over(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
     client = hurried(sample, serve, 0.5)
     writer, reader = client.do_exchange(command(table="ztf", columns=COLUMNS))
@@ -264,7 +264,6 @@ def test_an_idle_client_is_told_that_its_time_is_over(sample: Opened, serve: Cal
         writer.close()
 
 
-@pytest.mark.embedded
 def test_more_than_are_read_ahead_pass(client: fl.FlightClient) -> None:
     answer = exchange(client, list(thousands(300_000)), table="ztf", columns=["i:jd"])
     assert answer.record["asked"] == 300_000
@@ -273,7 +272,6 @@ def test_more_than_are_read_ahead_pass(client: fl.FlightClient) -> None:
     assert len(answer.missing) == 300_000 - 30
 
 
-@pytest.mark.embedded
 def test_clients_that_hang_up_leave_a_server_that_answers(client: fl.FlightClient, server: Any) -> None:
     for number in range(30):
         with fl.connect(f"grpc://127.0.0.1:{server.port}") as rude:

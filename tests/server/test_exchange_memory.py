@@ -18,7 +18,6 @@ from flight_server.ingest import ingest
 from flight_server.simulate import simulate
 from flight_server.storage.embedded import EmbeddedStore
 
-pytestmark = pytest.mark.embedded
 NAMES = [f"ZTF21asked{n:03d}" for n in range(500)]
 EACH = 25
 IDS = 1_000_000

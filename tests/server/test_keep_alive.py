@@ -52,6 +52,7 @@ def slow(sample: Opened, serve: Callable[..., fl.FlightClient]) -> fl.FlightClie
     return serve(pausing(sample))
 
 
+@pytest.mark.both_stores(0, 3, 7, 13)
 @pytest.mark.parametrize("fields", QUERIES, ids=str)
 def test_the_answer_is_the_same_with_pauses_in_it(client: fl.FlightClient, slow: fl.FlightClient, fields: dict[str, Any]) -> None:
     quick, paused = (ask(one, table="ztf", digest=True, **fields) for one in (client, slow))
@@ -67,6 +68,7 @@ def test_the_answer_is_the_same_with_pauses_in_it(client: fl.FlightClient, slow:
     assert data == list(range(len(data)))
 
 
+@pytest.mark.both_stores(1, 5, 9)
 @pytest.mark.parametrize("fields", [fields for fields in QUERIES if "limit" not in fields], ids=str)
 def test_an_answer_that_goes_on_pauses_too(sample: Opened, fields: dict[str, Any]) -> None:
     slow = pausing(sample)
@@ -81,6 +83,7 @@ def test_an_answer_that_goes_on_pauses_too(sample: Opened, fields: dict[str, Any
             assert len(without_pauses(rest)) < len(rest.messages)
 
 
+@pytest.mark.both_stores
 def test_looking_for_missing_ids_before_the_cursor_pauses_too(sample: Opened) -> None:
     slow = pausing(sample)
     *_, cursor = (metadata["cursor"] for rows, metadata in messages(slow, query(ids=IDS)).messages if rows)
@@ -103,6 +106,7 @@ def test_the_client_library_and_read_all_pass_over_pauses(sample: Opened) -> Non
     assert stream.missing_ids == ["nobody", "none"]
 
 
+@pytest.mark.both_stores(1, 4, 5)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -154,6 +158,7 @@ def test_rows_that_were_ready_are_not_lost_when_the_store_fails_later(
     assert json.loads(caught.value.extra_info)["code"] == "cancelled"
 
 
+@pytest.mark.both_stores
 def test_a_store_learns_that_the_caller_has_gone(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
     learnt = threading.Event()
     asked: list[Scan] = []
@@ -182,6 +187,7 @@ def test_a_store_learns_that_the_caller_has_gone(sample: Opened, serve: Callable
     assert ask(serve(sample), table="ztf", ids=[NAME]).record["rows"] == 21
 
 
+@pytest.mark.both_stores
 def test_a_store_has_no_more_time_than_the_answer(sample: Opened) -> None:
     with pytest.raises(DeadlinePassed):
         messages(pausing(sample, nothing_yet, seconds=0), query(ids=[NAME]))
@@ -189,6 +195,7 @@ def test_a_store_has_no_more_time_than_the_answer(sample: Opened) -> None:
         messages(pausing(sample, lambda _: iter([NOTHING_YET]), seconds=0), query(ids=["nobody"]))
 
 
+@pytest.mark.both_stores
 def test_rows_out_of_bounds_are_a_sign_of_life_too(sample: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     far = query(all=True, start=2470000, columns=["i:jd"])
     assert [bool(metadata) for _, metadata in messages(sample, far).messages] == [True]

@@ -26,6 +26,7 @@ def refused(client: fl.FlightClient, body: bytes) -> dict[str, Any]:
     return dict(json.loads(caught.value.extra_info))
 
 
+@pytest.mark.both_stores
 def test_the_columns_are_those_of_an_answer_with_everything(client: fl.FlightClient) -> None:
     columns = act(client, "schema", b"ztf")
     stamps = [column["name"] for column in columns if column.get("with") == ["cutouts"]]
@@ -41,6 +42,7 @@ def test_the_columns_are_those_of_an_answer_with_everything(client: fl.FlightCli
         assert {name: column.get(name) for name in said} == said
 
 
+@pytest.mark.both_stores
 def test_what_an_answer_without_columns_has_stands_first(client: fl.FlightClient) -> None:
     for table in ("ztf", "ztf.upper", "ztf.class", "ztf.pixel128"):
         names = [column["name"] for column in act(client, "schema", table.encode())]

@@ -85,6 +85,7 @@ def test_cones_find_what_brute_force_finds(sample: Opened, places: tuple[list[Fi
     assert record["missing"] == 0
 
 
+@pytest.mark.both_stores
 def test_a_cone_gives_all_rows_of_its_objects_with_all_that_goes_with_ids(client: fl.FlightClient) -> None:
     (row,) = ask(client, table="ztf", ids=["ZTF20abfcszi"], columns=["i:ra", "i:dec"], limit=1).table.to_pylist()
     cone = {"ra": row["i:ra"], "dec": row["i:dec"], "radius": 3}
@@ -102,6 +103,7 @@ def test_a_cone_gives_all_rows_of_its_objects_with_all_that_goes_with_ids(client
         assert by_place.record["rows"] == by_name.record["rows"] > 0
 
 
+@pytest.mark.both_stores
 def test_a_cone_over_the_index_is_bounded_by_the_first_detection(sample: Opened, places: tuple[list[Fields], SkyCoord]) -> None:
     rows, _ = places
     starts = sorted(row["i:jdstarthist"] for row in rows)
@@ -115,6 +117,7 @@ def test_a_cone_over_the_index_is_bounded_by_the_first_detection(sample: Opened,
     assert not set(later["i:objectId"].to_pylist()) & set(found)
 
 
+@pytest.mark.both_stores
 def test_classes_come_newest_first(client: fl.FlightClient) -> None:
     rows = everything(client, "ztf.class", ["d:classification", "i:jd", "i:objectId"])
     assert len(rows) > 50
@@ -133,6 +136,7 @@ def test_classes_come_newest_first(client: fl.FlightClient) -> None:
         assert all(jd >= middle for jd in later)
 
 
+@pytest.mark.both_stores
 def test_limit_objects_counts_objects(client: fl.FlightClient) -> None:
     rows = ask(client, table="ztf.class", columns=["i:objectId"], **{"class": "Unknown"}).table["i:objectId"].to_pylist()
     for most in (1, 3, 1000):
@@ -148,6 +152,7 @@ def test_limit_objects_counts_objects(client: fl.FlightClient) -> None:
     assert whole[len(some)] not in some
 
 
+@pytest.mark.both_stores
 def test_lists_by_time_are_chosen_by_bounds_alone(client: fl.FlightClient) -> None:
     rows = sorted(everything(client, "ztf.anomaly", ["i:jd", "i:objectId"]), key=lambda row: (-row["i:jd"], row["i:objectId"]))
     assert len(rows) > 3
@@ -157,12 +162,14 @@ def test_lists_by_time_are_chosen_by_bounds_alone(client: fl.FlightClient) -> No
     assert ask(client, table="ztf.anomaly", columns=["i:jd", "i:objectId"], all=True).table.to_pylist() == rows
 
 
+@pytest.mark.both_stores
 def test_objects_are_counted_once_where_their_rows_are_apart(client: fl.FlightClient) -> None:
     for table in ("ztf.class", "ztf.anomaly", "ztf.pixel128", "ztf"):
         answer = ask(client, table=table, all=True, columns=["i:objectId"], max_message_bytes=4096)
         assert answer.record["objects"] == len(set(answer.table["i:objectId"].to_pylist()))
 
 
+@pytest.mark.both_stores
 def test_names_of_the_solar_system(client: fl.FlightClient) -> None:
     rows = everything(client, "ztf.ssnamenr", ["i:ssnamenr", "i:jd"])
     assert rows
@@ -172,6 +179,7 @@ def test_names_of_the_solar_system(client: fl.FlightClient) -> None:
         assert not ask(client, table="ztf.ssnamenr", sso=row["i:ssnamenr"][:-1] or "x").table.to_pylist()
 
 
+@pytest.mark.both_stores(1)
 @pytest.mark.parametrize("nside", [8, 128, 512])
 def test_a_sky_map_gives_what_lies_in_its_pixels(sample: Opened, places: tuple[list[Fields], SkyCoord], nside: int) -> None:
     rows, _ = places
@@ -186,6 +194,7 @@ def test_a_sky_map_gives_what_lies_in_its_pixels(sample: Opened, places: tuple[l
         assert record["objects"] == len(expected)
 
 
+@pytest.mark.both_stores
 def test_derived_columns_are_those_of_the_whole_object_whatever_is_asked(client: fl.FlightClient) -> None:
     names = [name for name, column in load_derived("ztf").items() if not column.derivation.given]
     stored = ask(client, table="ztf", ids=["ZTF20abfcszi", "ZTF18abadigg"]).table
@@ -206,6 +215,7 @@ def test_derived_columns_are_those_of_the_whole_object_whatever_is_asked(client:
     assert mine["v:rate"].combine_chunks().equals(expected["v:rate"].slice(0, len(mine)))
 
 
+@pytest.mark.both_stores
 def test_derived_columns_beside_upper_limits_are_of_the_alerts_alone(client: fl.FlightClient) -> None:
     ids = ["ZTF20abfcszi", "ZTF25aauurnj"]
     alone = ask(client, table="ztf", ids=ids, columns=["i:jd", "v:rate", "v:lapse"]).table
@@ -217,6 +227,7 @@ def test_derived_columns_beside_upper_limits_are_of_the_alerts_alone(client: fl.
     assert others["v:rate"].null_count == others["v:lapse"].null_count == len(others)
 
 
+@pytest.mark.both_stores
 def test_a_whole_table_with_derived_columns_goes_on_from_any_cursor(client: fl.FlightClient) -> None:
     fields: Fields = {"table": "ztf", "all": True, "columns": ["i:objectId", "i:jd", "v:rate"], "max_message_bytes": 4096}
     whole = ask(client, **fields)

@@ -120,6 +120,7 @@ def test_plain_tickets_are_answered_unless_only_signed_ones_are(serve_signed: Ca
     assert read(client.do_get(endpoint.ticket)).record["objects"] == 2
 
 
+@pytest.mark.both_stores
 def test_a_signed_ticket_goes_on_from_every_cursor(serve_signed: Callable[..., fl.FlightClient]) -> None:
     client = serve_signed(signed_only=True)
     (endpoint,) = plan(client, table="ztf", all=True, limit=1000, max_message_bytes=30_000).endpoints
@@ -151,7 +152,6 @@ def test_the_signature_has_room_beside_the_largest_ticket(serve_signed: Callable
     assert refusal(client, endpoint.ticket.ticket + b" " * 1024) == ("too_large", "ticket")
 
 
-@pytest.mark.embedded
 def test_a_server_does_not_start_with_keys_that_others_can_read(tmp_path: Path, keys: Path) -> None:
     keys.chmod(0o644)
     done = subprocess.run(

@@ -22,7 +22,7 @@ from processes import COMMAND, Serving, serving
 from flight_server.cli import main
 from flight_server.simulate import simulate
 
-pytestmark = [pytest.mark.embedded, pytest.mark.timeout(7200)]
+pytestmark = pytest.mark.timeout(7200)
 
 NAMED = {f"ZTF21soak{number:03d}": 20 for number in range(40)}
 NIGHTS = 4

@@ -101,6 +101,7 @@ def contents(client: fl.FlightClient, tables: Iterable[str]) -> dict[str, str]:
     return {name: ask(client, table=name, all=True, digest=True, **more).record["digest"] for name, more in wanted.items()}
 
 
+@pytest.mark.both_stores(1)
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_an_upload_leaves_what_an_ingest_of_the_same_rows_leaves(
     receiving: tuple[Opened, fl.FlightClient],
@@ -125,6 +126,7 @@ def test_an_upload_leaves_what_an_ingest_of_the_same_rows_leaves(
     assert opened.archive.catalogue().stored == ingested.archive.catalogue().stored
 
 
+@pytest.mark.both_stores
 def test_the_same_rows_again_change_nothing(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     _, client = receiving
     first = put(client, tde.to_batches(), tde.schema)
@@ -145,7 +147,6 @@ def test_texts_may_come_as_dictionaries_that_change(receiving: tuple[Opened, fl.
     assert sorted(found) == ["one"] * 11 + ["two"] * 10
 
 
-@pytest.mark.embedded
 def test_nothing_is_seen_before_the_end(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     opened, client = receiving
     writer, reader = begin(client, tde.schema)
@@ -155,7 +156,6 @@ def test_nothing_is_seen_before_the_end(receiving: tuple[Opened, fl.FlightClient
     assert rows(opened) == 63
 
 
-@pytest.mark.embedded
 def test_an_upload_without_its_last_message_is_none(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     opened, client = receiving
     writer, _ = begin(client, tde.schema)
@@ -166,7 +166,6 @@ def test_an_upload_without_its_last_message_is_none(receiving: tuple[Opened, fl.
     assert put(client, tde.to_batches(), tde.schema)["alerts"] == 21
 
 
-@pytest.mark.embedded
 def test_a_client_that_breaks_off_leaves_nothing(open_store: Callable[..., Opened], tde: pa.Table) -> None:
     opened = open_store()
     with FlightServer(opened.archive, replace(opened.settings, ingest=Ingest("allow"))) as server:
@@ -189,7 +188,6 @@ def _check_turn_is_free(client: fl.FlightClient, opened: Opened, tde: pa.Table) 
     assert put(client, tde.to_batches(), tde.schema)["alerts"] == 21
 
 
-@pytest.mark.embedded
 def test_one_upload_is_taken_at_a_time(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     opened, client = receiving
     writer, reader = begin(client, tde.schema)
@@ -209,7 +207,6 @@ def _overloaded(client: fl.FlightClient, alerts: pa.Table) -> bool:
     return False
 
 
-@pytest.mark.embedded
 def test_an_upload_that_fell_silent_makes_way(
     receiving: tuple[Opened, fl.FlightClient], tde: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +226,6 @@ def _end(writer: fl.FlightStreamWriter, reader: fl.FlightMetadataReader, message
     writer.close()
 
 
-@pytest.mark.embedded
 def test_one_wrong_value_refuses_all(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     opened, client = receiving
     candidate = tde["candidate"].combine_chunks()
@@ -251,7 +247,6 @@ def test_one_wrong_value_refuses_all(receiving: tuple[Opened, fl.FlightClient], 
     assert rows(opened) == 0
 
 
-@pytest.mark.embedded
 def test_an_alert_without_a_key_refuses_all(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     opened, client = receiving
     ids = pa.array(["a"] * 9 + [None] + ["a"] * 11)
@@ -267,7 +262,6 @@ def test_an_alert_without_a_key_refuses_all(receiving: tuple[Opened, fl.FlightCl
     assert rows(opened) == 0
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("together", [1, 600_000, 1 << 25])
 def test_the_batch_at_fault_is_named_however_many_are_checked_together(
     open_store: Callable[..., Opened], tde: pa.Table, together: int, monkeypatch: pytest.MonkeyPatch
@@ -289,7 +283,6 @@ def test_the_batch_at_fault_is_named_however_many_are_checked_together(
     assert caught.value.message == "batch 14: column i:objectId, row 1: None is null"
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("descriptor", "code", "field"),
     [
@@ -311,7 +304,6 @@ def test_another_descriptor_is_refused(
     assert (refused["code"], refused["field"]) == (code, field)
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize(
     "message", [b"", b"x", b"[]", b"{}", b'{"commit": 1}', b'{"commit": false}', b'{"commit": true, "more": 1}'], ids=repr
 )
@@ -324,7 +316,6 @@ def test_another_last_message_is_refused(receiving: tuple[Opened, fl.FlightClien
     assert rows(opened) == 0
 
 
-@pytest.mark.embedded
 def test_a_batch_that_says_more_than_its_rows_is_refused(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     opened, client = receiving
     writer, reader = begin(client, tde.schema)
@@ -333,7 +324,6 @@ def test_a_batch_that_says_more_than_its_rows_is_refused(receiving: tuple[Opened
     assert rows(opened) == 0
 
 
-@pytest.mark.embedded
 def test_other_rows_than_alerts_are_refused(receiving: tuple[Opened, fl.FlightClient], tde: pa.Table) -> None:
     _, client = receiving
     for schema in (pa.schema([("a", pa.int64())]), tde.drop_columns(["candidate"]).schema):
@@ -344,7 +334,6 @@ def test_other_rows_than_alerts_are_refused(receiving: tuple[Opened, fl.FlightCl
     assert (refused["code"], refused["field"]) == ("bad_value", "candidate")
 
 
-@pytest.mark.embedded
 def test_uploads_are_refused_unless_they_are_allowed(
     sample: Opened, serve: Callable[..., fl.FlightClient], tde: pa.Table
 ) -> None:
@@ -353,7 +342,6 @@ def test_uploads_are_refused_unless_they_are_allowed(
     assert (refused["code"], refused["field"]) == ("not_supported", "do_put")
 
 
-@pytest.mark.embedded
 def test_a_batch_is_no_larger_than_memory_has_room_for(
     open_store: Callable[..., Opened], tde: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,7 +356,6 @@ def test_a_batch_is_no_larger_than_memory_has_room_for(
     upload.close()
 
 
-@pytest.mark.embedded
 def test_a_disk_without_room_is_said_aloud(open_store: Callable[..., Opened], tde: pa.Table) -> None:
     opened = open_store()
     upload = opened.archive.upload("ztf", tde.schema)
@@ -382,7 +369,6 @@ def test_a_disk_without_room_is_said_aloud(open_store: Callable[..., Opened], td
         upload.close()
 
 
-@pytest.mark.embedded
 def test_bytes_that_are_no_columns_are_refused(open_store: Callable[..., Opened], tde: pa.Table) -> None:
     opened = open_store()
     (batch,) = tde.combine_chunks().to_batches()
@@ -398,7 +384,6 @@ def test_bytes_that_are_no_columns_are_refused(open_store: Callable[..., Opened]
     upload.close()
 
 
-@pytest.mark.embedded
 def test_an_upload_waits_for_who_writes_to_the_store(
     receiving: tuple[Opened, fl.FlightClient], tde: pa.Table, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -413,7 +398,6 @@ def test_an_upload_waits_for_who_writes_to_the_store(
     assert rows(opened) == 63
 
 
-@pytest.mark.embedded
 def test_of_a_client_that_has_gone_nothing_is_written(open_store: Callable[..., Opened], tde: pa.Table) -> None:
     opened = open_store()
     upload = Upload(opened.store, load_catalogue(), "ztf", tde.schema)

@@ -25,8 +25,6 @@ from store_faults import contents
 
 from flight_server.simulate import simulate
 
-pytestmark = pytest.mark.embedded
-
 Store = Callable[..., Opened]
 KINDS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 NAMED = {"ZTF21abfmbix": 33, "ZTF18aaaaaaa": 1}

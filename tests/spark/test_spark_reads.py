@@ -100,14 +100,12 @@ def test_tables_without_rows_come_without_rows(spark: Session, url: str) -> None
         ),
     ],
 )
-@pytest.mark.embedded
 def test_what_is_refused_is_said_in_words(spark: Session, url: str, options: dict[str, str], said: str) -> None:
     with pytest.raises(ReadFailed) as refused:
         spark.read({"url": url} | options)
     assert said in str(refused.value)
 
 
-@pytest.mark.embedded
 def test_a_read_needs_an_address_and_a_server(spark: Session, url: str) -> None:
     with pytest.raises(ReadFailed, match="BadValue: say where the server is"):
         spark.read({"table": "ztf", "all": "true"})

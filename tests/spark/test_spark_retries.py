@@ -19,7 +19,7 @@ from flight_server.catalogue import load_catalogue
 from flight_server.flight import FlightServer
 from flight_server.tickets import Query
 
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.embedded]
+pytestmark = [pytest.mark.timeout(1200)]
 
 STAMPS = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:candid"], "cutouts": ["Science"], "max_message_bytes": 100_000}
 

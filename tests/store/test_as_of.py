@@ -303,7 +303,6 @@ def test_tables_whose_rows_are_overwritten_refuse_it(sample: Opened) -> None:
     assert make_plan(query, overwriting("ztf.upper"))
 
 
-@pytest.mark.embedded  # an HBase without tables refuses them
 def test_an_empty_archive_has_nothing_as_of_any_moment(open_store: Callable[..., Opened]) -> None:
     opened = open_store()
     for as_of in (1, FUTURE):

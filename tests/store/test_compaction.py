@@ -44,8 +44,6 @@ from flight_server.storage.embedded.segment_output import SEGMENT_BYTES
 from flight_server.storage.embedded.segments import DIRECTORY
 from flight_server.tickets import CUTOUT_KINDS, Query
 
-pytestmark = pytest.mark.embedded
-
 LARGE = SEGMENT_BYTES // 2
 SIZES = st.lists(st.one_of(st.integers(1, 3000), st.integers(1, 4 * LARGE), st.sampled_from([LARGE - 1, LARGE])), max_size=30)
 ROUNDS = 4

@@ -16,8 +16,6 @@ from flight_server.callers import Caller
 from flight_server.errors import CorruptData
 from flight_server.tickets import Query
 
-pytestmark = pytest.mark.embedded
-
 Store = Callable[..., Opened]
 
 

@@ -39,8 +39,6 @@ from flight_server import injection
 from flight_server.errors import AlertflightError
 from flight_server.storage.embedded import EmbeddedStore
 
-pytestmark = pytest.mark.embedded
-
 COMMITTED = ("commit.after", "compact.committed", "compact.removing")
 PAGE = 4096
 WALLS = 16

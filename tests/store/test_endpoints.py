@@ -33,6 +33,7 @@ def code(error: fl.FlightError) -> str:
     return str(json.loads(error.extra_info)["code"])
 
 
+@pytest.mark.both_stores
 def test_ids_are_split_by_the_thousand_and_each_ticket_stands_alone(client: fl.FlightClient) -> None:
     own = list(dict.fromkeys(ask(client, table="ztf", all=True, columns=["i:objectId"]).table[0].to_pylist()))
     ids = own[:20] + [f"none{number}" for number in range(2480)]
@@ -62,6 +63,7 @@ def test_what_a_plan_says_travels_in_less_than_the_least_limit_of_clients(client
     assert [name for ticket in tickets(found) for name in ticket["ids"]] == ids
 
 
+@pytest.mark.both_stores
 def test_a_table_that_is_overwritten_is_not_bound_to_a_moment(client: fl.FlightClient) -> None:
     cone = {"ra": 285.0, "dec": 43.0, "radius": 100.0}
     assert "as_of" not in tickets(info(client, table="ztf.pixel128", cone=cone))[0]
@@ -87,6 +89,7 @@ WHOLE: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.both_stores
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("fields", WHOLE, ids=str)
 def test_parts_of_a_table_make_the_whole(
@@ -111,6 +114,7 @@ def test_parts_of_a_table_make_the_whole(
         assert [ticket.get("key_range") for ticket in tickets(again)] == [json.loads(endpoint.ticket.ticket)["key_range"]]
 
 
+@pytest.mark.both_stores
 @pytest.mark.usefixtures("small_parts")
 def test_parts_can_be_put_together_again(large_sample: Opened) -> None:
     query = Query(table="ztf", all=True, columns=("i:objectId", "i:jd"))
@@ -132,6 +136,7 @@ def test_one_with_a_limit_or_a_cursor_stays_whole() -> None:
         assert list(endpoint_queries(replace(query, **change), parts)) == [replace(query, **change)]
 
 
+@pytest.mark.both_stores
 def test_a_range_of_keys_never_cuts_an_object(large_sample: Opened) -> None:
     rows = messages(large_sample, Query(table="ztf", all=True, columns=("i:objectId", "i:jd"))).table
     names = rows["i:objectId"].to_pylist()

@@ -27,8 +27,6 @@ from warm_commands import WarmCommands
 
 from flight_server.injection import POINTS
 
-pytestmark = pytest.mark.embedded
-
 RANDOM_KILLS = 25
 MANY_RANDOM_KILLS = 200
 

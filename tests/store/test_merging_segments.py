@@ -23,8 +23,6 @@ from flight_server.storage.embedded import EmbeddedStore
 from flight_server.storage.protocols import Scan
 from flight_server.tickets import Query
 
-pytestmark = pytest.mark.embedded
-
 Store = Callable[..., Opened]
 
 

@@ -160,6 +160,7 @@ def test_pages_of_a_limit_make_the_whole(stores: dict[str, Opened], data: st.Dat
     assert len(pages) == max(1, -(-len(whole.table) // limit))
 
 
+@pytest.mark.both_stores
 def test_a_limit_counts_on_after_a_break_and_anew_on_a_new_page(sample: Opened) -> None:
     query = Query(table="ztf", ids=(TDE_NAME,), columns=COLUMNS, limit=8, max_message_bytes=2_450)
     whole = messages(sample, replace(query, limit=None)).table
@@ -257,6 +258,7 @@ def test_rows_that_arrived_meanwhile_come_if_they_are_behind(tmp_path: Path) -> 
     opened.store.close()
 
 
+@pytest.mark.both_stores
 def test_a_query_that_goes_on_is_one_endpoint(sample: Opened) -> None:
     ids = (*(f"none{number}" for number in range(2500)), TDE_NAME)
     query = Query(table="ztf", ids=ids, columns=("i:jd",))

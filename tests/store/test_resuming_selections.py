@@ -61,6 +61,7 @@ def in_small_messages(opened: Opened, query: Query) -> tuple[Query, Answered]:
     raise AssertionError("a row takes more than 10,000 bytes")
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_stream_cut_at_any_batch_goes_on_without_loss_or_repetition(large_sample: Opened, name: str) -> None:
     query = Query(**QUERIES[name])
@@ -79,6 +80,7 @@ def test_a_stream_cut_at_any_batch_goes_on_without_loss_or_repetition(large_samp
         assert rest.missing == whole.missing
 
 
+@pytest.mark.both_stores(1, 2, 6, 10, 13)
 @pytest.mark.parametrize(
     "name", [name for name, fields in QUERIES.items() if "limit" not in fields and "limit_objects" not in fields]
 )
@@ -95,6 +97,7 @@ def test_pages_of_a_limit_make_the_whole(large_sample: Opened, name: str) -> Non
     assert len(parts) == max(1, -(-len(whole) // limit))
 
 
+@pytest.mark.both_stores
 def test_pages_of_objects_make_the_whole(large_sample: Opened) -> None:
     query = Query(table="ztf", all=True, columns=COLUMNS)
     whole = messages(large_sample, query).table
@@ -107,6 +110,7 @@ def test_pages_of_objects_make_the_whole(large_sample: Opened) -> None:
     assert digest(pa.concat_tables(parts)) == digest(whole)
 
 
+@pytest.mark.both_stores
 def test_a_row_that_has_gone_ends_the_cursor(large_sample: Opened) -> None:
     cone = Query(table="ztf", cone=Cone(115.436, 33.138, 18_000.0), columns=COLUMNS, max_message_bytes=2_700)
     (_, cursor), *_ = cursors(messages(large_sample, cone))
@@ -115,6 +119,7 @@ def test_a_row_that_has_gone_ends_the_cursor(large_sample: Opened) -> None:
         messages(large_sample, replace(elsewhere, resume_after=cursor))
 
 
+@pytest.mark.both_stores
 def test_the_store_holds_what_the_queries_ask_for(large_sample: Opened) -> None:
     for name in ("class", "time", "cone of objects", "sky map of positions"):
         assert messages(large_sample, Query(**QUERIES[name])).record["rows"] > 20, name

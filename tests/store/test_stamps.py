@@ -19,8 +19,6 @@ from flight_server.callers import Caller
 from flight_server.errors import CorruptData, TooLarge
 from flight_server.tickets import Query
 
-pytestmark = pytest.mark.embedded
-
 Store = Callable[..., Opened]
 KINDS = ("Science", "Template", "Difference")
 

@@ -22,8 +22,6 @@ from flight_server.storage.embedded import EmbeddedStore
 from flight_server.storage.embedded.manifest import Manifest, ManifestState
 from flight_server.tickets import Query
 
-pytestmark = pytest.mark.embedded
-
 FLIPS = {"manifest.sqlite": 30, ".keys": 10, ".arrow": 20, "footer": 15, "block": 25}
 DEEPER = 10
 FOOTER = 3000

@@ -104,7 +104,7 @@ def compact(
         after = len(records)
         if chosen is not None:
             injection_point("compact.before")
-            _merge(folder, manifest, state, table, records[chosen], progress)
+            _merge(folder, manifest, state, table, records[chosen], progress=progress)
             state = manifest.read()
             after = sum(record.table_name == name for record in state.segments)
         report.segments[name] = (len(records), after)
@@ -123,6 +123,7 @@ def _merge(
     state: ManifestState,
     table: Table,
     records: Sequence[SegmentRecord],
+    *,
     progress: Callable[[str, int], None],
 ) -> None:
     """Merge some segments into one, or into several if they are large."""
