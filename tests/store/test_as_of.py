@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from alert_data import MANY_AVRO, NIGHT, TDE
 from archives import Answered, Opened, digest, messages
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from store_faults import EMBEDDED, fill, open_archive, rename, write_changed, write_coincident
 
@@ -126,7 +126,6 @@ def bounds(history: History) -> st.SearchStrategy[int]:
     return st.sampled_from([1, *near, FUTURE, 2**63 - 1])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_an_earlier_state_is_answered_as_it_was(history: History, data: st.DataObject) -> None:
     check(history, history.newest, data.draw(queries()), data.draw(bounds(history)))

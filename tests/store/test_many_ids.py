@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from alert_data import MANY_AVRO, NEWEST, NIGHT, TDE
 from archives import Opened, digest, messages
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from store_faults import fill, open_archive, rename
 
@@ -53,7 +53,6 @@ def alone(filled: Opened) -> dict[str, pa.Table]:
     return {name: messages(filled, Query(table="ztf", ids=(name,), columns=COLUMNS)).table for name in names}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), count=st.sampled_from([64, 65, 200, 400]), columns=st.permutations(COLUMNS))
 def test_each_object_has_the_rows_that_it_has_alone(
     filled: Opened, alone: dict[str, pa.Table], seed: int, count: int, columns: list[str]
@@ -74,7 +73,6 @@ def test_each_object_has_the_rows_that_it_has_alone(
     asked=st.lists(st.text("ABab0_", min_size=1, max_size=8), min_size=1, max_size=20),
     counts=st.integers(1, 3),
 )
-@settings(deadline=None)
 def test_the_index_finds_each_object_and_no_other(names: list[str], asked: list[str], counts: int) -> None:
     for text, front in (("{a}_{b}", ""), ("x_{a}_{b}", "x_"), ("{a}", "")):
         expression = key_expression(text)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from alert_data import MANY_AVRO, NEWEST, NIGHT, TDE
 from archives import Answered, Opened, digest, messages
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from store_faults import fill, open_archive, rename, write_changed, write_coincident
 
@@ -49,8 +49,11 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Opene
         opened.store.close()
 
 
-def names(opened: Opened) -> list[str]:
-    return list(dict.fromkeys(messages(opened, Query(table="ztf", all=True, columns=("i:objectId",))).table[0].to_pylist()))
+@pytest.fixture(scope="module")
+def names(stores: dict[str, Opened]) -> dict[str, list[str]]:
+    """The objects of each store."""
+    query = Query(table="ztf", all=True, columns=("i:objectId",))
+    return {name: messages(opened, query).table[0].unique().to_pylist() for name, opened in stores.items()}
 
 
 COLUMNS = ("i:objectId", "i:jd", "i:fid", "i:magpsf")
@@ -58,13 +61,13 @@ MOST_CURSORS = 30  # of one answer; of more, every second, third, ... is tried
 
 
 @st.composite
-def queries(draw: st.DrawFn, stores: dict[str, Opened]) -> tuple[Opened, Query]:
-    opened = stores[draw(st.sampled_from(sorted(stores)))]
+def queries(draw: st.DrawFn, stores: dict[str, Opened], names: dict[str, list[str]]) -> tuple[Opened, Query]:
+    name = draw(st.sampled_from(sorted(stores)))
     fields: dict[str, Any] = {"table": draw(st.sampled_from(["ztf", "ztf", "ztf.upper", "ztf.uppervalid"]))}
     if draw(st.booleans()):
         fields["all"] = True
     else:
-        known = [TDE_NAME, *names(opened)]
+        known = [TDE_NAME, *names[name]]
         some = draw(st.lists(st.sampled_from(known) | st.sampled_from(["nobody", "ZTF", "none"]), min_size=1, max_size=40))
         fields["ids"] = tuple(dict.fromkeys([*some, *some[:2]] if TDE_NAME in some else [*some, TDE_NAME]))
     fields["columns"] = COLUMNS[: draw(st.integers(1, 3 if fields["table"] == "ztf.upper" else 4))]
@@ -80,7 +83,7 @@ def queries(draw: st.DrawFn, stores: dict[str, Opened]) -> tuple[Opened, Query]:
         fields["stop"] = draw(st.sampled_from([2459090.5, 2470000.0]))
     fields["limit"] = draw(st.none() | st.integers(1, 40))
     fields["digest"] = draw(st.booleans())
-    return opened, Query(**fields)
+    return stores[name], Query(**fields)
 
 
 def joined(*parts: Answered) -> pa.Table:
@@ -100,10 +103,11 @@ def objects(rows: pa.Table) -> int:
     return len(set(rows["i:objectId"].to_pylist()))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_from_every_cursor_the_rest_comes_and_nothing_else(stores: dict[str, Opened], data: st.DataObject) -> None:
-    opened, query = data.draw(queries(stores))
+def test_from_every_cursor_the_rest_comes_and_nothing_else(
+    stores: dict[str, Opened], names: dict[str, list[str]], data: st.DataObject
+) -> None:
+    opened, query = data.draw(queries(stores, names))
     whole = messages(opened, query)
     places = list(cursors(whole))
     step = -(-len(places) // MOST_CURSORS) or 1
@@ -120,11 +124,12 @@ def test_from_every_cursor_the_rest_comes_and_nothing_else(stores: dict[str, Ope
         assert [metadata["seq"] for rows, metadata in rest.messages if rows] == list(range(len(list(cursors(rest)))))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_stream_that_breaks_again_and_again_loses_nothing(stores: dict[str, Opened], data: st.DataObject) -> None:
+def test_a_stream_that_breaks_again_and_again_loses_nothing(
+    stores: dict[str, Opened], names: dict[str, list[str]], data: st.DataObject
+) -> None:
     """Each answer is read for a message or two only, then asked for again from there."""
-    opened, query = data.draw(queries(stores))
+    opened, query = data.draw(queries(stores, names))
     whole = messages(opened, query)
     parts, now = [], query
     while True:
@@ -141,10 +146,9 @@ def test_a_stream_that_breaks_again_and_again_loses_nothing(stores: dict[str, Op
     assert part.record["complete"] == whole.record["complete"]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_pages_of_a_limit_make_the_whole(stores: dict[str, Opened], data: st.DataObject) -> None:
-    opened, query = data.draw(queries(stores))
+def test_pages_of_a_limit_make_the_whole(stores: dict[str, Opened], names: dict[str, list[str]], data: st.DataObject) -> None:
+    opened, query = data.draw(queries(stores, names))
     whole = messages(opened, replace(query, limit=None))
     limit = data.draw(st.integers(max(1, len(whole.table) // 10), len(whole.table) + 1))
     page = messages(opened, replace(query, limit=limit))
@@ -288,7 +292,6 @@ def large(request: pytest.FixtureRequest, three: Path, tmp_path_factory: pytest.
     opened.store.close()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_scan_after_a_key_gives_all_keys_behind_it(large: Opened, data: st.DataObject) -> None:
     catalogue = load_catalogue()

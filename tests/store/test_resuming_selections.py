@@ -87,7 +87,7 @@ def test_a_stream_cut_at_any_batch_goes_on_without_loss_or_repetition(large_samp
 def test_pages_of_a_limit_make_the_whole(large_sample: Opened, name: str) -> None:
     query = Query(**QUERIES[name])
     whole = messages(large_sample, query).table
-    limit = max(3, len(whole) // 12)
+    limit = max(3, len(whole) // 6)
     page = messages(large_sample, replace(query, limit=limit))
     parts = [page.table]
     while not page.record["complete"]:
