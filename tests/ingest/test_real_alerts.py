@@ -102,23 +102,28 @@ def test_types_are_the_catalogues_whatever_the_files_say(swept: Opened) -> None:
     assert sum(name in known for name in rows.schema.names) > 100
 
 
+def contents(opened: Opened) -> dict[str, str]:
+    """Return the digest of each table, and of the stamps; the names of blocks are each store's own."""
+    found = {table: whole(opened, table)[0] for table in opened.archive.states()}
+    found["ztf.cutouts"] = found["ztf.cutouts"].drop_columns(["d:hdfs_path"])
+    found["stamps"] = whole(opened, "ztf", columns=("i:candid",), cutouts=("Science", "Template", "Difference"))[0]
+    return {table: digest(rows) for table, rows in found.items()}
+
+
 @pytest.mark.both_stores
-def test_any_order_of_files_any_number_of_times_gives_the_same_tables(open_store: Callable[..., Opened], store_kind: str) -> None:
-    orders = [FILES, FILES[::-1], random.Random(7).sample(FILES, len(FILES))][: 3 if store_kind == "embedded" else 2]
-    digests = []
+def test_any_order_of_files_any_number_of_times_gives_the_same_tables(
+    swept: Opened, open_store: Callable[..., Opened], store_kind: str
+) -> None:
+    expected = contents(swept)
+    orders = [FILES[::-1], random.Random(7).sample(FILES, len(FILES))][: 2 if store_kind == "embedded" else 1]
     for number, order in enumerate(orders):
         opened = open_store(f"order{number}")
         for _ in range(2):
             opened.ingest(*order)
-            # the names of blocks are each store's own
-            found = {table: whole(opened, table)[0] for table in opened.archive.states()}
-            found["ztf.cutouts"] = found["ztf.cutouts"].drop_columns(["d:hdfs_path"])
-            found["stamps"] = whole(opened, "ztf", columns=("i:candid",), cutouts=("Science", "Template", "Difference"))[0]
-            digests.append({table: digest(rows) for table, rows in found.items()})
+            assert contents(opened) == expected
         assert not any(opened.reports[-1].rows.values()), "an equal row is not written again"
-    assert all(found == digests[0] for found in digests)
-    having = [table for table in digests[0] if table == "stamps" or len(whole(opened, table)[0])]
-    assert len({digests[0][table] for table in having}) == len(having) > 8
+    having = [table for table in expected if table == "stamps" or len(whole(swept, table)[0])]
+    assert len({expected[table] for table in having}) == len(having) > 8
 
 
 @pytest.mark.both_stores
