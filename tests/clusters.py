@@ -18,9 +18,10 @@ from flight_server.settings import Settings, load_settings
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster."""
+    """A running cluster; one that is kept goes on behind the tests, with all of its processes."""
 
     folder: Path
+    kept: bool = False
 
     def _said(self) -> dict[str, Any]:
         said: dict[str, Any] = json.loads((self.folder / "cluster.json").read_text())

@@ -81,7 +81,7 @@ def _without_other_parameters(items: list[pytest.Item]) -> list[pytest.Item]:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """HDFS and HBase, for all tests of this run."""
     if RUNNING:
-        yield Cluster(Path(RUNNING))
+        yield Cluster(Path(RUNNING), kept=True)
         return
     started = start_cluster(tmp_path_factory.mktemp("cluster"), *CLUSTER)
     yield started

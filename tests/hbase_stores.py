@@ -79,6 +79,13 @@ class HBaseStores:
         if drop:
             self.admin.forget(self._run)
 
+    def drop_others(self, prefix: str) -> None:
+        """Drop all tables of this run but those with a prefix; no store of theirs can be used any more."""
+        self._ready, self._used = [], []
+        tables = [name for name in self.admin.tables() if name.startswith(self._run) and not name.startswith(prefix)]
+        if tables:
+            self.admin.drop(*tables)
+
     def _emptied(self) -> list[str]:
         found, self._used = self._used, []
         self.admin.empty(*(prefix + name for prefix in found for name in load_catalogue().tables))

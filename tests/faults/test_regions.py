@@ -10,6 +10,7 @@ import pytest
 from cluster_admin import ClusterAdmin
 from clusters import Cluster
 from hbase_rig import Rig, Truth
+from hbase_stores import HBaseStores
 from waiting import is_running, wait_until
 
 KINDS = ("whole", "objects")
@@ -81,10 +82,12 @@ def test_a_reader_that_sleeps_past_the_lease_gets_every_row(cluster: Cluster, ri
 
 
 @pytest.fixture
-def mortal(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster, all of whose servers run again behind the test."""
+def mortal(cluster: Cluster, hbase_stores: HBaseStores, filled: str) -> Iterator[Cluster]:
+    """The cluster without the tables of other tests: none comes behind, and a dead server's regions move one by one."""
+    hbase_stores.drop_others(filled)
     yield cluster
-    cluster.up()
+    if cluster.kept:
+        cluster.up()
 
 
 @pytest.mark.kills_servers

@@ -199,11 +199,12 @@ CONES = st.fixed_dictionaries(
         "radius": st.sampled_from([3.0, 18_000.0]),
     }
 )
-MAPS = st.sampled_from([(2, 48), (4, 192), (128, 196_608)]).flatmap(
-    lambda map_: st.tuples(st.integers(0, map_[1] // 2), st.integers(map_[1] // 2, map_[1] - 1)).map(
-        lambda ends: {"nside": map_[0], "ranges": [list(ends)]}
+# what a map covers costs time, most of all where nothing is
+MAPS = st.sampled_from([(4, 192, 8), (128, 196_608, 800)]).flatmap(
+    lambda sky: st.tuples(st.integers(0, sky[1] - sky[2] - 1), st.integers(0, sky[2])).map(
+        lambda part: {"nside": sky[0], "ranges": [[part[0], part[0] + part[1]]]}
     )
-)
+) | st.just({"nside": 4, "ranges": [[50, 60]]})
 PLACES = CONES.map(lambda cone: {"cone": cone}) | MAPS.map(lambda map_: {"skymap": map_})
 ALL = st.just({"all": True})
 
@@ -251,10 +252,16 @@ def tickets(draw: st.DrawFn, pair: Pair) -> dict[str, Any]:
         ticket["cutouts"] = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=3, unique=True))
     # a few words at once, or else few tickets are good ones
     words = draw(st.lists(st.sampled_from(sorted(optional)), max_size=5, unique=True))
-    return {word: draw(optional[word]) for word in words} | ticket
+    ticket = {word: draw(optional[word]) for word in words} | ticket
+    if ticket.get("layout") == "nested" and table == "ztf.cutouts":
+        ticket["columns"] = COLUMNS[:3]  # each store names its own blocks
+    if stamps or ticket.get("layout") == "nested":  # by some padding a row may fit on the one store only
+        ticket.pop("max_message_bytes", None)
+    return ticket
 
 
 def told(error: fl.FlightError) -> dict[str, Any]:
+    """Return what an error says, but for what is each server's own."""
     said = json.loads(error.extra_info)
     return {name: said[name] for name in ("code", "message", "field", "value", "retry")}
 
@@ -285,7 +292,8 @@ def test_any_ticket_is_answered_the_same(pair: Pair, data: st.DataObject) -> Non
     embedded, hbase = answers
     if isinstance(embedded, Answered) and isinstance(hbase, Answered):
         assert_same(embedded, hbase)
-        if data.draw(st.booleans()):
+        # lists by time go on only over Julian dates of seven digits, which the odd ones are not: test_resuming_selections.py
+        if ticket["table"] not in {"ztf.class", "ztf.anomaly"} and data.draw(st.booleans()):
             rest_of(pair.clients["hbase"], ticket, hbase, data.draw(st.floats(0, 1, exclude_max=True)))
     else:
         assert embedded == hbase

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -27,15 +26,16 @@ def estimate(client: fl.FlightClient, **fields: Any) -> dict[str, Any]:
     return json.loads(result.body.to_pybytes())
 
 
-@pytest.fixture
-def many(open_store: Callable[..., Opened], tmp_path: Path) -> Opened:
+@pytest.fixture(scope="module")
+def many(make_store: Callable[[], Opened], tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """60 objects of 21 rows."""
+    folder = tmp_path_factory.mktemp("many")
     table = pq.ParquetFile(TDE).read()
     place = table.column_names.index("objectId")
     copies = [table.set_column(place, "objectId", pa.array([name] * 21)) for name in IDS]
-    pq.write_table(pa.concat_tables(copies), tmp_path / "many.parquet")
-    opened = open_store()
-    opened.ingest(tmp_path / "many.parquet")
+    pq.write_table(pa.concat_tables(copies), folder / "many.parquet")
+    opened = make_store()
+    opened.ingest(folder / "many.parquet")
     return opened
 
 

@@ -11,13 +11,13 @@ from flight_server.storage.blocks import workers
 from flight_server.storage.blocks.workers import Workers
 
 
-def running(own: set[int]) -> int:
-    return sum(thread.name == "blocks" and thread.ident not in own for thread in threading.enumerate())
+def running(others: set[threading.Thread]) -> int:
+    return sum(thread.name == "blocks" for thread in set(threading.enumerate()) - others)
 
 
 def test_no_more_threads_than_allowed_and_none_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "IDLE_SECONDS", 0.02)
-    others = {thread.ident for thread in threading.enumerate() if thread.ident}
+    others = set(threading.enumerate())  # by themselves: a number of a thread that has ended is given again
     go_on, done = threading.Event(), threading.Semaphore(0)
     pool = Workers(3)
 
