@@ -73,6 +73,7 @@ def test_go_reads_what_pyarrow_reads(call: Any, client: fl.FlightClient, fields:
     records = [json.loads(text) if text else {} for text in seen["metadata"]]
     for record in (records[-1], answered.record):
         record.pop("as_of")
+        record.pop("cutout_bytes_read", None)  # the second answer finds in memory what the first has read
     assert records[-1] == answered.record
     assert records[:-1] == [metadata for _, metadata in answered.messages[:-1]]
     for name in answered.table.schema.names:
