@@ -83,6 +83,12 @@ def _turn(item: pytest.Item) -> int:
     return next((turn for turn, need in enumerate(NEEDS) if item.get_closest_marker(need)), len(NEEDS))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a run whose groups are torn apart, as they are where xdist cannot put their names to those of the tests."""
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("this pytest-xdist cannot keep tests of a group on one worker under this pytest")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send what this worker left out to the process that reports."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
