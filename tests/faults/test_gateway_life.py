@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,27 @@ def test_one_that_hangs_is_replaced(make_rig: Callable[..., Rig], truth: Truth) 
     wait_until(lambda: not is_running(stopped[0]), "the process that hung is gone")
     truth.check("objects", rig.ask(truth.fields("objects")))
     rig.rest()
+
+
+def test_a_call_under_way_ends_with_the_gateway(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    pid = rig.pid()
+    os.kill(pid, signal.SIGSTOP)  # so that the call has no answer when the process is killed
+    with ThreadPoolExecutor(1) as calling:
+        call = calling.submit(rig.gateway.call, "health")
+        wait_until(call.running, "the call has begun")
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(GatewayLost):
+            call.result(60)
+    wait_until(lambda: rig.gateway.starts == 2, "another gateway is started")
+    assert rig.health()["runs"] == 0
+
+
+def test_one_that_answers_no_call_is_replaced(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(gateway={"call_timeout": 1.0})
+    pid = rig.pid()
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(GatewayLost, match="does not answer"):
+        rig.gateway.call("health")
+    wait_until(lambda: not is_running(pid), "the process that hung is gone")
+    assert rig.health()["runs"] == 0

@@ -1,5 +1,6 @@
 """Where the gateway's jar comes from, and what is said when it cannot be had."""
 
+import os
 import shutil
 import zipfile
 
@@ -54,6 +55,20 @@ def test_a_build_that_fails_is_told_and_leaves_no_jar(tmp_path, monkeypatch, cac
     with pytest.raises(BridgeFault, match="the HBase gateway could not be built; Maven said"):
         find_jar()
     assert [file.name for file in cache.iterdir()] == ["bridge.lock"]
+
+
+@pytest.mark.java
+@pytest.mark.timeout(1800)
+def test_a_jar_is_built_once_and_drops_those_long_unused(cache):
+    cache.mkdir(parents=True)
+    old, fresh = cache / "bridge-0123456789ab.jar", cache / "bridge-ba9876543210.jar"
+    for jar in (old, fresh):
+        jar.write_bytes(b"jar")
+    os.utime(old, (0, 0))
+    built = find_jar()
+    assert set(cache.glob("bridge-*.jar")) == {built, fresh}
+    first = built.stat().st_ino
+    assert (find_jar(), built.stat().st_ino) == (built, first)
 
 
 @pytest.mark.java
