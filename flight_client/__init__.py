@@ -14,8 +14,8 @@ from flight_client.endpoints import Endpoint, Piece, Plan, plan, plans, read_end
 from flight_client.exchange import Exchange
 from flight_client.records import Record
 from flight_client.retries import Retries
-from flight_server import errors
-from flight_server.tickets import Query
+from flight_server.protocol import errors
+from flight_server.protocol.query import Query
 
 __all__ = [
     "Answer",

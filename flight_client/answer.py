@@ -14,8 +14,8 @@ from flight_client.parallel import Ahead, read_endpoints
 from flight_client.progress import Progress
 from flight_client.records import Record
 from flight_client.retries import Retries
-from flight_server.errors import CorruptData
-from flight_server.tickets import Query
+from flight_server.protocol.errors import CorruptData
+from flight_server.protocol.query import Query
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_client.connections import calling
-from flight_server.errors import AlertflightError, BackendLost, from_info
+from flight_server.protocol.errors import AlertflightError, BackendLost, from_info
 
 __all__ = ["act", "to_domain"]
 

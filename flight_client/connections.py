@@ -19,7 +19,7 @@ from weakref import WeakSet
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.errors import BadValue, NotSupported
+from flight_server.protocol.errors import BadValue, NotSupported
 
 __all__ = ["Interrupted", "OpenExchange", "OpenStream", "calling", "connect", "disconnect"]
 

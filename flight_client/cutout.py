@@ -18,9 +18,9 @@ from flight_client.options import server_options
 from flight_client.pictures import Image, drawn, write_png
 from flight_client.profiles import find_profile
 from flight_client.stream import Stream
-from flight_server.errors import BadValue, CorruptData
-from flight_server.stamp_arrays import decode_one
-from flight_server.tickets import CUTOUT_KINDS, Query
+from flight_server.cutouts.arrays import decode_one
+from flight_server.protocol.errors import BadValue, CorruptData
+from flight_server.protocol.query import CUTOUT_KINDS, Query
 
 __all__ = ["cutout"]
 

@@ -14,7 +14,7 @@ from flight_client.progress import Progress
 from flight_client.records import Record
 from flight_client.retries import Retries
 from flight_client.stream import Stream
-from flight_server.errors import AlertflightError
+from flight_server.protocol.errors import AlertflightError
 
 __all__ = ["Exchange", "batches_of_ids", "batches_of_places"]
 

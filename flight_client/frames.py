@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.errors import NotSupported
+from flight_server.protocol.errors import NotSupported
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from flight_client.files import check_ending, whole_file
-from flight_server.errors import BadValue
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["ENDINGS", "show", "write_csv", "write_file"]
 

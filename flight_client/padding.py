@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.errors import BadValue, CorruptData, TooLarge, UnknownColumn
+from flight_server.protocol.errors import BadValue, CorruptData, TooLarge, UnknownColumn
 
 __all__ = ["Padded", "Padding", "light_curves", "pad", "regroup"]
 

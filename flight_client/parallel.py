@@ -12,7 +12,7 @@ from itertools import chain, islice
 import pyarrow as pa
 
 from flight_client.endpoints import Endpoint, Hangup, Record, Retries, read_endpoint
-from flight_server.errors import NotSupported
+from flight_server.protocol.errors import NotSupported
 
 __all__ = ["Ahead", "read_endpoints"]
 

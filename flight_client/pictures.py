@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from flight_server.errors import NotSupported
+from flight_server.protocol.errors import NotSupported
 
 __all__ = ["drawn", "levels", "write_png"]
 

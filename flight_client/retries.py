@@ -14,7 +14,7 @@ import pyarrow.flight as fl
 from flight_client.calls import to_domain
 from flight_client.connections import Interrupted
 from flight_client.stream import BrokenOff
-from flight_server.errors import TRANSPORT, AlertflightError, BackendLost, Draining
+from flight_server.protocol.errors import TRANSPORT, AlertflightError, BackendLost, Draining
 
 __all__ = ["FIRST", "Retries", "Tries"]
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from flight_client.calls import act
 from flight_client.options import chosen_server, server_or_store_options
 from flight_client.output import write_csv
-from flight_server.options import store_options
+from flight_server.cli.options import store_options
 
 __all__ = ["schema"]
 
@@ -53,9 +53,9 @@ def schema(  # noqa: PLR0917  (click passes its options by name)
 
 
 def _of_store(table: str, data: str | None, config: Path | None) -> Columns:
-    from flight_server.described import describe
-    from flight_server.serving import open_archive
-    from flight_server.settings import load_settings
+    from flight_server.planning.descriptions import describe
+    from flight_server.service.process import open_archive
+    from flight_server.settings.settings import load_settings
 
     archive, store = open_archive(load_settings(config, data=data))
     try:

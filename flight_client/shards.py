@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from flight_client.answer import Answer
 from flight_client.endpoints import Endpoint
-from flight_client.folding import fold, stamp_column
+from flight_client.nested_batches import fold, stamp_column
 from flight_client.records import Record
 from flight_client.splits import in_split
-from flight_server.errors import BadValue
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["Place", "Shard", "Source", "dealt", "from_texts", "to_texts"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flight_server.errors import BadValue
-from flight_server.tickets import MAX_NSIDE
+from flight_server.protocol.errors import BadValue
+from flight_server.protocol.query import MAX_NSIDE
 
 __all__ = ["read_skymap"]
 

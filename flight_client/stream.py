@@ -12,8 +12,8 @@ import pyarrow.flight as fl
 
 from flight_client.calls import to_domain
 from flight_client.connections import OpenExchange, OpenStream
-from flight_server.errors import CorruptData, from_info
-from flight_server.tickets import Query
+from flight_server.protocol.errors import CorruptData, from_info
+from flight_server.protocol.query import Query
 
 __all__ = ["LISTS", "BrokenOff", "Piece", "Stream"]
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from flight_client.answer import Answer
 from flight_client.endpoints import Endpoint
-from flight_client.folding import STAMPS, stamp_arrays
+from flight_client.nested_batches import STAMPS, stamp_arrays
 from flight_client.padding import Padded, Padding, pad
 from flight_client.records import Record
 from flight_client.shards import Place, Source, dealt, from_texts, to_texts
-from flight_server.errors import BadValue, NotSupported
+from flight_server.protocol.errors import BadValue, NotSupported
 
 try:
     import torch

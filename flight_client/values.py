@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flight_server.errors import BadValue
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["angle", "angles", "centre", "centres", "id_list", "moment", "plain_ids"]
 

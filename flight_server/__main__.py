@@ -1,5 +1,5 @@
 """`python -m flight_server` is the command `alertflight`."""
 
-from flight_server.cli import main
+from flight_server.cli.app import main
 
 main()

@@ -7,6 +7,6 @@ its entry there.
 from __future__ import annotations
 
 from flight_server.derive.declared import Derivation, DerivedColumn, load_derived
-from flight_server.derive.making import derive
+from flight_server.derive.evaluation import derive
 
 __all__ = ["Derivation", "DerivedColumn", "derive", "load_derived"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from flight_server.resources import load_folder
+from flight_server.settings.resources import load_folder
 
 __all__ = ["Classes", "load_classes", "nearest_names"]
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.derive.inputs import Numbers
-from flight_server.errors import BadValue
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["iso_text", "lapse"]
 

@@ -9,8 +9,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from flight_server.catalogue import TYPES, Column, load_catalogue
-from flight_server.resources import load_folder
+from flight_server.catalog.catalog import TYPES, Column, load_catalogue
+from flight_server.settings.resources import load_folder
 
 __all__ = ["OBJECTS", "Derivation", "DerivedColumn", "load_derived"]
 

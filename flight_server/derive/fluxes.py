@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from flight_server.derive.inputs import Numbers
-from flight_server.errors import BadValue
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["flux"]
 

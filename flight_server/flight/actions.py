@@ -12,14 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from flight_server import __version__
-from flight_server.archive import Archive
-from flight_server.callers import Caller
-from flight_server.described import describe, describe_tables
-from flight_server.errors import BadValue
-from flight_server.estimates import estimate
-from flight_server.flight.cancelling import cancel_plan
-from flight_server.flight.streams import Streams
-from flight_server.flight.ticket_office import TicketOffice
+from flight_server.execution.archive import Archive
+from flight_server.execution.estimates import estimate
+from flight_server.flight.cancellation import cancel_plan
+from flight_server.planning.descriptions import describe, describe_tables
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.errors import BadValue
+from flight_server.security.tickets import TicketOffice
+from flight_server.service.streams import Streams
 
 __all__ = ["ACTIONS", "Asked", "run_action"]
 

@@ -7,7 +7,7 @@ import time
 
 import pyarrow.flight as fl
 
-from flight_server.callers import Caller
+from flight_server.protocol.callers import Caller
 
 __all__ = ["Call"]
 

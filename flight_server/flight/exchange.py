@@ -18,12 +18,12 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.catalogue import empty_batch
-from flight_server.errors import AlertflightError, DeadlinePassed, StreamCancelled, TooLarge
-from flight_server.exchanging import Exchange
-from flight_server.flight.boundary import to_domain
+from flight_server.catalog.catalog import empty_batch
+from flight_server.execution.exchange import Exchange
+from flight_server.execution.messages import Message
+from flight_server.flight.errors import to_domain
 from flight_server.flight.wire import ipc_options, said
-from flight_server.messages import Message
+from flight_server.protocol.errors import AlertflightError, DeadlinePassed, StreamCancelled, TooLarge
 
 __all__ = ["READ_AHEAD", "Conversation", "refuse"]
 

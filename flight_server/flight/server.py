@@ -13,20 +13,20 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.archive import Archive
-from flight_server.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
+from flight_server.execution.archive import Archive
+from flight_server.execution.messages import Message
 from flight_server.flight.actions import ACTIONS, Asked, run_action
-from flight_server.flight.boundary import guarded, guarded_stream, to_domain
 from flight_server.flight.calls import Call
+from flight_server.flight.errors import guarded, guarded_stream, to_domain
 from flight_server.flight.exchange import Conversation, refuse
-from flight_server.flight.streams import Stream, Streams
-from flight_server.flight.ticket_office import TicketOffice
 from flight_server.flight.uploads import Uploads
 from flight_server.flight.wire import ipc_options, said
-from flight_server.messages import Message
-from flight_server.plan import Plan
-from flight_server.settings import Settings
-from flight_server.tickets import Query, parse_exchange, parse_ticket
+from flight_server.planning.plan import Plan
+from flight_server.protocol.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
+from flight_server.protocol.query import Query, parse_exchange, parse_ticket
+from flight_server.security.tickets import TicketOffice
+from flight_server.service.streams import Stream, Streams
+from flight_server.settings.settings import Settings
 
 __all__ = ["FlightServer", "address"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.archive import Archive
-from flight_server.callers import Caller
-from flight_server.errors import BadValue, DeadlinePassed, InvalidTicket, Overloaded, UnknownField
-from flight_server.tickets import load_object
+from flight_server.execution.archive import Archive
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.errors import BadValue, DeadlinePassed, InvalidTicket, Overloaded, UnknownField
+from flight_server.protocol.query import load_object
 
 __all__ = ["Uploads"]
 

@@ -6,8 +6,8 @@ import json
 
 import pyarrow as pa
 
-from flight_server.messages import Message
-from flight_server.tickets import Query
+from flight_server.execution.messages import Message
+from flight_server.protocol.query import Query
 
 __all__ = ["ipc_options", "said"]
 

@@ -1,8 +1,8 @@
 """From alert files, and files of other tables, to the rows of every table."""
 
-from flight_server.ingest.loading import LoadReport, load
 from flight_server.ingest.run import IngestReport, ingest
 from flight_server.ingest.statistics import count_nights
+from flight_server.ingest.table_load import LoadReport, load
 from flight_server.ingest.uploads import Upload, UploadReport
 
 __all__ = ["IngestReport", "LoadReport", "Upload", "UploadReport", "count_nights", "ingest", "load"]

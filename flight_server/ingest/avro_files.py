@@ -9,8 +9,8 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 
-from flight_server.declarations import AlertLayout
-from flight_server.errors import BadValue
+from flight_server.catalog.declarations import AlertLayout
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["AvroAlerts"]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.declarations import AlertLayout, Nested
-from flight_server.errors import BadValue
-from flight_server.ingest.casting import cast_exactly, stored_type
+from flight_server.catalog.declarations import AlertLayout, Nested
+from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.ingest.java_text import list_text
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["Cells", "cell_types", "flatten", "version_text"]
 

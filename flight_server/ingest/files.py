@@ -9,10 +9,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from flight_server.declarations import AlertLayout
-from flight_server.errors import BadValue
+from flight_server.catalog.declarations import AlertLayout
 from flight_server.ingest.avro_files import AvroAlerts
 from flight_server.ingest.parquet_files import ParquetAlerts
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["AlertFile", "Found", "find_files", "open_alerts"]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from flight_server.errors import BadValue
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["read_records"]
 

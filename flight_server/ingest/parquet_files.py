@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flight_server.declarations import AlertLayout
-from flight_server.errors import BadValue
+from flight_server.catalog.declarations import AlertLayout
+from flight_server.protocol.errors import BadValue
 
 __all__ = ["ParquetAlerts"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flight_server.catalogue import Catalogue
-from flight_server.declarations import Survey
-from flight_server.errors import AlertflightError, BadValue
-from flight_server.ingest.casting import stored_type, widest
+from flight_server.catalog.catalog import Catalogue
+from flight_server.catalog.declarations import Survey
+from flight_server.ingest.casts import stored_type, widest
 from flight_server.ingest.cells import cell_types, flatten
 from flight_server.ingest.files import Found, find_files, open_alerts
 from flight_server.ingest.tables import history_fields, table_rows
+from flight_server.protocol.errors import AlertflightError, BadValue
 from flight_server.storage.protocols import RowStore, RowWriter
 
 __all__ = ["IngestReport", "ingest", "naming_faults", "recognise", "settle_types"]

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalogue import Catalogue, Column
-from flight_server.declarations import Table
+from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.declarations import Table
 from flight_server.derive.classes import load_classes
-from flight_server.ingest.loading import LoadReport, put_rows
+from flight_server.ingest.table_load import LoadReport, put_rows
 from flight_server.ingest.tables import computed_columns, computed_from
 from flight_server.storage.protocols import RowStore, RowView, Scan
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalogue import Catalogue, Column
-from flight_server.declarations import Condition, Points, Survey, Table, Where
+from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.declarations import Condition, Points, Survey, Table, Where
 from flight_server.derive import derive, load_derived
-from flight_server.ingest.casting import cast_exactly, stored_type
+from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.ingest.cells import Cells
 from flight_server.storage.protocols import ALERT, VERSION
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flight_server.catalogue import Catalogue
-from flight_server.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
+from flight_server.catalog.catalog import Catalogue
 from flight_server.ingest.cells import cell_types, flatten
 from flight_server.ingest.run import naming_faults, recognise, settle_types
 from flight_server.ingest.tables import table_rows
+from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
 from flight_server.storage.keys import row_keys
 from flight_server.storage.protocols import RowStore
 

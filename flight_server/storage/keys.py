@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.declarations import Table
-from flight_server.errors import BadValue
+from flight_server.catalog.declarations import Table
+from flight_server.protocol.errors import BadValue
 from flight_server.storage.protocols import Scan, Span
 
 __all__ = ["KeyExpression", "key_expression", "prefix_ranges", "row_keys"]

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.callers import NO_HURRY, Patience
-from flight_server.catalogue import Column, schema_of
-from flight_server.declarations import BlockLayout, Table
-from flight_server.errors import AlertflightError
+from flight_server.catalog.catalog import Column, schema_of
+from flight_server.catalog.declarations import BlockLayout, Table
+from flight_server.protocol.callers import NO_HURRY, Patience
+from flight_server.protocol.errors import AlertflightError
 
 __all__ = [
     "ALERT",

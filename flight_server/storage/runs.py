@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.injection import injection_point
+from flight_server.storage.injection import injection_point
 from flight_server.storage.protocols import VERSION
 
 __all__ = ["Runs"]

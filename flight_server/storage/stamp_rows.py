@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalogue import Column
-from flight_server.declarations import AlertLayout, Table
-from flight_server.errors import CorruptData
-from flight_server.storage.merging import merge_over
+from flight_server.catalog.catalog import Column
+from flight_server.catalog.declarations import AlertLayout, Table
+from flight_server.protocol.errors import CorruptData
+from flight_server.storage.merge import merge_over
 from flight_server.storage.protocols import CutoutStore, RowView, Scan, StampFailure
 
 __all__ = ["BLOCK_ROWS", "WriteBlocks", "place_stamps"]

@@ -12,12 +12,12 @@ import pyarrow as pa
 from measure import Line, compare, line
 from store import ALERTS_EACH, build_one, opened
 
-from flight_server.callers import Caller
 from flight_server.derive import derive, load_derived
-from flight_server.tickets import Query
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
 
 # the reference is what the tests compare with
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 import derived_reference
 
 __all__ = ["bench_answers", "bench_derived"]

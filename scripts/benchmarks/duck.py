@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from flight_server.archive import Archive
-from flight_server.callers import Caller
-from flight_server.tickets import Query
+from flight_server.execution.archive import Archive
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
 
 __all__ = ["duck_queries"]
 

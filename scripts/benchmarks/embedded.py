@@ -20,11 +20,11 @@ from processes import Served, bare_server, real_server
 from store import ALERTS_EACH, Stores, build, ids_of, opened, wide_columns
 from zero_copy import zero_copy
 
-from flight_server.archive import Archive
-from flight_server.callers import Caller
-from flight_server.digests import Digest
+from flight_server.execution.archive import Archive
+from flight_server.execution.digests import Digest
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import parse_ticket
 from flight_server.storage.embedded import EmbeddedStore
-from flight_server.tickets import parse_ticket
 
 __all__ = ["Sizes", "bench_embedded"]
 

@@ -13,11 +13,11 @@ from typing import TypeVar
 import numpy as np
 from measure import aligned
 
-from flight_server.archive import Archive
-from flight_server.callers import Caller
+from flight_server.execution.archive import Archive
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query, parse_ticket
 from flight_server.storage.embedded import EmbeddedStore
 from flight_server.storage.protocols import Scan
-from flight_server.tickets import Query, parse_ticket
 
 __all__ = ["functions", "stages"]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import pyarrow as pa
 
-from flight_server.archive import Archive
-from flight_server.callers import Caller
-from flight_server.serving import open_archive
-from flight_server.settings import load_settings
+from flight_server.execution.archive import Archive
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
+from flight_server.service.process import open_archive
+from flight_server.settings.settings import load_settings
 from flight_server.storage.embedded import EmbeddedStore
-from flight_server.tickets import Query
 
 __all__ = ["ALERTS_EACH", "COMMAND", "Stores", "build", "build_one", "ids_of", "opened", "wide_columns"]
 

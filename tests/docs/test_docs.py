@@ -38,9 +38,8 @@ from pages import (
 import flight_client
 from flight_client import Answer, Archive
 from flight_client.profiles import WORDS, find_profile
-from flight_server.catalogue import TYPES, Column
-from flight_server.cli import main
-from flight_server.declarations import (
+from flight_server.catalog.catalog import TYPES, Column
+from flight_server.catalog.declarations import (
     AlertLayout,
     BlockLayout,
     Condition,
@@ -53,12 +52,13 @@ from flight_server.declarations import (
     UpperLimits,
     parse_survey,
 )
-from flight_server.errors import TRANSPORT
+from flight_server.cli.app import main
 from flight_server.flight.actions import ACTIONS
-from flight_server.resources import load_folder, load_resource
-from flight_server.settings import load_settings
+from flight_server.protocol.errors import TRANSPORT
+from flight_server.protocol.query import _PARSERS, CUTOUT_KINDS, NOT_YET
+from flight_server.settings.resources import load_folder, load_resource
+from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase.requests import NAMED_MOST
-from flight_server.tickets import _PARSERS, CUTOUT_KINDS, NOT_YET
 
 REFERENCE = ROOT / "docs" / "reference"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -13,7 +13,7 @@ from clusters import Cluster
 from pages import ROOT, Block, blocks, commands, environment, run_bash, run_python
 from processes import COMMAND, serving
 
-from flight_server.resources import load_resource
+from flight_server.settings.resources import load_resource
 from hbase_bridge.jar import find_jar
 
 PAGE = ROOT / "docs" / "how-to" / "hbase.md"

@@ -30,8 +30,8 @@ from pages import PAGES, name, prose
 from processes import COMMAND, serving
 
 import flight_client as af
-from flight_server.cli import main
-from flight_server.errors import from_info
+from flight_server.cli.app import main
+from flight_server.protocol.errors import from_info
 
 SECTION = "What it does not do yet"
 TRANSPORT_FAULTS = (fl.FlightUnavailableError, fl.FlightInternalError, fl.FlightTimedOutError)

@@ -16,14 +16,14 @@ from hbase_rig import Fields, Rig, Truth, open_rig
 from hbase_stores import HBaseStores
 from waiting import is_running
 
-from flight_server.archive import Archive
-from flight_server.catalogue import load_catalogue
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.ingest import ingest
-from flight_server.settings import load_settings
+from flight_server.protocol.query import CUTOUT_KINDS
+from flight_server.settings.settings import load_settings
 from flight_server.simulate import simulate
 from flight_server.storage.embedded import EmbeddedStore
-from flight_server.tickets import CUTOUT_KINDS
 
 QUERIED = ("ztf", "ztf.cutouts", "ztf.upper", "ztf.uppervalid")
 STAMPED = {f"ZTF21stamps{number}": 12 for number in range(5)}

@@ -14,7 +14,7 @@ from hbase_rig import Broken, Rig, Truth, open_rig
 from hbase_stores import HBaseStores
 from py4j_proxy import Deed, Proxy
 
-from flight_server.catalogue import load_catalogue
+from flight_server.catalog.catalog import load_catalogue
 from flight_server.ingest import ingest
 
 SHORT = {"call_timeout": 5.0}

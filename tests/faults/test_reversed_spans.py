@@ -15,7 +15,7 @@ from cluster_admin import ClusterAdmin
 from hbase_rig import Rig, Truth, points_to_kill_at
 from waiting import is_running, wait_until
 
-from flight_server.catalogue import load_catalogue
+from flight_server.catalog.catalog import load_catalogue
 from flight_server.storage.protocols import Rows, RowView, Scan, Span
 
 KINDS = ("reverse", "one", "many")

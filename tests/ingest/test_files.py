@@ -16,9 +16,9 @@ from alert_data import MANY_AVRO, NEWEST, NIGHT, SAMPLES, TDE
 from archives import Opened
 from changed_alerts import with_candidates
 
-from flight_server.callers import Caller
-from flight_server.errors import BackendLost, BadValue
-from flight_server.tickets import Query
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.errors import BackendLost, BadValue
+from flight_server.protocol.query import Query
 
 Store = Callable[..., Opened]
 
@@ -219,7 +219,7 @@ def test_nothing_is_visible_when_an_ingest_fails_midway(open_store: Store, monke
 def test_the_command_reports_and_exits_with_one(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from flight_server.cli import main
+    from flight_server.cli.app import main
 
     bad = tmp_path / "bad.avro"
     bad.write_bytes(b"Obj\x01")

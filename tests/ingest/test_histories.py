@@ -17,10 +17,10 @@ from archives import Opened, digest, messages
 from changed_alerts import alerts_of, saved
 from click.testing import CliRunner
 
-from flight_server.catalogue import load_catalogue
-from flight_server.cli import main
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.cli.app import main
 from flight_server.ingest import count_nights, ingest
-from flight_server.tickets import Query
+from flight_server.protocol.query import Query
 
 
 def put(opened: Opened, *files: Path) -> None:

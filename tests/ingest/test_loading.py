@@ -17,11 +17,11 @@ from archives import Opened
 from click.testing import CliRunner
 from derived_reference import class_of
 
-from flight_server.catalogue import load_catalogue
-from flight_server.cli import main
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.cli.app import main
 from flight_server.derive.classes import load_classes
-from flight_server.errors import AlertflightError, BadValue, NotSupported, UnknownColumn, UnknownTable
 from flight_server.ingest import LoadReport, count_nights, load
+from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn, UnknownTable
 from flight_server.storage.protocols import Scan
 
 TNS = [

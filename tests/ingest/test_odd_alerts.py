@@ -13,8 +13,8 @@ from alert_data import NEWEST, TDE
 from archives import Opened
 from changed_alerts import alerts_of, saved, with_candidates, with_fields
 
-from flight_server.callers import Caller
-from flight_server.tickets import Query
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
 
 Store = Callable[..., Opened]
 

@@ -15,9 +15,9 @@ from alert_data import GOLDEN, swept_files
 from archives import Opened, digest
 from depth import is_thorough
 
-from flight_server.callers import Caller
-from flight_server.catalogue import load_catalogue
-from flight_server.tickets import Query
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
 
 
 def whole(opened: Opened, table: str, **fields: object) -> tuple[pa.Table, dict]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight_client.padding import Padded, Padding, pad, regroup
-from flight_server.errors import BadValue, CorruptData, TooLarge, UnknownColumn
+from flight_server.protocol.errors import BadValue, CorruptData, TooLarge, UnknownColumn
 
 JD = 2_459_080.5
 UTC = {"time_scale": "utc"}

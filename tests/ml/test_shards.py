@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 
 import flight_client as af
-from flight_client.folding import stamp_arrays
+from flight_client.nested_batches import stamp_arrays
 from flight_client.padding import Padding, pad
 from flight_client.records import Record
 from flight_client.shards import Place, Shard, Source, dealt, from_texts, to_texts
 from flight_client.splits import FRACTIONS, in_split, place_of
-from flight_server.errors import BadValue, UnknownColumn
 from flight_server.flight import FlightServer
+from flight_server.protocol.errors import BadValue, UnknownColumn
 
 TDE, OTHER = "ZTF20abfcszi", "ZTF18abtljjk"
 COLUMNS = ["i:jd", "i:magpsf"]
@@ -202,7 +202,7 @@ def test_without_torch_the_extra_is_named() -> None:
     program = """
 import sys
 sys.modules["torch"] = None
-from flight_server.errors import NotSupported
+from flight_server.protocol.errors import NotSupported
 try:
     import flight_client.torch
 except NotSupported as error:

@@ -18,8 +18,8 @@ from changed_alerts import alerts_of, saved, with_fields
 
 import flight_client as af
 from flight_client.padding import Padding, pad
-from flight_server.errors import BadValue
 from flight_server.flight import FlightServer
+from flight_server.protocol.errors import BadValue
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: ./scripts/test --all installs it")
 from flight_client.torch import LightCurves, tensors  # noqa: E402  (torch first)

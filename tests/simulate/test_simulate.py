@@ -224,8 +224,8 @@ def test_stamps_are_gzipped_fits_of_the_templates_shape_and_differ(stamped: Path
 
 
 def test_stamps_of_simulated_alerts_come_back_byte_for_byte(stamped: Path, open_store: Store) -> None:
-    from flight_server.callers import Caller
-    from flight_server.tickets import Query
+    from flight_server.protocol.callers import Caller
+    from flight_server.protocol.query import Query
 
     opened = open_store()
     opened.ingest(stamped)

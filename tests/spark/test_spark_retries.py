@@ -13,11 +13,11 @@ import pytest
 from archives import Opened, ask
 from spark_sessions import ReadFailed, Session
 
-from flight_server.archive import Answer, Archive, Message
-from flight_server.callers import Caller
-from flight_server.catalogue import load_catalogue
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.execution.archive import Answer, Archive, Message
 from flight_server.flight import FlightServer
-from flight_server.tickets import Query
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
 
 pytestmark = [pytest.mark.timeout(1200)]
 

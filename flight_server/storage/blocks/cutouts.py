@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.declarations import BlockLayout
-from flight_server.errors import InternalError
+from flight_server.catalog.declarations import BlockLayout
+from flight_server.protocol.errors import InternalError
 from flight_server.storage.blocks.columns import BlockColumn, PlacedPage, rows_inside
 from flight_server.storage.blocks.files import BlockFault, BlockFile, BlockFiles
 from flight_server.storage.blocks.footers import footer_crc

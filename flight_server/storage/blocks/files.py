@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from flight_server.errors import CorruptData
+from flight_server.protocol.errors import CorruptData
 
 __all__ = ["BlockFault", "BlockFile", "BlockFiles", "BlockPaths", "Content", "LocalFiles"]
 

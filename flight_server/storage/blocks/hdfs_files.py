@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flight_server.errors import BackendLost, NotSupported
-from flight_server.injection import injection_point
+from flight_server.protocol.errors import BackendLost, NotSupported
 from flight_server.storage.blocks.files import BlockFault, BlockPaths
+from flight_server.storage.injection import injection_point
 
 if TYPE_CHECKING:
     import hdfs_native

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.declarations import BlockLayout
+from flight_server.catalog.declarations import BlockLayout
 from flight_server.storage.blocks.files import BlockFault, BlockFile, Content
 from flight_server.storage.blocks.footers import TYPES, Chunk, Footer, read_footer
 from flight_server.storage.blocks.pages import Pages, pages_by_index, walk_bytes, walk_file

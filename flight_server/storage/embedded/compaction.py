@@ -14,15 +14,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalogue import Catalogue, Column
-from flight_server.declarations import Table
-from flight_server.injection import injection_point
+from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.manifest import Manifest, ManifestState, SegmentRecord
 from flight_server.storage.embedded.segment_output import SEGMENT_BYTES, SegmentOutput
 from flight_server.storage.embedded.segments import Segment, SegmentCache
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.versions import newest_replacement
-from flight_server.storage.embedded.writing import next_number, remove_leftovers
+from flight_server.storage.embedded.writer import next_number, remove_leftovers
+from flight_server.storage.injection import injection_point
 from flight_server.storage.protocols import Scan
 
 __all__ = ["CompactionReport", "choose", "compact"]

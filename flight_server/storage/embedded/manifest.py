@@ -15,8 +15,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flight_server.errors import BadValue, CorruptData
-from flight_server.injection import injection_point
+from flight_server.protocol.errors import BadValue, CorruptData
+from flight_server.storage.injection import injection_point
 
 __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.declarations import Table
-from flight_server.injection import injection_point
+from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.files import sync
 from flight_server.storage.embedded.manifest import SegmentRecord
 from flight_server.storage.embedded.segments import BATCH_ROWS, DIRECTORY, WRITTEN, data_file, key_file
+from flight_server.storage.injection import injection_point
 
 __all__ = ["SegmentOutput"]
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.errors import CorruptData
+from flight_server.protocol.errors import CorruptData
 from flight_server.storage.embedded.manifest import SegmentRecord
 from flight_server.storage.embedded.objects import ObjectIndex
 from flight_server.storage.keys import KeyExpression

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalogue import TYPES
-from flight_server.declarations import Table
-from flight_server.errors import AlertflightError
-from flight_server.storage.embedded.gathering import gather, runs_of
+from flight_server.catalog.catalog import TYPES
+from flight_server.catalog.declarations import Table
+from flight_server.protocol.errors import AlertflightError
+from flight_server.storage.embedded.gather import gather, runs_of
 from flight_server.storage.embedded.manifest import ManifestState
 from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Projection, Segment, SegmentCache
 from flight_server.storage.embedded.versions import segments_until, written_at

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalogue import Column
-from flight_server.declarations import AlertLayout, Table
-from flight_server.injection import injection_point
+from flight_server.catalog.catalog import Column
+from flight_server.catalog.declarations import AlertLayout, Table
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.blocks.footers import footer_crc
 from flight_server.storage.blocks.output import block_schema, write_block
 from flight_server.storage.embedded.files import publish
 from flight_server.storage.embedded.manifest import BlockRecord
 from flight_server.storage.embedded.snapshot import Snapshot
+from flight_server.storage.injection import injection_point
 from flight_server.storage.stamp_rows import place_stamps
 
 __all__ = ["BLOCK_FOLDER", "StampBlocks"]

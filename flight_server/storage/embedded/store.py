@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from flight_server.catalogue import Catalogue, load_catalogue
-from flight_server.errors import AlertflightError, BackendLost, BadValue, CorruptData
+from flight_server.catalog.catalog import Catalogue, load_catalogue
+from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, CorruptData
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.blocks.cutouts import READ_THREADS
 from flight_server.storage.embedded.compaction import CompactionReport, compact
 from flight_server.storage.embedded.manifest import Manifest, ManifestState
 from flight_server.storage.embedded.segments import Segment, SegmentCache
 from flight_server.storage.embedded.snapshot import Snapshot
-from flight_server.storage.embedded.verifying import verify
-from flight_server.storage.embedded.writing import Transaction, exclusive
+from flight_server.storage.embedded.verification import verify
+from flight_server.storage.embedded.writer import Transaction, exclusive
 
 __all__ = ["EmbeddedStore", "verify_folder"]
 

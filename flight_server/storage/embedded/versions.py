@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from flight_server.errors import BadValue
+from flight_server.protocol.errors import BadValue
 from flight_server.storage.embedded.segments import BATCH_ROWS, WRITTEN, Segment
 
 __all__ = ["newest_replacement", "segments_until", "written_at"]

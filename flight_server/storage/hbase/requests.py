@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from flight_server.catalogue import TYPES, Column
-from flight_server.declarations import Table
+from flight_server.catalog.catalog import TYPES, Column
+from flight_server.catalog.declarations import Table
 from flight_server.storage.hbase.schema_rows import SCHEMA_KEY, TableSchema
 
 __all__ = ["NAMED_MOST", "cells_wanted"]

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from flight_server.catalogue import TYPES, Catalogue
-from flight_server.declarations import Table
-from flight_server.errors import TableRefused
+from flight_server.catalog.catalog import TYPES, Catalogue
+from flight_server.catalog.declarations import Table
+from flight_server.protocol.errors import TableRefused
 
 __all__ = ["SCHEMA_KEY", "TableSchema", "find_schema", "newest_schema_row", "schema_row_key"]
 

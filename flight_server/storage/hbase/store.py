@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from flight_server.catalogue import Catalogue
-from flight_server.errors import AlertflightError, TableRefused
+from flight_server.catalog.catalog import Catalogue
+from flight_server.protocol.errors import AlertflightError, TableRefused
 from flight_server.storage.hbase.schema_rows import NEWEST, TableSchema, find_schema
 from flight_server.storage.hbase.view import HBaseView, Known, domain_error
-from flight_server.storage.hbase.writing import HBaseWriter
+from flight_server.storage.hbase.writer import HBaseWriter
 from flight_server.storage.hdfs_blocks import HdfsBlocks
 from hbase_bridge import BridgeFault, Gateway, GatewaySettings
 

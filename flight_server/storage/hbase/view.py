@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from flight_server.declarations import Table
-from flight_server.errors import ERRORS, AlertflightError, BackendLost, InternalError
+from flight_server.catalog.declarations import Table
+from flight_server.protocol.errors import ERRORS, AlertflightError, BackendLost, InternalError
 from flight_server.storage.hbase.requests import cells_wanted
 from flight_server.storage.hbase.schema_rows import TableSchema
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges

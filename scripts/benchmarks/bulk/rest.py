@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 from store import opened
 
-from flight_server.callers import Caller
-from flight_server.tickets import Query
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
 
 ARCHIVE, STORE = opened(Path(sys.argv[1]))
 

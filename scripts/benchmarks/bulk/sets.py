@@ -14,7 +14,7 @@ import pyarrow.flight as fl
 from measure import Times, compare
 from processes import Served
 
-from flight_server.digests import Digest
+from flight_server.execution.digests import Digest
 from flight_server.simulate.sky import object_names
 
 __all__ = ["COLUMNS", "LAYOUTS", "Set", "against_bare", "draw", "plan"]

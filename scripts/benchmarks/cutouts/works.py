@@ -14,7 +14,7 @@ from measure import quartiles, rounds, timed
 
 from cutouts.filling import Alerts, Held
 from cutouts.reference import WAYS, Way, bytes_of, read_table
-from flight_server.declarations import BlockLayout
+from flight_server.catalog.declarations import BlockLayout
 from flight_server.storage.blocks import BlockCutouts, HdfsFiles
 from flight_server.storage.protocols import Stamps
 

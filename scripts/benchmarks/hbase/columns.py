@@ -14,13 +14,13 @@ import click
 import numpy as np
 from measure import aligned, rounds, timed
 
-from flight_server.archive import Archive
-from flight_server.callers import Caller
-from flight_server.serving import open_archive
-from flight_server.settings import load_settings
+from flight_server.execution.archive import Archive
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import Query
+from flight_server.service.process import open_archive
+from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase import HBaseStore, requests
 from flight_server.storage.protocols import RowView, Scan
-from flight_server.tickets import Query
 from hbase.clusters import cluster
 from hbase.cpu import Metered
 from hbase.filling import TABLE, fill

@@ -12,8 +12,8 @@ from measure import Line, line, rounds
 from processes import configured_server
 from questions import RADII, Place, Places, against_points, check, cone, read
 
-from flight_server.catalogue import load_catalogue
-from flight_server.sky import cone_pixels, pixels_of
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.execution.sky_pixels import cone_pixels, pixels_of
 from hbase.clusters import cluster
 from hbase.filling import Filling, fill
 from hbase.jvm import RawScanner, Scanned, Way, compiled, java

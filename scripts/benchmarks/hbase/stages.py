@@ -14,13 +14,13 @@ import pandas as pd
 from measure import aligned, rounds, timed
 from processes import Served
 
-from flight_server.archive import Archive
-from flight_server.callers import Caller
-from flight_server.serving import open_archive
-from flight_server.settings import load_settings
+from flight_server.execution.archive import Archive
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.query import parse_ticket
+from flight_server.service.process import open_archive
+from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.storage.protocols import Scan
-from flight_server.tickets import parse_ticket
 from hbase.jvm import Way
 from hbase.works import RawSide, Request, Work
 

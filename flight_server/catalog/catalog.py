@@ -1,0 +1,265 @@
+"""The catalogue: every table's columns with type, unit and meaning, and the Arrow schemas made of them.
+
+A column's type is the catalogue's, whatever a file says. Columns that config/columns does not know take
+the type of their first ingest, which the store records; they join the catalogue through `with_stored`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from flight_server.catalog.declarations import Survey, Table, load_surveys
+from flight_server.protocol.errors import NotSupported, UnknownColumn, UnknownTable
+from flight_server.settings.resources import load_folder, load_resource
+
+__all__ = ["TYPES", "Catalogue", "Column", "empty_batch", "load_catalogue", "schema_of"]
+
+KEPT_SELECTIONS = 256
+STAMPS_HOLD = {
+    "bytes": "FITS file, exactly as stored, which may be compressed",
+    "fits": "FITS file, unpacked",
+    "array": "pixels, the stamp from [0, 0] on and NaN where it has none",
+}
+
+# The type names of the broker's schema rows (Spark's), which config/columns uses too.
+TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "binary": pa.binary(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: its family-qualified name, Arrow type and what it means."""
+
+    name: str
+    type: pa.DataType
+    unit: str = ""
+    ucd: str = ""
+    description: str = ""
+    origin: str = "broker"
+    time_scale: str | None = None
+    time_reference: str | None = None
+
+    def field(self) -> pa.Field:
+        """Give the Arrow field, with the meaning as its metadata."""
+        metadata = {"unit": self.unit, "ucd": self.ucd, "description": self.description, "origin": self.origin}
+        if self.time_scale:
+            metadata |= {"time_scale": self.time_scale, "time_reference": self.time_reference or ""}
+        return pa.field(self.name, self.type, metadata=metadata)
+
+
+def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
+    """Give the Arrow schema of some columns; the same object for the same tuple."""
+    held = _schemas.get(id(columns))
+    if held is not None and held[0] is columns:
+        return held[1]
+    made = pa.schema([column.field() for column in columns])
+    if len(_schemas) >= KEPT_SELECTIONS:
+        _schemas.clear()
+    # the tuple is kept beside its schema, so that its identity stays its own
+    _schemas[id(columns)] = (columns, made)
+    return made
+
+
+def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
+    """Give a batch of zero rows; the same object for the same schema."""
+    held = _empties.get(id(schema))
+    if held is not None and held[0] is schema:
+        return held[1]
+    made = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+    if len(_empties) >= KEPT_SELECTIONS:
+        _empties.clear()
+    _empties[id(schema)] = (schema, made)
+    return made
+
+
+_schemas: dict[int, tuple[tuple[Column, ...], pa.Schema]] = {}
+_empties: dict[int, tuple[pa.Schema, pa.RecordBatch]] = {}
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All tables and columns that one archive has; immutable.
+
+    Parameters
+    ----------
+    surveys
+        The declarations, by survey.
+    known
+        The packaged columns of each survey, by name, in the catalogue's order.
+    stored
+        What the store has held of each table, in order: names and types beyond what is always there.
+    array_shape
+        The rows and columns that stamps have as arrays, by survey.
+    own
+        The packaged columns that one table has otherwise than its survey, by table and name.
+    """
+
+    surveys: Mapping[str, Survey]
+    known: Mapping[str, Mapping[str, Column]]
+    stored: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
+    array_shape: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Column]] = field(default_factory=dict)
+    # worked out once a table and once a list of names, since a request should not pay for it
+    _stored_columns: dict[str, dict[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _described: dict[str, Mapping[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _selections: dict[tuple[str, tuple[str, ...] | None], tuple[Column, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """All tables by name."""
+        return {name: table for survey in self.surveys.values() for name, table in survey.tables.items()}
+
+    def with_stored(self, stored: Mapping[str, Mapping[str, pa.DataType]]) -> Catalogue:
+        """Give the same catalogue for a store that holds these columns."""
+        return replace(self, stored=stored)
+
+    def with_array_shape(self, array_shape: Mapping[str, tuple[int, int]]) -> Catalogue:
+        """Give the same catalogue for stamps that have these rows and columns as arrays, by survey."""
+        return replace(self, array_shape=array_shape)
+
+    def table(self, name: str) -> Table:
+        """Find a table.
+
+        Raises
+        ------
+        UnknownTable
+            Names the table and those nearest to it.
+        """
+        tables = self.tables
+        if name not in tables:
+            near = difflib.get_close_matches(name, tables, n=3, cutoff=0.4) or list(tables)
+            raise UnknownTable(f"there is no table {name!r:.80}; did you mean {', '.join(near)}?", field="table", value=name)
+        return tables[name]
+
+    def described(self, table: Table) -> Mapping[str, Column]:
+        """Give the packaged columns by name, as this table has them."""
+        own = self.own.get(table.name)
+        if own is None:
+            return self.known[table.survey]
+        if table.name not in self._described:
+            self._described[table.name] = {**self.known[table.survey], **own}
+        return self._described[table.name]
+
+    def stored_columns(self, table: Table) -> dict[str, Column]:
+        """Give the columns that a ticket without `columns` gets, by name, in order."""
+        if table.name not in self._stored_columns:
+            self._stored_columns[table.name] = self._find_stored_columns(table)
+        return self._stored_columns[table.name]
+
+    def _find_stored_columns(self, table: Table) -> dict[str, Column]:
+        known = self.described(table)
+        if table.columns is not None:
+            always = {name: known[name] for name in table.columns}
+        else:
+            always = {name: column for name, column in known.items() if self._always(table, column)}
+        stored = self.stored.get(table.name, {})
+        brought = {name: known[name] for name in known if name in stored and table.takes(name)}
+        found = {name: Column(name=name, type=kind) for name, kind in stored.items() if name not in known and table.takes(name)}
+        return always | brought | found
+
+    def column(self, table: Table, name: str) -> Column:
+        """Find one column that a ticket may name.
+
+        Raises
+        ------
+        UnknownColumn
+            Names the column, its table and the nearest names.
+        """
+        stored = self.stored_columns(table)
+        if name in stored:
+            return stored[name]
+        known = self.described(table)
+        if name in known and self.storable(table, name):
+            return known[name]
+        near = difflib.get_close_matches(name, stored, n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(near)}?" if near else f"; the schema of {table.name} lists them"
+        raise UnknownColumn(f"{table.name} has no column {name!r:.80}{hint}", field="columns", value=name)
+
+    def columns(self, table: Table, names: Iterable[str] | None) -> tuple[Column, ...]:
+        """Find the columns of a ticket: those named, or all stored ones."""
+        key = (table.name, None if names is None else tuple(names))
+        if key not in self._selections:
+            if len(self._selections) >= KEPT_SELECTIONS:
+                self._selections.clear()
+            stored = self.stored_columns(table)
+            self._selections[key] = tuple(stored.values() if key[1] is None else (self.column(table, name) for name in key[1]))
+        return self._selections[key]
+
+    def stamp_columns(self, table: Table, kinds: Iterable[str], cutout_format: str) -> tuple[Column, ...]:
+        """Give the columns of stamps of some kinds, in order; as arrays each is followed by that of its shape.
+
+        Raises
+        ------
+        NotSupported
+            No setting says what shape the survey's stamps have as arrays.
+        """
+        names = self.surveys[table.survey].alerts.stamp_columns
+        found = []
+        for kind in kinds:
+            stored = self.known[table.survey][names[kind]]
+            stamp = replace(stored, description=f"{stored.description}: {STAMPS_HOLD[cutout_format]}")
+            if cutout_format != "array":
+                found.append(stamp)
+                continue
+            if table.survey not in self.array_shape:
+                message = f"the setting cutouts.array_shape gives no shape for {table.survey}"
+                raise NotSupported(message, field="cutout_format", value=cutout_format)
+            found.append(replace(stamp, type=pa.fixed_shape_tensor(pa.float32(), self.array_shape[table.survey])))
+            found.append(
+                Column(
+                    name=f"{stored.name.removesuffix('_stampData')}_shape",
+                    type=pa.list_(pa.int16(), 2),
+                    unit="pix",
+                    origin=stored.origin,
+                    description=f"Rows and columns of the stamp in {stored.name} as stored",
+                )
+            )
+        return tuple(found)
+
+    def type_of(self, table: Table, name: str) -> pa.DataType | None:
+        """Give the type that cells of this column must have, or None where nothing is known of it yet."""
+        known = self.described(table).get(name)
+        return known.type if known else self.stored.get(table.name, {}).get(name)
+
+    def storable(self, table: Table, name: str) -> bool:
+        """Say whether a table takes cells of this name."""
+        column = self.described(table).get(name)
+        derived = column is not None and column.origin == "derived"
+        return table.takes(name) and not derived
+
+    def _always(self, table: Table, column: Column) -> bool:
+        layout = self.surveys[table.survey].alerts.families
+        family = layout.get(column.name.partition(":")[0])
+        return self.storable(table, column.name) and family is not None and not family.rest
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """Load the packaged catalogue."""
+    known = {}
+    own: dict[str, dict[str, Column]] = {}
+    for declared in load_folder("columns"):
+        known[declared["survey"]] = _columns(declared["columns"])
+        own |= {table: _columns(columns) for table, columns in declared.get("tables", {}).items()}
+    shapes = load_resource("alertflight.yml")["cutouts"]["array_shape"]
+    array_shape = {survey: (rows, columns) for survey, (rows, columns) in shapes.items()}
+    return Catalogue(load_surveys(), known, array_shape=array_shape, own=own)
+
+
+def _columns(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
+    return {name: Column(name=name, **{**words, "type": TYPES[words["type"]]}) for name, words in declared.items()}

@@ -1,0 +1,311 @@
+"""The command `alertflight`: server commands here, client commands loaded when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flight_server.cli.options import store_options
+from flight_server.protocol.errors import TRANSPORT, AlertflightError
+
+__all__ = ["main"]
+
+EXIT_DATA = 1
+EXIT_USAGE = 2
+EXIT_SERVER = 3
+CLIENT_COMMANDS = {
+    "cutout": "flight_client.cutout",
+    "get": "flight_client.cli",
+    "pull": "flight_client.pull",
+    "schema": "flight_client.schema",
+    "tables": "flight_client.tables",
+}
+
+
+class _Commands(click.Group):
+    """A group whose client commands are imported only when one is used or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *CLIENT_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in CLIENT_COMMANDS:
+            found: click.Command = getattr(importlib.import_module(CLIENT_COMMANDS[cmd_name]), cmd_name)
+            return found
+        return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AlertflightError as error:
+            click.echo(f"Error: {error.message}", err=True)
+            sys.exit(_exit_code(error))
+
+
+def _exit_code(error: AlertflightError) -> int:
+    if error.code == "corrupt_data":
+        return EXIT_DATA
+    return EXIT_USAGE if TRANSPORT[error.code].http == HTTPStatus.BAD_REQUEST else EXIT_SERVER
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="alertflight", prog_name="alertflight")
+def main() -> None:
+    """Serve astronomical alerts as Arrow, over Arrow Flight."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8815]")
+@store_options
+def serve(host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
+    """Serve the archive until interrupted."""
+    from flight_server.flight.server import address
+    from flight_server.service.process import serve as run
+    from flight_server.settings.settings import load_settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = load_settings(config, data=data, host=host, port=port)
+
+    def ready(server: Any, archive: Any) -> None:
+        url = address(settings.server.host, server.port)
+        rows = archive.states()["ztf"].rows
+        what = "the tables" if rows is None else f"{rows} alerts"
+        for name, fault in archive.faults().items():
+            click.echo(f"{name} is not served: {fault.message}")
+        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive)}")
+
+    run(settings, ready)
+
+
+def _snippet(url: str, archive: Any) -> str:
+    """Give a `do_get` that can be pasted into Python, for an object that the archive has."""
+    from flight_server.cli.welcome import example_id
+
+    ticket = {"table": "ztf", "ids": [example_id(archive)], "columns": ["i:jd", "i:fid", "i:magpsf", "i:sigmapsf"]}
+    return f"""
+Paste into Python (pip install pyarrow pandas):
+
+import json, pandas as pd, pyarrow.flight as fl
+ticket = {json.dumps(ticket)}
+reader = fl.connect("{url}").do_get(fl.Ticket(json.dumps(ticket)))
+print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
+"""
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option("--history", is_flag=True, help="Also store the good points of the alerts' histories, where no alert is.")
+@store_options
+def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
+    """Put alert files (Parquet, Avro) and folders of them into the store.
+
+    Into the embedded store all files go together or, on an interruption, not at all; HBase knows no such thing,
+    and an ingest that was interrupted is to be run again. A file that cannot be taken is named with the reason;
+    the others go in, and the command exits with 1.
+    """
+    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.ingest import ingest as run
+    from flight_server.ingest.files import Found, find_files
+    from flight_server.service.stores import open_store
+    from flight_server.settings.settings import load_settings
+
+    settings = load_settings(config, data=data)
+    catalogue = load_catalogue()
+    store = open_store(settings, catalogue)
+    terminal = sys.stderr.isatty()
+    total = sum(found.size for found in find_files(paths) if found.alerts) if terminal else 0
+    with click.progressbar(length=max(total, 1), label="ingest", file=sys.stderr, hidden=not terminal) as bar:
+
+        def progress(found: Found, line: str) -> None:
+            if terminal:
+                bar.update(found.size)
+            else:
+                click.echo(f"{found.path}: {line}", err=True)
+
+        report = run(store, catalogue, paths, progress, history=history)
+    store.close()
+    for path, reason in report.failures.items() if terminal else ():
+        click.echo(f"{path}: refused: {reason}", err=True)
+    for path in report.skipped:
+        click.echo(f"{path}: skipped, not an alert file", err=True)
+    if report.not_stored:
+        click.echo(f"columns without a place in the tables: {', '.join(sorted(report.not_stored))}", err=True)
+    written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
+    click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
+    if report.failures:
+        click.echo(f"{_files(len(report.failures))} refused", err=True)
+        sys.exit(EXIT_DATA)
+
+
+@main.command()
+@click.argument("table", metavar="TABLE")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@store_options
+def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | None) -> None:
+    """Put the rows of files (Parquet, CSV, JSON) into a table that no alert fills, such as ztf.tns_resolver.
+
+    All rows of all files go in, or none. A row that has the key of one that is held takes its place.
+    """
+    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.ingest import load as run
+    from flight_server.service.stores import open_store
+    from flight_server.settings.settings import load_settings
+
+    catalogue = load_catalogue()
+    store = open_store(load_settings(config, data=data), catalogue)
+    try:
+        report = run(store, catalogue, table, files)
+    finally:
+        store.close()
+    click.echo(f"{report.read} rows of {_files(report.files)}; {_written(report.written, table)}")
+
+
+@main.command()
+@store_options
+def statistics(data: str | None, config: Path | None) -> None:
+    """Count the alerts of each night, and put the counts into statistics_class."""
+    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.ingest import count_nights
+    from flight_server.service.stores import open_store
+    from flight_server.settings.settings import load_settings
+
+    catalogue = load_catalogue()
+    store = open_store(load_settings(config, data=data), catalogue)
+    try:
+        report = count_nights(store, catalogue)
+    finally:
+        store.close()
+    click.echo(f"{report.read} nights; {_written(report.written, 'statistics_class')}")
+
+
+def _written(rows: int, table: str) -> str:
+    return f"{rows} rows to {table}" if rows else "nothing new"
+
+
+def _end_if_damaged(archive: Any) -> None:
+    """Name the tables of an embedded store that cannot be read and exit, if there are any."""
+    faults = archive.faults()
+    for name, fault in faults.items():
+        click.echo(f"{name} cannot be read: {fault.code}: {fault.message}; alertflight verify names the files", err=True)
+    if faults:
+        sys.exit(EXIT_DATA)
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
+@main.command()
+@click.option("--full", is_flag=True, help="Merge all segments of a table, not only neighbours of like size.")
+@store_options
+def compact(full: bool, data: str | None, config: Path | None) -> None:
+    """Merge the segments that many ingests leave, and give back space; a running server goes on meanwhile."""
+    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.execution.archive import Archive
+    from flight_server.service.process import embedded_folder
+    from flight_server.settings.settings import load_settings
+    from flight_server.storage.embedded import EmbeddedStore
+
+    settings = load_settings(config, data=data)
+    store = EmbeddedStore(embedded_folder(settings))
+    archive = Archive(load_catalogue(), store, store.cutouts, settings)
+    _end_if_damaged(archive)
+    total = sum(state.rows or 0 for state in archive.states().values())
+    with click.progressbar(length=max(total, 1), label="compact", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        report = store.compact(full=full, progress=lambda _, rows: bar.update(rows))
+    store.close()
+    for name, (before, after) in report.segments.items():
+        click.echo(f"{name}: {before} segments, " + (f"now {after}" if before != after else "left as they are"))
+    if report.blocks_unused:
+        click.echo(f"{report.blocks_unused} blocks of stamps are not used any more; a compaction in 15 minutes removes them")
+    if report.blocks_removed:
+        click.echo(f"{report.blocks_removed} unused blocks of stamps removed")
+    click.echo(f"{report.bytes_before / 1e6:.1f} MB, now {report.bytes_after / 1e6:.1f} MB")
+
+
+@main.command()
+@store_options
+def verify(data: str | None, config: Path | None) -> None:
+    """Read every byte of the store and name each file that is not as it was written; exits with 1 if any is."""
+    from flight_server.service.process import embedded_folder
+    from flight_server.settings.settings import load_settings
+    from flight_server.storage.embedded import verify_folder
+
+    folder = embedded_folder(load_settings(config, data=data))
+    terminal = sys.stderr.isatty()
+    total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if terminal else 0
+    found = 0
+    with click.progressbar(length=max(total, 1), label="verify", file=sys.stderr, hidden=not terminal) as bar:
+        for line in verify_folder(folder, bar.update):
+            found += 1
+            click.echo(line)
+    if found:
+        click.echo(f"{found} wrong", err=True)
+        sys.exit(EXIT_DATA)
+    click.echo("all is as it was written")
+
+
+def _named(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> dict[str, int]:
+    named = {}
+    for text in value:
+        name, _, count = text.rpartition(":")
+        if not name or not count.isdigit() or int(count) < 1:
+            raise click.BadParameter(f"{text!r} is not NAME:ALERTS, such as ZTF21abfmbix:33")
+        named[name] = int(count)
+    return named
+
+
+@main.command()
+@click.option("--survey", type=click.Choice(["ztf"]), default="ztf", show_default=True, help="Whose alerts.")
+@click.option("--objects", type=click.IntRange(0), required=True, help="Objects with names of their own.")
+@click.option("--alerts", type=click.IntRange(1), default=25, show_default=True, help="Alerts of each of them.")
+@click.option("--nights", type=click.IntRange(1), default=30, show_default=True, help="Nights to spread them over.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same files.")
+@click.option("--name", "named", multiple=True, callback=_named, metavar="NAME:ALERTS", help="A further object.")
+@click.option("--stamps", is_flag=True, help="With image stamps, turned and mirrored real ones.")
+@click.option(
+    "--format", "format_", type=click.Choice(["parquet", "avro"]), default="parquet", show_default=True, help="Of files."
+)
+@click.option(
+    "--like", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Parquet file of real alerts to replicate."
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
+def simulate(  # noqa: PLR0917  (click passes its options by name)
+    survey: str,
+    objects: int,
+    alerts: int,
+    nights: int,
+    seed: int,
+    named: dict[str, int],
+    stamps: bool,
+    format_: str,
+    like: Path | None,
+    out: Path,
+) -> None:
+    """Write simulated alert files: real alerts under new names, places, times and brightnesses."""
+    from flight_server.simulate import simulate as run
+
+    del survey  # one so far
+    total = objects * alerts + sum(named.values())
+    with click.progressbar(length=max(total, 1), label="simulate", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        written = run(
+            out,
+            objects=objects,
+            nights=nights,
+            seed=seed,
+            alerts_each=alerts,
+            named=named,
+            stamps=stamps,
+            avro=format_ == "avro",
+            like=like,
+            progress=bar.update,
+        )
+    click.echo(f"{written} alerts of {objects + len(named)} objects in {out}")

@@ -1,0 +1,1 @@
+"""One cutout as bytes, FITS file or array: pure functions of its bytes."""

@@ -1,0 +1,95 @@
+"""The nested layout: one row for each object, its light curve a list of structs. The cells themselves are not copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_server.catalog.catalog import Column, schema_of
+from flight_server.storage.protocols import Rows, joined, part
+
+__all__ = ["LIGHT_CURVE", "nested", "nested_schema", "points_of"]
+
+LIGHT_CURVE = "lightcurve"
+ENOUGH_BYTES = 786_432  # of rows that are nested together
+
+
+def nested_schema(columns: tuple[Column, ...], object_id: Column) -> pa.Schema:
+    """Give the schema: the ID column under its own name, then a list of structs of all other columns in their order."""
+    others = schema_of(tuple(column for column in columns if column.name != object_id.name))
+    curve = pa.field(LIGHT_CURVE, pa.list_(pa.struct(list(others))), metadata={"description": "the rows of the object, by time"})
+    return pa.schema([object_id.field(), curve])
+
+
+def nested(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | None) -> Iterator[Rows]:
+    """Bring rows, an object's one behind the other, into the nested layout; the key of an object is that of its last row.
+
+    Parameters
+    ----------
+    rows
+        The rows of the answer with all columns of `schema`; the ID column only where `ids` is None.
+    schema
+        That of the answer; see `nested_schema`.
+    ids
+        The objects that `Rows.asked` counts, None where a whole table is read.
+    """
+    known = None if ids is None else pa.array(ids, schema.field(0).type)
+    held: list[Rows] = []
+    size, enough = 0, 0  # the first light curves leave at once
+    for some in rows:
+        if not len(some.batch):
+            yield some
+            continue
+        if held and size >= enough:
+            ends = _ends(some, schema, known)
+            if not _belongs(held[-1], some, schema, known):
+                yield _folded(joined(held), schema, known)
+                held, size, enough = [], 0, ENOUGH_BYTES
+            elif len(ends) > 1:
+                begun = int(ends[0])
+                yield _folded(joined([*held, part(some, 0, begun)]), schema, known)
+                some = part(some, begun, len(some.batch) - begun)  # noqa: PLW2901
+                held, size, enough = [], 0, ENOUGH_BYTES
+        held.append(some)
+        size += some.batch.nbytes
+    if held:
+        yield _folded(joined(held), schema, known)
+
+
+def points_of(batch: pa.RecordBatch) -> int:
+    """Count the rows of the light curves in a nested batch."""
+    return int(pc.sum(pc.list_value_length(batch[LIGHT_CURVE])).as_py() or 0)
+
+
+def _folded(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:
+    ends = _ends(rows, schema, known)
+    curve = schema.field(1).type
+    batch = rows.batch
+    points = pa.StructArray.from_arrays([batch[field.name] for field in curve.value_type], fields=list(curve.value_type))
+    offsets = pa.array(np.concatenate(([0], ends)), pa.int32())
+    asked = rows.asked[ends - 1]
+    names = batch[schema.field(0).name].take(pa.array(ends - 1)) if known is None else known.take(pa.array(asked))
+    curves = pa.ListArray.from_arrays(offsets, points, type=curve)
+    return Rows(pa.RecordBatch.from_arrays([names, curves], schema=schema), asked, rows.keys[ends - 1])
+
+
+def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[np.int64]:
+    """Give where each object's rows end."""
+    if known is not None:
+        changes = rows.asked[1:] != rows.asked[:-1]
+    else:
+        ids = rows.batch[schema.field(0).name]
+        changes = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    return np.append(np.flatnonzero(changes) + 1, len(rows.batch)).astype(np.int64)
+
+
+def _belongs(before: Rows, rows: Rows, schema: pa.Schema, known: pa.Array | None) -> bool:
+    """Say whether the first row is of the same object as the last one before it."""
+    if known is not None:
+        return bool(before.asked[-1] == rows.asked[0])
+    name = schema.field(0).name
+    return bool(before.batch[name][len(before.batch) - 1].as_py() == rows.batch[name][0].as_py())

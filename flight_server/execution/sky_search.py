@@ -1,0 +1,160 @@
+"""What lies in a part of the sky: objects or rows that a survey's index table of positions names.
+
+The index table is kept by HEALPix pixel. Of the pixels that the wanted part touches only positions are read; the exact
+test is made on these, and what passes is then read like rows that were asked for by name. Where rows of the index itself
+are wanted and the pixels are few, they are read whole at once: a second read costs more than what it would leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from flight_server.catalog.catalog import Catalogue, Column, empty_batch, schema_of
+from flight_server.catalog.declarations import Pixels, Table
+from flight_server.derive.separations import separation
+from flight_server.execution.reader import Reading
+from flight_server.execution.sky_pixels import cone_pixels, degraded, in_ranges, pixels_of
+from flight_server.planning.cursors import Place, lost_place
+from flight_server.protocol.query import Cone, SkyMap
+from flight_server.storage.keys import key_expression
+from flight_server.storage.protocols import Rows, Span, joined, part
+
+__all__ = ["Found", "find"]
+
+ARCSEC = 3600.0
+FEW_PIXELS = 64  # whose rows are read whole at once
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of an index table in the order of the answer: by separation, object and time, or by row key.
+
+    Parameters
+    ----------
+    ids
+        The objects, n of them, maybe some more than once.
+    keys
+        Their row keys.
+    rows
+        The rows with the columns wanted, where these were read too.
+    """
+
+    ids: pa.Array
+    keys: npt.NDArray[np.bytes_]
+    rows: Rows | None = None
+
+    def behind(self, place: Place | None) -> Found:
+        """Give the rows of the index behind a cursor's place."""
+        if place is None:
+            return self
+        found = np.flatnonzero(self.keys == place.key)
+        if not len(found):
+            raise lost_place()
+        first = int(found[0]) + 1
+        rows = None if self.rows is None else part(self.rows, first, len(self.keys) - first)
+        return Found(self.ids[first:], self.keys[first:], rows)
+
+    def placed(self, place: Place | None, table: Table) -> Place | None:
+        """Bring a cursor's place in a table of objects to where its object stands now among those found."""
+        if place is None:
+            return None
+        expression = key_expression(table.key)
+        begins = expression.first_part(place.key)
+        for asked, prefix in enumerate(expression.prefixes(table.id, self.objects)):
+            if prefix.rstrip(b"\0") == begins:
+                return replace(place, asked=asked)
+        raise lost_place()
+
+    @property
+    def objects(self) -> tuple[str | int, ...]:
+        """The objects, each once."""
+        return tuple(dict.fromkeys(self.ids.to_pylist()))
+
+
+def find(
+    reading: Reading, index: Table, catalogue: Catalogue, wanted: tuple[Column, ...] | None = None
+) -> Generator[Rows, None, Found]:
+    """Find what lies in the plan's cone or sky map; meanwhile gives what the store gives while it waits.
+
+    Parameters
+    ----------
+    reading, index, catalogue
+        What is asked, and the table that knows where things are.
+    wanted
+        The columns of the index that the answer needs, where the answer is of its rows.
+    """
+    pixels = index.pixels
+    area = reading.plan.query.cone or reading.plan.query.skymap
+    if pixels is None or area is None:
+        raise ValueError(f"{index.name} is no index of positions")
+    known = catalogue.known[index.survey]
+    # the bounds of an answer from the index itself are on its own time
+    bounds = (reading.plan.start, reading.plan.stop) if wanted is not None else (None, None)
+    spans = [Span(values=(pixel,), start=bounds[0], stop=bounds[1]) for pixel in _touched(area, pixels.nside).tolist()]
+    whole = wanted if wanted is not None and len(spans) <= FEW_PIXELS else ()
+    tested = dict.fromkeys((index.id, pixels.ra, pixels.dec, index.time or index.id))
+    read = {column.name for column in whole}
+    further = tuple(known[name] for name in tested if name not in read)
+    columns = (*whole, *further) if further else whole
+    parts = []
+    for some in reading.scan(index, columns, spans=spans):
+        reading.patience.check()
+        if len(some.batch):
+            parts.append(some)
+        else:
+            yield some
+    if not parts:
+        empty = empty_batch(schema_of(columns))
+        parts = [Rows(empty, np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))]
+    rows = joined(parts)
+    order = _order(rows, index, area, bounds)
+    ids, keys = rows.batch[index.id].take(pa.array(order)), rows.keys[order]
+    if not whole:
+        return Found(ids, keys)
+    cells = [rows.batch[column.name].take(pa.array(order)) for column in whole]
+    batch = pa.RecordBatch.from_arrays(cells, schema=schema_of(whole))
+    return Found(ids, keys, Rows(batch, np.arange(len(order)), keys))
+
+
+def _order(rows: Rows, index: Table, area: Cone | SkyMap, bounds: tuple[float | None, float | None]) -> npt.NDArray[np.intp]:
+    """Give the rows that lie inside, in the order of the answer."""
+    assert index.pixels is not None
+    ra, dec = (rows.batch[name].to_numpy(zero_copy_only=False) for name in (index.pixels.ra, index.pixels.dec))
+    time = rows.batch[index.time or index.id].to_numpy(zero_copy_only=False)
+    inside, nearness = _inside(area, ra, dec, index.pixels)
+    if index.time and bounds[0] is not None:
+        inside &= time >= bounds[0]
+    if index.time and bounds[1] is not None:
+        inside &= time < bounds[1]
+    chosen = np.flatnonzero(inside)
+    if nearness is None:
+        return chosen[np.argsort(rows.keys[chosen], kind="stable")]
+    ids = rows.batch[index.id].take(pa.array(chosen)).to_pylist()
+    names = np.array(ids, dtype=None if ids else object)
+    return chosen[np.lexsort((time[chosen], names, nearness[chosen]))]
+
+
+def _touched(area: Cone | SkyMap, nside: int) -> npt.NDArray[np.int64]:
+    if isinstance(area, Cone):
+        return cone_pixels(area.ra, area.dec, area.radius / ARCSEC, nside)
+    return degraded(area.nside, area.ranges, nside)
+
+
+def _inside(
+    area: Cone | SkyMap, ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64], pixels: Pixels
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]:
+    """Say which positions lie inside, and, of a cone, how far they are from its centre."""
+    if isinstance(area, Cone):
+        apart = separation(ra, dec, (area.ra, area.dec))
+        return apart <= area.radius / ARCSEC, apart
+    if area.nside == pixels.nside:
+        return np.ones(len(ra), dtype=bool), None
+    known = np.isfinite(ra) & np.isfinite(dec)
+    inside = np.zeros(len(ra), dtype=bool)
+    inside[known] = in_ranges(pixels_of(ra[known], dec[known], area.nside), area.ranges)
+    return inside, None

@@ -1,0 +1,77 @@
+"""What the tables hold and what their columns are, as plain values: the schema service."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.declarations import Table
+from flight_server.execution.archive import Archive
+from flight_server.planning.derivable_columns import BRINGS, derivable
+from flight_server.planning.row_selection import ways
+
+__all__ = ["describe", "describe_tables"]
+
+
+def describe_tables(archive: Archive) -> dict[str, dict[str, Any]]:
+    """Describe the tables of an archive, by name.
+
+    Returns
+    -------
+    tables
+        `description`; `rows`, `bytes`, `first`, `last` and `written`, as in `TableState`; `time`, the time column;
+        `columns`, their number; `selections`, the fields of a ticket that choose rows.
+    """
+    catalogue = archive.catalogue()
+    return {
+        name: {
+            "description": catalogue.table(name).description,
+            **asdict(state),
+            "time": catalogue.table(name).time,
+            "columns": len(catalogue.stored_columns(catalogue.table(name))),
+            "selections": list(ways(catalogue.table(name))),
+        }
+        for name, state in archive.states().items()
+    }
+
+
+def describe(catalogue: Catalogue, table: Table) -> list[dict[str, Any]]:
+    """Describe all columns that a ticket to a table can get, in the order in which it gets them.
+
+    Those that a ticket without `columns` gets come first; then the tag of upper limits, stamps, and derived columns.
+
+    Returns
+    -------
+    columns
+        `name`, `type` (Arrow's word), `unit`, `ucd`, `description` and `origin` of each, and where there is more to say:
+        `time_scale` and `time_reference`; of a derived column `made_of`, the stored columns that it is made of, and
+        `over`, `row` or `object`; `with`, the fields that a ticket must have for the column.
+
+    Examples
+    --------
+    >>> from flight_server.catalog.catalog import load_catalogue
+    >>> columns = describe(load_catalogue(), load_catalogue().table("ztf.upper"))
+    >>> [(column["name"], column["type"], column["unit"]) for column in columns][:2]
+    [('i:objectId', 'string', ''), ('i:jd', 'double', 'd')]
+    """
+    stored = catalogue.stored_columns(table)
+    found = [_words(column) for column in stored.values()]
+    if table.upper_limits is not None:
+        found.append(_words(catalogue.known[table.survey][table.upper_limits.tag]) | {"with": ["upper_limits"]})
+    if table.cutouts is not None:
+        kinds = catalogue.surveys[table.survey].alerts.stamp_columns
+        found += [_words(column) | {"with": ["cutouts"]} for column in catalogue.stamp_columns(table, kinds, "bytes")]
+    for derived in derivable(table, stored):
+        made = {"made_of": list(derived.reads(stored)), "over": derived.derivation.over}
+        brought = [BRINGS[given] for given in derived.derivation.given]
+        found.append(_words(derived.column) | made | ({"with": brought} if brought else {}))
+    return found
+
+
+def _words(column: Column) -> dict[str, Any]:
+    words = {"name": column.name, "type": str(column.type)}
+    words |= {name: getattr(column, name) for name in ("unit", "ucd", "description", "origin")}
+    if column.time_scale:
+        words |= {"time_scale": column.time_scale, "time_reference": column.time_reference or ""}
+    return words

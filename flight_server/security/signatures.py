@@ -1,0 +1,119 @@
+"""Signed tickets: queries that this archive has planned for a caller, good for a while.
+
+A signed ticket is `{"query": {...}, "kid": ..., "sub": ..., "exp": ..., "sig": ...}`. The signature covers the first
+four, so that whoever holds one of the keys can tell, without asking anyone, that the ticket is as it was made.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.errors import BadValue, Forbidden, InvalidTicket, UnknownField
+from flight_server.protocol.query import Query, load_object, parse_query
+
+__all__ = ["Signer"]
+
+FIELDS = {
+    "query": (dict, "an object"),
+    "kid": (str, "a text"),
+    "sub": (str, "a text"),
+    "exp": (int, "an integer"),
+    "sig": (str, "a text"),
+}
+RESUME = "resume_after"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Signs queries, and reads what it or another holder of its keys has signed.
+
+    Parameters
+    ----------
+    keys
+        The secrets by their IDs. The first one signs; all are taken.
+    lifetime
+        How long a ticket is good for, seconds.
+    """
+
+    keys: Mapping[str, bytes]
+    lifetime: int
+
+    def sign(self, query: Query, subject: str, now: float) -> bytes:
+        """Give the signed ticket.
+
+        Parameters
+        ----------
+        query
+            What the ticket asks for.
+        subject
+            The name of the caller that it is for.
+        now
+            The time, seconds since 1970.
+        """
+        kid = next(iter(self.keys), None)
+        if kid is None:
+            raise BadValue("there is no key to sign with", field="kid")
+        covered = {"query": query.to_dict(), "kid": kid, "sub": subject, "exp": int(now) + self.lifetime}
+        return _json(covered | {"sig": _signature(self.keys[kid], covered)})
+
+    def read(self, ticket: bytes, caller: Caller, now: float) -> Query:
+        """Check a signed ticket and give its query; see `take`."""
+        return self.take(load_object(ticket), caller, now)
+
+    def take(self, given: Mapping[str, Any], caller: Caller, now: float) -> Query:
+        """Check a signed ticket whose JSON is decoded.
+
+        Beside what is signed it may hold `resume_after`: who goes on needs no new signature, since a cursor
+        belongs to one query.
+
+        Raises
+        ------
+        UnknownField, InvalidTicket
+            It is no signed ticket, or its query no query; names the field.
+        Forbidden
+            It was not signed with a key of this server, was changed, is too old, or is another caller's.
+        """
+        _check_form(given)
+        secret = self.keys.get(given["kid"])
+        if secret is None:
+            raise Forbidden("the ticket is signed with a key that this server does not have", field="kid", value=given["kid"])
+        # what is signed is what the query means, in its shortest form, whatever a client's JSON library made of its numbers
+        query = parse_query(given["query"])
+        covered = {"query": query.to_dict(), "kid": given["kid"], "sub": given["sub"], "exp": given["exp"]}
+        if not hmac.compare_digest(_signature(secret, covered).encode(), given["sig"].encode()):
+            raise Forbidden("the signature is wrong: the ticket is not as it was signed", field="sig")
+        if given["sub"] != caller.name:
+            raise Forbidden(f"the ticket was made for another caller, not for {caller.name!r:.60}", field="sub")
+        if now >= given["exp"]:
+            raise Forbidden("the ticket has expired: ask get_flight_info for new ones", field="exp", value=given["exp"])
+        return replace(query, resume_after=given[RESUME]) if RESUME in given else query
+
+
+def _check_form(given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in FIELDS and name != RESUME:
+            raise UnknownField(f"a signed ticket has no field {name!r:.80}; it has {', '.join(FIELDS)}, {RESUME}", field=name)
+    for name, (kind, wanted) in FIELDS.items():
+        if name not in given:
+            raise InvalidTicket(f"the signed ticket lacks {name}", field=name)
+        if not isinstance(given[name], kind) or isinstance(given[name], bool):
+            raise InvalidTicket(f"{name} must be {wanted} in a signed ticket", field=name)
+    after = given.get(RESUME, "cursor")
+    if not isinstance(after, str) or not after:
+        raise BadValue(f"{RESUME} must be a text", field=RESUME)
+
+
+def _json(value: Mapping[str, Any], *, in_order: bool = False) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=in_order).encode()
+
+
+def _signature(secret: bytes, covered: Mapping[str, Any]) -> str:
+    made = hmac.new(secret, _json(covered, in_order=True), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")

@@ -1,0 +1,88 @@
+"""Where tickets are given out and taken in, signed and plain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.errors import Forbidden, TooLarge
+from flight_server.protocol.query import Query, load_object, parse_query
+from flight_server.security.signatures import Signer
+from flight_server.security.signing_keys import load_keys
+from flight_server.settings.settings import Tickets
+
+__all__ = ["Issued", "TicketOffice"]
+
+ENVELOPE_BYTES = 1024  # what a signature may add to a ticket of the largest size
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A ticket that the server gives out, and until when it is good, seconds since 1970; None: for ever."""
+
+    ticket: bytes
+    expires: int | None
+
+
+class TicketOffice:
+    """Gives out the tickets of plans, and reads all that come, signed and plain.
+
+    Parameters
+    ----------
+    settings
+        Which tickets are taken, and where the keys are.
+
+    Raises
+    ------
+    BadValue
+        The keys cannot be read.
+    """
+
+    def __init__(self, settings: Tickets) -> None:
+        self._settings = settings
+        file = settings.signing_key_file
+        self._signer = Signer({} if file is None else load_keys(Path(file)), settings.lifetime)
+
+    def issue(self, query: Query, caller: Caller, now: float) -> Issued:
+        """Give the ticket of a query, signed for the caller if there are keys."""
+        if not self._signer.keys:
+            return Issued(query.to_json(), None)
+        return Issued(self._signer.sign(query, caller.name, now), int(now) + self._settings.lifetime)
+
+    def read(self, ticket: bytes, caller: Caller, now: float, *, planned: bool = True) -> Query:
+        """Read a ticket of either kind.
+
+        Parameters
+        ----------
+        ticket
+            UTF-8 JSON, one object.
+        caller
+            Who sends it.
+        now
+            The time, seconds since 1970.
+        planned
+            Whether it has to be one that the server gave out, where it takes no others.
+
+        Raises
+        ------
+        AlertflightError
+            As `parse_ticket` and `Signer.take` say.
+        """
+        most = self._settings.max_bytes
+        if len(ticket) > most + ENVELOPE_BYTES:
+            raise _too_large(ticket, most)
+        given = load_object(ticket)
+        if "sig" in given:
+            return self._signer.take(given, caller, now)
+        if len(ticket) > most:
+            raise _too_large(ticket, most)
+        query = parse_query(given)
+        if planned and self._settings.signed_only:
+            raise Forbidden("this server answers signed tickets only: ask get_flight_info for them", field="sig")
+        return query
+
+
+def _too_large(ticket: bytes, most: int) -> TooLarge:
+    message = f"the ticket has {len(ticket)} bytes, at most {most} are taken: split the list of IDs"
+    return TooLarge(message, field="ticket", value=len(ticket))

@@ -1,0 +1,94 @@
+"""One serving process: opens the store, starts the server, waits for a signal, stops in order."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.execution.archive import Archive
+from flight_server.flight import FlightServer
+from flight_server.protocol.errors import BadValue, NotSupported
+from flight_server.service.compaction import BackgroundCompaction
+from flight_server.service.stores import Store, open_store
+from flight_server.settings.settings import Settings
+
+__all__ = ["embedded_folder", "open_archive", "serve"]
+
+GRACE_SECONDS = 10.0
+
+
+def open_archive(settings: Settings) -> tuple[Archive, Store]:
+    """Open the archive that the settings name."""
+    catalogue = load_catalogue().with_array_shape(settings.cutouts.array_shape)
+    store = open_store(settings, catalogue)
+    return Archive(catalogue, store, store.cutouts, settings), store
+
+
+def embedded_folder(settings: Settings) -> Path:
+    """Give the folder of the embedded store, for work that only such a store needs."""
+    if settings.store != "embedded":
+        raise NotSupported(f"this is for the embedded store; {settings.place} looks after its own files", field="store")
+    return settings.folder
+
+
+def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) -> None:
+    """Serve until SIGINT or SIGTERM; calls `ready` once the port answers.
+
+    Streams under way get `GRACE_SECONDS` to finish. pyarrow's own shutdown waits for ever for a client that
+    has stopped reading, so after that the process ends whatever it says.
+    """
+    # a pipe, since a handler that sets an event can meet the very lock that waiting for it holds; written to by the
+    # interpreter itself, since a handler in Python would wait for a read that has begun just behind the signal
+    stopped, stop = os.pipe()
+    os.set_blocking(stop, False)
+    signal.set_wakeup_fd(stop)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        """Do nothing: the number of the signal stands in the pipe."""
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    _check_port(settings)
+    archive, store = open_archive(settings)
+    try:
+        server = FlightServer(archive, settings)
+    except BaseException:
+        store.close()
+        raise
+    compaction = (
+        BackgroundCompaction(settings.folder, settings.compaction.seconds)
+        if settings.compaction.background and settings.store == "embedded"
+        else None
+    )
+    ready(server, archive)
+    os.read(stopped, 1)
+    server.drain()
+    if compaction is not None:
+        compaction.stop()
+    closing = threading.Thread(target=server.shutdown, daemon=True)
+    closing.start()
+    closing.join(GRACE_SECONDS)
+    store.close()
+    if closing.is_alive():
+        os._exit(0)
+
+
+def _check_port(settings: Settings) -> None:
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # as gRPC does, so that a port whose last server has just ended is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "is taken: stop what uses it, or choose another with --port" if taken else f"cannot be used: {error.strerror}"
+            raise BadValue(f"the address {host}:{port} {why}", field="port", value=port) from error

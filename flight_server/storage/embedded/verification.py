@@ -1,0 +1,87 @@
+"""Verify: reads every byte of a store and says what is not as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from flight_server.protocol.errors import AlertflightError
+from flight_server.storage.embedded.manifest import BlockRecord, Manifest, ManifestState, SegmentRecord
+from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, data_file, key_file
+
+__all__ = ["verify"]
+
+CHUNK = 1 << 22
+
+
+def verify(folder: Path, manifest: Manifest, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
+    """Check a store; gives one line for each thing that is wrong, naming the file.
+
+    Parameters
+    ----------
+    folder, manifest
+        The store.
+    progress
+        Called with the number of bytes read since the last call.
+    """
+    try:
+        yield from (f"manifest.sqlite: {line}" for line in manifest.damage())
+        state = manifest.read()
+    except AlertflightError as error:
+        yield f"manifest.sqlite: {error.message}"
+        return
+    for record in state.segments:
+        yield from _segment(folder, record, progress)
+    for block in state.blocks:
+        yield from _block(folder, block, progress)
+    yield from _missing(state)
+
+
+def _segment(folder: Path, record: SegmentRecord, progress: Callable[[int], None]) -> Iterator[str]:
+    stem = folder / "segments" / record.table_name / record.name
+    wrong = False
+    for file, digest in ((data_file(stem), record.data_sha256), (key_file(stem), record.keys_sha256)):
+        found = _digest(file, progress)
+        if found != digest:
+            wrong = True
+            yield f"{file.relative_to(folder)}: {'is missing' if found is None else 'is not what was written'}"
+    try:
+        segment = Segment(stem, record)
+        for number in range(-(-record.rows // BATCH_ROWS)):
+            segment.batch(number).validate(full=True)
+        keys = segment.keys(0, record.rows)
+        if not (keys[1:] > keys[:-1]).all():
+            yield f"{key_file(stem).relative_to(folder)}: the keys are not in order"
+        if not np.array_equal(keys[::BATCH_ROWS], segment.fences):
+            yield f"{key_file(stem).relative_to(folder)}: the keys are not those of the manifest"
+    except AlertflightError as error:
+        if not wrong:
+            yield f"{stem.relative_to(folder)}: {error.message}"
+
+
+def _block(folder: Path, record: BlockRecord, progress: Callable[[int], None]) -> Iterator[str]:
+    found = _digest(folder / record.name, progress)
+    if found != record.sha256:
+        yield f"{record.name}: {'is missing' if found is None else 'is not what was written'}"
+
+
+def _missing(state: ManifestState) -> Iterator[str]:
+    """Check that tables which have rows have columns."""
+    having = {record.table_name for record in state.columns}
+    for name in sorted({record.table_name for record in state.segments} - having):
+        yield f"manifest.sqlite: the table {name} has rows but no columns"
+
+
+def _digest(file: Path, progress: Callable[[int], None]) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as handle:
+            while chunk := handle.read(CHUNK):
+                digest.update(chunk)
+                progress(len(chunk))
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()

@@ -1,0 +1,170 @@
+"""One ingest into the embedded store: rows are gathered, merged with what is held, written, then made visible.
+
+Nothing of it is part of the store before the manifest commits. A file that a killed ingest leaves behind is
+in no manifest; the next one to write takes it away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from flight_server.catalog.catalog import TYPES, Catalogue, Column
+from flight_server.catalog.declarations import Table
+from flight_server.storage.embedded.manifest import (
+    BlockRecord,
+    ColumnRecord,
+    IngestRecord,
+    Manifest,
+    ManifestState,
+    SegmentRecord,
+)
+from flight_server.storage.embedded.segment_output import SegmentOutput
+from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
+from flight_server.storage.embedded.snapshot import Snapshot
+from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
+from flight_server.storage.keys import row_keys
+from flight_server.storage.merge import key_array, merge_equal_keys, merge_over, standing
+from flight_server.storage.protocols import VERSION, Scan
+from flight_server.storage.runs import Runs
+from flight_server.storage.stamp_rows import BLOCK_ROWS
+
+__all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]
+
+log = logging.getLogger(__name__)
+STAMPS = "b:"  # the family of stamps, which stand in blocks
+RUN_FOLDER = "runs"
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the store's lock: one process writes at a time, the others wait."""
+    with (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("another process writes to this store; waiting for it to finish")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def next_number(state: ManifestState) -> int:
+    """Give the ID of the next segment."""
+    return 1 + max((record.id for record in state.segments), default=0)
+
+
+def remove_leftovers(folder: Path, state: ManifestState) -> None:
+    """Take away the files that no manifest names: what killed processes left, and what compaction replaced."""
+    held = {folder / record.name for record in state.blocks}
+    for record in state.segments:
+        stem = folder / "segments" / record.table_name / record.name
+        held |= {data_file(stem), key_file(stem)}
+    for file in [*(folder / BLOCK_FOLDER).glob("*"), *(folder / "segments").glob("*/*")]:
+        if file not in held:
+            file.unlink()
+    shutil.rmtree(folder / RUN_FOLDER, ignore_errors=True)
+
+
+class Transaction:
+    """Rows on their way into the store; a `RowWriter`."""
+
+    keeps_alerts = False
+
+    def __init__(self, folder: Path, manifest: Manifest, view: Snapshot, catalogue: Catalogue) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._view = view
+        self._catalogue = catalogue.with_stored(view.columns)
+        self._state = manifest.read()
+        self._runs: dict[str, Runs] = {}
+        self._records: list[SegmentRecord | BlockRecord | ColumnRecord | IngestRecord] = []
+        self._number = next_number(self._state)
+        last = max((record.written for record in self._state.ingests), default=0)
+        self._written = max(time.time_ns() // 1_000_000, last + 1)
+        self._blocks = StampBlocks(folder, view, self._state.blocks)
+        remove_leftovers(folder, self._state)
+
+    def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:  # noqa: ARG002  (kept in no other form)
+        """Take in the rows that one file brings; see `RowWriter.write`."""
+        keyed = [(table.name, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
+        for name, rows, keys in keyed:
+            self._runs.setdefault(name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
+
+    def commit(self, files: int, alerts: int) -> dict[str, int]:
+        """Write all that was gathered and make it visible at once; gives the rows written to each table."""
+        counts = {}
+        for name in sorted(self._runs):
+            counts[name] = self._write_table(self._catalogue.table(name), self._runs.pop(name))
+        self._records += self._blocks.records
+        if self._records:
+            number = 1 + max((record.id for record in self._state.ingests), default=0)
+            self._manifest.commit([*self._records, IngestRecord(number, self._written, files, alerts)])
+        shutil.rmtree(self._folder / RUN_FOLDER, ignore_errors=True)
+        return counts
+
+    def _write_table(self, table: Table, runs: Runs) -> int:
+        columns = self._columns(table, runs)
+        # a column without a value takes no room in a segment; a row that is merged may have all that is held
+        held = set(self._catalogue.stored.get(table.name, {}))
+        filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == table.path]
+        schema = pa.schema([*(pa.field(column.name, column.type) for column in filled), pa.field(WRITTEN, pa.int64())])
+        written = 0
+        with SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number) as output:
+            for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
+                rows, keys = merge_equal_keys(*standing(table, part.drop_columns([VERSION]), part_keys))
+                if table.rows == "stamps":
+                    layout = self._catalogue.surveys[table.survey].alerts
+                    rows = self._blocks.store(table, layout, self._catalogue.known[table.survey], rows, keys)
+                rows, keys, replaced = self._merge_with_held(table, filled, _as_columns(rows, filled), keys)
+                stamp = pa.array(np.full(len(keys), self._written))
+                output.append(rows.append_column(pa.field(WRITTEN, pa.int64()), stamp), keys, int(replaced.sum()))
+                written += len(keys)
+            self._records += output.finish()
+        self._number += len(output.records)
+        return written
+
+    def _columns(self, table: Table, runs: Runs) -> list[Column]:
+        """Give all columns that the table has from now on, and note those that are new to it."""
+        held = self._catalogue.stored.get(table.name, {})
+        brought = {name: kind for name, kind in runs.types.items() if name != VERSION and not name.startswith(STAMPS)}
+        known = list(self._catalogue.described(table))
+        new = sorted(set(brought) - set(held), key=lambda n: (known.index(n) if n in known else len(known), n))
+        names = {kind: name for name, kind in TYPES.items()}
+        for position, name in enumerate(new, start=len(held)):
+            self._records.append(ColumnRecord(table.name, name, position, names[brought[name]]))
+        stored = {**held, **{name: brought[name] for name in new}}
+        catalogue = self._catalogue.with_stored({**self._catalogue.stored, table.name: stored})
+        return list(catalogue.stored_columns(table).values())
+
+    def _merge_with_held(
+        self, table: Table, columns: list[Column], rows: pa.Table, keys: npt.NDArray[np.bytes_]
+    ) -> tuple[pa.Table, npt.NDArray[np.bytes_], npt.NDArray[np.bool_]]:
+        """Merge rows with those held under the same keys; rows that this leaves as they were drop out."""
+        parts = list(self._view.scan(Scan(table=table, columns=tuple(columns), keys=keys)))
+        replaced = np.zeros(len(keys), dtype=bool)
+        if not parts:
+            return rows, keys, replaced
+        held = pa.Table.from_batches([part.batch for part in parts])
+        where = np.concatenate([part.asked for part in parts])
+        replaced[where] = True
+        merged, changed = merge_over(held, where, rows, table)
+        return merged.filter(pa.array(changed)), keys[changed], replaced[changed]
+
+
+def _stored(rows: pa.Table) -> pa.Table:
+    """Leave out what came for the keys or the stamps alone: a cell's name has a family."""
+    return rows.select([name for name in rows.column_names if ":" in name or name == VERSION])
+
+
+def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:
+    arrays = [rows[column.name] if column.name in rows.column_names else pa.nulls(len(rows), column.type) for column in columns]
+    return pa.table(arrays, schema=pa.schema([pa.field(column.name, column.type) for column in columns]))

@@ -1,0 +1,290 @@
+"""One ingest into HBase: rows are gathered, merged with what is held, and put; the alerts go to blocks on HDFS.
+
+HBase has no transaction over rows. So blocks come first, then the rows that name them, then all others, the
+alerts themselves last, and each row is the same whenever it is written: an ingest that broke off is run again,
+and then leaves what one run would have left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flight_server.catalog.catalog import TYPES, Catalogue, Column
+from flight_server.catalog.declarations import Table
+from flight_server.protocol.errors import CorruptData, RowTooLarge
+from flight_server.storage.hbase.schema_rows import newest_schema_row, schema_row_key
+from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
+from flight_server.storage.hdfs_blocks import HdfsBlocks
+from flight_server.storage.injection import injection_point
+from flight_server.storage.keys import row_keys
+from flight_server.storage.merge import changed_cells, key_array, lost_cells, merge_equal_keys, merge_over, standing
+from flight_server.storage.protocols import ALERT, VERSION, RowView, Scan
+from flight_server.storage.runs import Runs
+from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
+from hbase_bridge import Gateway, WriteChannel
+
+__all__ = ["HBaseWriter"]
+
+STAMPS = "b:"
+BATCH_BYTES = 1 << 20
+COMPRESSION = "LZ4"
+COMMIT_SECONDS = 20.0
+TABLES_TOGETHER = 8
+_TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
+# rows, their keys, and whether they replace those that stand rather than add to them
+Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_], bool]]
+
+
+class Views(Protocol):
+    """Gives the store as it is now, its schemas looked for again."""
+
+    def __call__(self) -> RowView:
+        """Look, and give the view."""
+
+
+class HBaseWriter:
+    """Rows on their way into HBase; a `RowWriter`.
+
+    Parameters
+    ----------
+    gateway
+        The bridge.
+    catalogue
+        The tables and columns.
+    fresh_view
+        Gives the store as it is, once its tables exist.
+    cutouts
+        Where blocks go.
+    prefix
+        What the names of tables in HBase begin with.
+    """
+
+    keeps_alerts = True
+
+    def __init__(self, gateway: Gateway, catalogue: Catalogue, fresh_view: Views, cutouts: HdfsBlocks, prefix: str) -> None:
+        self._gateway = gateway
+        self._catalogue = catalogue
+        self._fresh_view = fresh_view
+        self._cutouts = cutouts
+        self._prefix = prefix
+        self._folder = TemporaryDirectory(prefix="alertflight-ingest-")
+        self._alerts = SpilledAlerts()
+        self._runs: dict[str, Runs] = {}
+        self._newest: dict[str, tuple[str, str]] = {}  # by survey: the newest version and its schema row
+
+    def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
+        """Take in the rows that one file brings; see `RowWriter.write`."""
+        keyed = [(table, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
+        places = self._alerts.add(alerts)
+        for table, rows, keys in keyed:
+            if ALERT in rows.column_names:
+                index = rows.column_names.index(ALERT)
+                rows = rows.set_column(index, ALERT, pa.array(places[rows[ALERT].to_numpy()]))  # noqa: PLW2901
+            self._runs.setdefault(table.name, Runs(Path(self._folder.name))).add(rows, keys)
+            if table == self._catalogue.surveys[table.survey].alert_table:
+                self._note_version(table, rows)
+
+    def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
+        """Write all that was gathered; gives the rows written to each table."""
+        tables = self._tables()
+        with ThreadPoolExecutor(TABLES_TOGETHER) as pool:  # HBase makes one in a second, and many in two
+            list(pool.map(self._create, tables))
+        for table in tables:
+            self._write_schema_row(table)
+        view = self._fresh_view()
+        return {
+            table.name: self._write_table(table, view, self._runs.pop(table.name)) for table in tables if table.name in self._runs
+        }
+
+    def _tables(self) -> list[Table]:
+        """Give all tables of the surveys that have alerts here, and those that are loaded, in the order of writing."""
+        order = {"stamps": 0, "history": 1, "loaded": 1, "alerts": 2}
+        found = []
+        for survey in self._catalogue.surveys.values():
+            tables = sorted(survey.tables.values(), key=lambda one: (one == survey.alert_table, order[one.rows]))
+            found += [table for table in tables if survey.name in self._newest or table.name in self._runs]
+        return found
+
+    def close(self) -> None:
+        """Take away what was kept aside."""
+        self._alerts.close()
+        self._folder.cleanup()
+
+    def _note_version(self, table: Table, rows: pa.Table) -> None:
+        row = pc.sort_indices(pc.fill_null(rows[VERSION], ""))[-1].as_py()
+        names = self._catalogue.surveys[table.survey].alerts.version
+        broker, science = (rows[name][row].as_py() if name in rows.column_names else None for name in names)
+        found = rows[VERSION][row].as_py(), schema_row_key(broker or "", science or "")
+        self._newest[table.survey] = max(found, self._newest.get(table.survey, found))
+
+    def _create(self, table: Table) -> None:
+        self._gateway.call(
+            "create-table",
+            name=self._prefix + table.name,
+            families=list(table.families),
+            splits=list(table.splits),
+            compression=COMPRESSION,
+        )
+        injection_point("hbase.created")
+
+    def _write_schema_row(self, table: Table) -> None:
+        """Say the types of all columns that this ingest writes, beside what the release's row says already."""
+        runs = self._runs.get(table.name)
+        brought = _brought(runs) if runs else {}
+        for name in table.columns or ():
+            brought[name] = self._catalogue.described(table)[name].type
+        if not brought:  # without a schema row the table would be refused, however empty it is
+            brought = {name: column.type for name, column in self._catalogue.stored_columns(table).items()}
+        rows = self._gateway.call("schema-rows", table=self._prefix + table.name)
+        # files that are loaded say nothing of a release: what the table has as its newest one counts for them
+        key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
+        held = rows.get(key, {})
+        new = {name: _TYPE_NAMES[kind] for name, kind in brought.items() if held.get(name) != _TYPE_NAMES[kind]}
+        if new:
+            cells = pa.RecordBatch.from_pydict({name: [kind] for name, kind in new.items()})
+            columns = [Column(name=name, type=pa.string()) for name in new]
+            self._put(table, columns, [(cells, np.array([key.encode()]), False)])
+
+    def _write_table(self, table: Table, view: RowView, runs: Runs) -> int:
+        if fault := view.fault(table):
+            raise fault
+        stored = {**view.columns[table.name], **_brought(runs)}
+        catalogue = self._catalogue.with_stored({**view.columns, table.name: stored})
+        columns = list(catalogue.stored_columns(table).values())
+        return self._put(table, columns, self._changed(table, columns, view, runs))
+
+    def _changed(self, table: Table, columns: list[Column], view: RowView, runs: Runs) -> Batches:
+        """Give the rows that are not in the table as they are."""
+        for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
+            rows, keys = merge_equal_keys(*standing(table, part.drop_columns([VERSION]), part_keys))
+            if table.rows == "stamps":
+                layout = self._catalogue.surveys[table.survey].alerts
+                known = self._catalogue.known[table.survey]
+                rows = place_stamps(table, layout, known, rows, keys, view, self._cutouts, self._blocks_of(table))
+            rows = _as_columns(rows, columns)
+            scan = Scan(table=table, columns=tuple(columns), keys=keys)
+            held = [some for some in view.scan(scan) if len(some.batch)]
+            if held:
+                where = np.concatenate([some.asked for some in held])
+                stands = pa.Table.from_batches([some.batch for some in held])
+                rows, changed = merge_over(stands, where, rows, table)
+                gone = lost_cells(rows, stands, where)
+                if gone.any():
+                    yield from _batches(rows.filter(pa.array(gone)), keys[gone], replaces=True)
+                    changed &= ~gone
+                # the other cells keep their times, by which a read with `as_of` knows that the row is an old one
+                rows = changed_cells(rows, stands, where)
+                rows, keys = rows.filter(pa.array(changed)), keys[changed]
+            yield from _batches(rows, keys)
+
+    def _blocks_of(self, table: Table) -> Callable[[pa.Table, pa.Table], list[str]]:
+        layout = self._catalogue.surveys[table.survey].alerts
+
+        def write(rows: pa.Table, stamps: pa.Table) -> list[str]:
+            """Write the alerts, with their stamps as merged, a block for each night and kind of file."""
+            paths = np.empty(len(rows), dtype=object)
+            nights = _nights(rows[table.time].to_numpy())
+            for chosen, alerts in self._alerts.of_one_schema(rows[ALERT].to_numpy()):
+                whole = _with_stamps(alerts, layout.stamps, layout.stamp_columns, stamps.take(pa.array(chosen)))
+                # a block is searched by the row's ID of an alert, which a file may have otherwise beside the candidate
+                ids = rows[layout.alert_id].take(pa.array(chosen))
+                whole = whole.set_column(whole.column_names.index("candid"), "candid", ids)
+                for night in np.unique(nights[chosen]):
+                    here = np.flatnonzero(nights[chosen] == night)
+                    paths[chosen[here]] = self._cutouts.write(whole.take(pa.array(here)), night)
+            return [str(path) for path in paths]
+
+        return write
+
+    def _put(self, table: Table, columns: Sequence[Column], batches: Batches) -> int:
+        """Put rows; gives how many."""
+        opened = self._gateway.call("open-write")
+        sent = 0
+        timeout = self._gateway.settings.call_timeout
+        with WriteChannel(self._gateway.socket, opened["id"], opened["secret"], timeout) as channel:
+            name = self._prefix + table.name
+            words = [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns]
+            told: bool | None = None
+            for batch, keys, replaces in batches:
+                if replaces != told:
+                    channel.table(name, words, replaces=replaces)
+                    told = replaces
+                _write(channel, batch, keys)
+                sent += len(keys)
+                injection_point("hbase.put")
+            channel.end()
+        rows = self._gateway.call("commit", id=opened["id"], milliseconds=int(COMMIT_SECONDS * 1000))
+        injection_point("hbase.committed")
+        written = int(rows.get(name, 0))
+        if written != sent:
+            raise CorruptData(f"{sent} rows were sent to {name}, but the gateway wrote {written}", field="table", value=name)
+        return written
+
+
+def _write(channel: WriteChannel, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:
+    """Send rows, in as many frames as they need."""
+    try:
+        channel.write(batch, keys)
+    except ValueError as error:  # too long for one frame
+        if len(batch) == 1:
+            key = keys[0].decode()
+            raise RowTooLarge(f"the row {key} is too large: {error}", value=key) from error
+        half = len(batch) // 2
+        _write(channel, batch.slice(0, half), keys[:half])
+        _write(channel, batch.slice(half), keys[half:])
+
+
+def _brought(runs: Runs) -> dict[str, pa.DataType]:
+    """Give the columns that an ingest brings to a table, with their types."""
+    return {name: kind for name, kind in runs.types.items() if name not in {ALERT, VERSION} and not name.startswith(STAMPS)}
+
+
+def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_], *, replaces: bool = False) -> Batches:
+    if not len(rows):
+        return
+    together = max(1, int(BATCH_BYTES * len(rows) // max(rows.nbytes, 1)))
+    for first in range(0, len(rows), together):
+        batch = rows.slice(first, together).combine_chunks().to_batches()[0]
+        yield batch, keys[first : first + together], replaces
+
+
+def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[str, str], stamps: pa.Table) -> pa.Table:
+    """Give the alerts with these stamps in place of their own, and what stands beside a stamp as it is."""
+    for kind, path in paths.items():
+        top, _, field = path.partition(".")
+        stamp = stamps[columns[kind]].combine_chunks()
+        if top in alerts.column_names:
+            own = alerts[top].combine_chunks()
+            beside = own.type if pa.types.is_struct(own.type) else ()
+            fields = {each.name: pc.struct_field(own, [each.name]) for each in beside} | {field: stamp}
+            nothing = pc.and_(own.is_null(), stamp.is_null())
+            values = pa.StructArray.from_arrays(list(fields.values()), names=list(fields), mask=nothing)
+            alerts = alerts.set_column(alerts.column_names.index(top), top, values)
+        else:
+            alerts = alerts.append_column(top, pa.StructArray.from_arrays([stamp], names=[field]))
+    return alerts
+
+
+def _nights(times: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
+    """Give the UTC date of Julian dates, shape (n,); of nonsense a date far away."""
+    days: npt.NDArray[np.datetime64] = np.floor(np.clip(times - 2_440_587.5, -1e9, 1e9)).astype("datetime64[D]")
+    return days
+
+
+def _stored(rows: pa.Table) -> pa.Table:
+    """Leave out what came for the keys alone: a cell's name has a family."""
+    return rows.select([name for name in rows.column_names if ":" in name or name in {ALERT, VERSION}])
+
+
+def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:
+    arrays = [rows[column.name] if column.name in rows.column_names else pa.nulls(len(rows), column.type) for column in columns]
+    return pa.table(arrays, schema=pa.schema([pa.field(column.name, column.type) for column in columns]))

@@ -1,0 +1,110 @@
+import json
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flight_server.execution.completeness import Tally
+from flight_server.storage.protocols import Rows
+
+MOST = 262_144
+
+
+def rows(asked):
+    asked = np.array(asked, dtype=np.int64)
+    batch = pa.record_batch({"n": pa.array(asked)})
+    return Rows(batch, asked, np.array([b"k%d" % n for n in asked], dtype="S8"))
+
+
+@given(st.integers(0, 30), st.lists(st.lists(st.integers(0, 29), min_size=1), max_size=6))
+def test_each_asked_object_was_seen_or_is_missing(count, batches):
+    ids = [f"ZTF{n}" if n % 2 else n for n in range(count)]
+    batches = [[n % count for n in batch] for batch in batches] if count else []
+    tally = Tally(ids, as_of=7)
+    for batch in batches:
+        tally.count(rows(batch), None)
+    seen = {n for batch in batches for n in batch}
+    record = tally.record()
+    assert (record["rows"], record["objects"]) == (sum(map(len, batches)), len(seen))
+    assert record["missing_ids"] == [value for n, value in enumerate(ids) if n not in seen]
+    assert record["missing"] == len(record["missing_ids"])
+    assert (record["complete"], record["cursor"], record["as_of"]) == (True, None, 7)
+    assert list(tally.notes()) == []
+
+
+def told(tally):
+    notes = list(tally.notes())
+    return notes, [value for note in [*notes, tally.record()] for value in note["missing_ids"]]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [f"ZTF20abf{n:05d}" for n in range(40_000)],
+        list(range(10**17, 10**17 + 30_000)),
+        ["é" * 100 + str(n) for n in range(3_000)],
+        ['"\\' * 200 + str(n) for n in range(1_000)],
+        ["x" * 200_000, "y" * 200_000, "z", "w" * 250_000],
+        ["x" * 300_000, "y"],
+    ],
+    ids=["texts", "numbers", "accents", "escapes", "long", "longer than a note"],
+)
+def test_many_missing_ids_are_spread_over_notes_and_none_is_lost(ids):
+    tally = Tally(ids, as_of=0)
+    notes, found = told(tally)
+    assert found == ids
+    assert tally.record()["missing"] == len(ids)
+    assert all(list(note) == ["missing_ids"] and note["missing_ids"] for note in notes)
+    assert all(len(json.dumps(note)) <= MOST or len(note["missing_ids"]) == 1 for note in notes)
+    assert len(json.dumps(tally.record())) <= MOST + 1024
+
+
+@pytest.mark.parametrize("length", range(MOST - 70, MOST + 8))
+def test_nothing_is_lost_near_the_limit(length):
+    ids = ["a" * (length - 14), "b", "c"]
+    notes, found = told(Tally(ids, as_of=0))
+    assert found == ids
+    assert bool(notes) == (len(json.dumps(ids)) > MOST)
+
+
+def test_after_a_limit_nothing_is_said_to_be_missing():
+    tally = Tally(["a", "b"], as_of=0)
+    tally.count(rows([0]), None)
+    tally.complete = False
+    tally.cursor = "here"
+    record = tally.record()
+    assert (record["complete"], record["missing"], record["missing_ids"], record["cursor"]) == (False, 0, [], "here")
+    assert list(tally.notes()) == []
+
+
+@given(st.lists(st.lists(st.sampled_from("aabc"), min_size=1, max_size=6), max_size=6))
+def test_objects_of_a_whole_table_are_counted_over_the_borders_of_batches(batches):
+    tally = Tally(None, as_of=0)
+    for batch in batches:
+        tally.count(rows([0] * len(batch)), pa.array(batch))
+    flat = [value for batch in batches for value in batch]
+    assert tally.record()["objects"] == len(list(groupby(flat)))
+    assert tally.record()["rows"] == len(flat)
+    assert tally.record()["missing_ids"] == []
+
+
+def test_the_record_is_json_with_the_words_of_the_design():
+    tally = Tally(["a"], as_of=5)
+    tally.cutout_errors.update(["bad_gzip", "bad_gzip"])
+    record = json.loads(json.dumps(tally.record()))
+    words = ["complete", "rows", "objects", "missing", "missing_ids", "failed_cutouts"]
+    words += ["missing_cutouts", "cutout_errors", "cutout_bytes_read"]
+    assert list(record) == [*words, "as_of", "cursor"]
+    assert record["cutout_errors"] == {"bad_gzip": 2}
+
+
+def test_an_object_known_to_have_rows_is_neither_missing_nor_counted():
+    tally = Tally(["a", "b", "c", "d"], as_of=0)
+    tally.know(np.array([0, 0]))
+    tally.know(1)
+    tally.count(rows([1, 2]), None)
+    record = tally.record()
+    assert (record["rows"], record["objects"], record["missing_ids"]) == (2, 2, ["d"])

@@ -1,0 +1,67 @@
+"""A million IDs in one exchange take little of the server's memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.flight as fl
+import pytest
+from memory import watching
+from processes import COMMAND, serving
+
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.ingest import ingest
+from flight_server.simulate import simulate
+from flight_server.storage.embedded import EmbeddedStore
+
+NAMES = [f"ZTF21asked{n:03d}" for n in range(500)]
+EACH = 25
+IDS = 1_000_000
+BATCH = 20_000
+MOST_BYTES = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("asked")
+    simulate(base / "alerts", objects=0, nights=4, seed=4, named=dict.fromkeys(NAMES, EACH))
+    store = EmbeddedStore(base / "store")
+    assert not ingest(store, load_catalogue(), [base / "alerts"]).failures
+    store.close()
+    return base / "store"
+
+
+def million() -> Iterator[pa.RecordBatch]:
+    """Give the IDs; every tenth is one of the archive's."""
+    for first in range(0, IDS, BATCH):
+        numbers = range(first, first + BATCH)
+        yield pa.record_batch({"id": [f"ZTF99x{n}" if n % 10 else NAMES[n // 10 % len(NAMES)] for n in numbers]})
+
+
+def test_a_million_ids_pass(folder: Path) -> None:
+    with serving([COMMAND, "serve", "--port", "0", "--data", folder]) as running, fl.connect(running.url) as client:
+        command = {"table": "ztf", "columns": ["i:objectId", "i:jd", "i:fid", "i:magpsf", "i:sigmapsf"]}
+        writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(json.dumps(command).encode()))
+
+        def send() -> None:
+            writer.begin(pa.schema([("id", pa.string())]))
+            for batch in million():
+                writer.write_batch(batch)
+            writer.done_writing()
+
+        sending = threading.Thread(target=send)
+        rows = 0
+        with watching(running.process.pid) as seen:
+            sending.start()
+            for chunk in reader:
+                rows += len(chunk.data)
+                said = json.loads(chunk.app_metadata.to_pybytes()) if chunk.app_metadata else {}
+            sending.join()
+        writer.close()
+    assert rows == said["rows"] == IDS // 10 * EACH
+    assert (said["asked"], said["objects"], said["missing"]) == (IDS, IDS // 10, IDS - IDS // 10)
+    assert max(seen) < MOST_BYTES

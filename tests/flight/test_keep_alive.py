@@ -1,0 +1,205 @@
+"""A slow store: the client hears something meanwhile, and gets the same answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow.flight as fl
+import pytest
+from archives import Answered, Opened, ask, digest, messages, read
+from slow_stores import nothing_yet, pausing
+
+from flight_client.stream import Stream
+from flight_server.execution import selection
+from flight_server.flight import FlightServer
+from flight_server.protocol.errors import DeadlinePassed, StreamCancelled
+from flight_server.protocol.query import Query
+from flight_server.storage.protocols import NOTHING_YET, Rows, Scan
+
+NAME = "ZTF20abfcszi"
+IDS = ["nobody", "ZTF18abadigg", NAME, "none"]
+QUERIES: list[dict[str, Any]] = [
+    {"ids": [NAME]},
+    {"ids": IDS, "columns": ["i:jd", "i:fid"]},
+    {"ids": ["nobody"]},
+    {"ids": IDS, "start": 2459080, "columns": ["i:fid"]},
+    {"ids": IDS, "stop": 2400001},
+    {"ids": IDS, "limit": 7},
+    {"ids": IDS, "limit": 21},
+    {"ids": IDS, "upper_limits": True, "columns": ["i:jd"]},
+    {"ids": IDS, "cutouts": ["Science", "Template"], "cutout_format": "fits"},
+    {"ids": IDS, "as_of": 9_000_000_000_000},
+    {"all": True},
+    {"all": True, "columns": ["i:fid"], "compression": "zstd"},
+    {"all": True, "upper_limits": True, "limit": 300},
+    {"all": True, "upper_limits": True, "cutouts": ["Difference"]},
+]
+
+
+def without_pauses(answered: Answered) -> list[tuple[int, dict[str, Any]]]:
+    return [(rows, metadata) for rows, metadata in answered.messages if metadata]
+
+
+def query(**fields: Any) -> Query:
+    return Query(table="ztf", **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+@pytest.fixture
+def slow(sample: Opened, serve: Callable[..., fl.FlightClient]) -> fl.FlightClient:
+    return serve(pausing(sample))
+
+
+@pytest.mark.both_stores(0, 3, 7, 13)
+@pytest.mark.parametrize("fields", QUERIES, ids=str)
+def test_the_answer_is_the_same_with_pauses_in_it(client: fl.FlightClient, slow: fl.FlightClient, fields: dict[str, Any]) -> None:
+    quick, paused = (ask(one, table="ztf", digest=True, **fields) for one in (client, slow))
+    assert len(without_pauses(paused)) < len(paused.messages)
+    assert all(rows == 0 for rows, metadata in paused.messages if not metadata)
+    assert digest(paused.table) == digest(quick.table)
+    for record in (paused.record, quick.record):
+        record.pop("cutout_bytes_read")  # stamps are read for the rows that come together
+        record.pop("as_of")  # HBase is read as it is at the moment
+    assert paused.record == quick.record
+    assert paused.table.schema.equals(quick.table.schema, check_metadata=True)
+    data = [metadata["seq"] for rows, metadata in paused.messages if rows]
+    assert data == list(range(len(data)))
+
+
+@pytest.mark.both_stores(1, 5, 9)
+@pytest.mark.parametrize("fields", [fields for fields in QUERIES if "limit" not in fields], ids=str)
+def test_an_answer_that_goes_on_pauses_too(sample: Opened, fields: dict[str, Any]) -> None:
+    slow = pausing(sample)
+    whole = messages(slow, query(**fields))
+    sent = 0
+    for rows, metadata in whole.messages:
+        sent += rows
+        if rows:
+            rest = messages(slow, query(**fields, resume_after=metadata["cursor"]))
+            assert digest(rest.table) == digest(whole.table.slice(sent))
+            assert rest.missing == whole.missing
+            assert len(without_pauses(rest)) < len(rest.messages)
+
+
+@pytest.mark.both_stores
+def test_looking_for_missing_ids_before_the_cursor_pauses_too(sample: Opened) -> None:
+    slow = pausing(sample)
+    *_, cursor = (metadata["cursor"] for rows, metadata in messages(slow, query(ids=IDS)).messages if rows)
+    rest = messages(slow, query(ids=IDS, resume_after=cursor))
+    assert sum(not metadata for _, metadata in rest.messages) > 4
+    assert rest.missing == ["nobody", "none"]
+
+
+def test_the_client_library_and_read_all_pass_over_pauses(sample: Opened) -> None:
+    opened = pausing(sample)
+    with FlightServer(opened.archive, opened.settings) as server:
+        url = f"grpc://127.0.0.1:{server.port}"
+        with fl.connect(url) as client:
+            assert client.do_get(fl.Ticket(query(ids=IDS).to_json())).read_all().num_rows == 22
+        stream = Stream(url, query(ids=IDS))
+        batches = list(stream)
+        stream.close()
+    assert sum(map(len, batches)) == stream.record["rows"] == 22
+    assert all(len(batch) for batch in batches)
+    assert stream.missing_ids == ["nobody", "none"]
+
+
+@pytest.mark.both_stores(1, 4, 5)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ids": [NAME]},
+        {"ids": IDS},
+        {"all": True},
+        {"ids": [NAME], "upper_limits": True},
+        {"all": True, "upper_limits": True},
+        {"ids": [NAME], "cutouts": ["Science"]},
+    ],
+    ids=str,
+)
+def test_a_sign_of_life_leaves_at_once(sample: Opened, serve: Callable[..., fl.FlightClient], fields: dict[str, Any]) -> None:
+    """The store waits until the client has got the sign of life, whichever scan of the answer waits."""
+    got = threading.Event()
+
+    def pause(scan: Scan) -> Iterator[Rows]:
+        got.clear()
+        yield NOTHING_YET
+        assert got.wait(60), "the client never heard of it"
+
+    client = serve(pausing(sample, pause))
+    chunks = []
+    for chunk in client.do_get(fl.Ticket(query(**fields).to_json())):
+        chunks.append(chunk)
+        if not chunk.app_metadata:
+            assert len(chunk.data) == 0
+            got.set()
+    assert json.loads(chunks[-1].app_metadata.to_pybytes())["complete"]
+    assert sum(not chunk.app_metadata for chunk in chunks) > 1
+
+
+def test_rows_that_were_ready_are_not_lost_when_the_store_fails_later(
+    sample: Opened, serve: Callable[..., fl.FlightClient]
+) -> None:
+    calls = []
+
+    def fail_later(scan: Scan) -> Iterator[Rows]:
+        calls.append(scan)
+        yield NOTHING_YET
+        if len(calls) > 1:
+            raise StreamCancelled("enough")
+
+    client = serve(pausing(sample, fail_later))
+    reader = client.do_get(fl.Ticket(query(ids=[NAME]).to_json()))
+    assert len(reader.read_chunk().data) == 0
+    with pytest.raises(fl.FlightServerError) as caught:
+        read(reader)
+    assert json.loads(caught.value.extra_info)["code"] == "cancelled"
+
+
+@pytest.mark.both_stores
+def test_a_store_learns_that_the_caller_has_gone(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
+    learnt = threading.Event()
+    asked: list[Scan] = []
+
+    def pause(scan: Scan) -> Iterator[Rows]:
+        asked.append(scan)
+        yield NOTHING_YET
+        waiting = threading.Event()
+        try:
+            while not waiting.wait(0.01):
+                scan.patience.check()
+        except StreamCancelled:
+            learnt.set()
+            raise
+
+    client = serve(pausing(sample, pause))
+    reader = client.do_get(fl.Ticket(query(ids=[NAME]).to_json()))
+    assert len(reader.read_chunk().data) == 0
+    assert not asked[0].patience.cancelled()
+    reader.cancel()
+    assert learnt.wait(60)
+    # the call is over or ends now; whoever asks after that is told the same
+    assert asked[0].patience.cancelled()
+    client.close()
+    assert asked[0].patience.cancelled()
+    assert ask(serve(sample), table="ztf", ids=[NAME]).record["rows"] == 21
+
+
+@pytest.mark.both_stores
+def test_a_store_has_no_more_time_than_the_answer(sample: Opened) -> None:
+    with pytest.raises(DeadlinePassed):
+        messages(pausing(sample, nothing_yet, seconds=0), query(ids=[NAME]))
+    with pytest.raises(DeadlinePassed):
+        messages(pausing(sample, lambda _: iter([NOTHING_YET]), seconds=0), query(ids=["nobody"]))
+
+
+@pytest.mark.both_stores
+def test_rows_out_of_bounds_are_a_sign_of_life_too(sample: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = query(all=True, start=2470000, columns=["i:jd"])
+    assert [bool(metadata) for _, metadata in messages(sample, far).messages] == [True]
+    monkeypatch.setattr(selection, "PULSE_SECONDS", 0.0)
+    answered = messages(sample, far)
+    assert [bool(metadata) for _, metadata in answered.messages] == [False, True]
+    assert answered.record["rows"] == 0

@@ -1,0 +1,168 @@
+"""Signed tickets, from get_flight_info to do_get."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+import pytest
+from archives import Opened, ask, digest, read
+from processes import COMMAND
+
+from flight_server.protocol.query import parse_ticket
+
+CURVE = ["i:objectId", "i:jd", "i:magpsf"]
+WANTED = {"table": "ztf", "ids": ["nobody", "ZTF20abfcszi", "ZTF25aauurnj"], "columns": CURVE}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    file = tmp_path / "keys"
+    file.write_text("k1 " + base64.b64encode(b"1" * 32).decode() + "\n")
+    file.chmod(0o600)
+    return file
+
+
+@pytest.fixture
+def serve_signed(sample: Opened, serve: Callable[..., fl.FlightClient], keys: Path) -> Callable[..., fl.FlightClient]:
+    def start(**changed: Any) -> fl.FlightClient:
+        return serve(sample, tickets=replace(sample.settings.tickets, signing_key_file=str(keys), **changed))
+
+    return start
+
+
+def plan(client: fl.FlightClient, **fields: Any) -> fl.FlightInfo:
+    return client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(fields)))
+
+
+def refusal(client: fl.FlightClient, ticket: bytes) -> tuple[str, str]:
+    with pytest.raises(fl.FlightError) as caught:
+        client.do_get(fl.Ticket(ticket)).read_all()
+    info = json.loads(caught.value.extra_info)
+    assert isinstance(caught.value, fl.FlightUnauthorizedError) is (info["code"] == "forbidden")
+    return info["code"], info["field"]
+
+
+def test_the_tickets_of_a_plan_are_signed_and_say_until_when(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    client = serve_signed()
+    before = int(time.time())
+    (endpoint,) = plan(client, **WANTED).endpoints
+    ticket = json.loads(endpoint.ticket.ticket)
+    assert set(ticket) == {"query", "kid", "sub", "exp", "sig"}
+    assert (ticket["kid"], ticket["sub"]) == ("k1", "anonymous")
+    assert before + 21_600 <= ticket["exp"] <= int(time.time()) + 21_600
+    assert endpoint.expiration_time == pa.scalar(ticket["exp"] * 10**9, pa.timestamp("ns", "UTC"))
+    answered = read(client.do_get(endpoint.ticket))
+    assert answered.table.equals(ask(client, **WANTED).table)
+    assert answered.record["missing_ids"] == ["nobody"]
+
+
+def test_without_keys_tickets_are_plain(client: fl.FlightClient) -> None:
+    (endpoint,) = plan(client, **WANTED).endpoints
+    assert parse_ticket(endpoint.ticket.ticket).ids == tuple(WANTED["ids"])
+    assert endpoint.expiration_time is None
+
+
+def test_a_signed_ticket_that_was_changed_is_forbidden(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    client = serve_signed()
+    (endpoint,) = plan(client, **WANTED).endpoints
+    ticket = json.loads(endpoint.ticket.ticket)
+    changed = {
+        "query": ticket["query"] | {"ids": ["ZTF25aauurnj"]},
+        "kid": "k2",
+        "sub": "somebody",
+        "exp": ticket["exp"] + 1,
+        "sig": "A" * 43,
+    }
+    for field, value in changed.items():
+        wanted = field if field == "kid" else "sig"
+        assert refusal(client, json.dumps(ticket | {field: value}).encode()) == ("forbidden", wanted)
+    assert refusal(client, json.dumps(ticket | {"more": 1}).encode()) == ("unknown_field", "more")
+
+
+def test_an_expired_ticket_is_forbidden(serve_signed: Callable[..., fl.FlightClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve_signed(lifetime=5)
+    (endpoint,) = plan(client, **WANTED).endpoints
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 6)
+    assert refusal(client, endpoint.ticket.ticket) == ("forbidden", "exp")
+
+
+def test_keys_of_other_servers_are_unknown(
+    serve_signed: Callable[..., fl.FlightClient], client: fl.FlightClient, keys: Path
+) -> None:
+    (endpoint,) = plan(serve_signed(), **WANTED).endpoints
+    assert refusal(client, endpoint.ticket.ticket) == ("forbidden", "kid")
+    older = keys.read_text()
+    keys.write_text("k2 " + base64.b64encode(b"2" * 32).decode() + "\n" + older)
+    rotated = serve_signed()
+    assert read(rotated.do_get(endpoint.ticket)).record["rows"] > 21
+    (newer,) = plan(rotated, **WANTED).endpoints
+    assert json.loads(newer.ticket.ticket)["kid"] == "k2"
+
+
+def test_plain_tickets_are_answered_unless_only_signed_ones_are(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    assert ask(serve_signed(), **WANTED).record["objects"] == 2
+    client = serve_signed(signed_only=True)
+    with pytest.raises(fl.FlightUnauthorizedError, match="get_flight_info") as caught:
+        ask(client, **WANTED)
+    assert json.loads(caught.value.extra_info)["code"] == "forbidden"
+    (endpoint,) = plan(client, **WANTED).endpoints
+    assert read(client.do_get(endpoint.ticket)).record["objects"] == 2
+
+
+@pytest.mark.both_stores
+def test_a_signed_ticket_goes_on_from_every_cursor(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    client = serve_signed(signed_only=True)
+    (endpoint,) = plan(client, table="ztf", all=True, limit=1000, max_message_bytes=30_000).endpoints
+    whole = read(client.do_get(endpoint.ticket))
+    sent = 0
+    for rows, metadata in whole.messages:
+        sent += rows
+        if rows:
+            ticket = json.loads(endpoint.ticket.ticket) | {"resume_after": metadata["cursor"]}
+            rest = read(client.do_get(fl.Ticket(json.dumps(ticket).encode())))
+            assert digest(rest.table) == digest(whole.table.slice(sent))
+    assert sent == len(whole.table) == 108
+    assert len(whole.messages) > 4
+    other = json.loads(endpoint.ticket.ticket) | {"resume_after": "nonsense"}
+    assert refusal(client, json.dumps(other).encode()) == ("cursor_mismatch", "resume_after")
+
+
+def test_the_signature_has_room_beside_the_largest_ticket(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    ids = ["ZTF20abfcszi", *(f"none{number:06d}" for number in range(900))]
+    wanted = {"table": "ztf", "ids": ids, "columns": CURVE, "limit": 30}
+    size = len(json.dumps(wanted, separators=(",", ":")))
+    client = serve_signed(max_bytes=size)
+    (endpoint,) = client.get_flight_info(
+        fl.FlightDescriptor.for_command(json.dumps(wanted, separators=(",", ":")).encode())
+    ).endpoints
+    assert len(endpoint.ticket.ticket) > size
+    assert read(client.do_get(endpoint.ticket)).record["rows"] == 21
+    assert refusal(client, json.dumps(wanted).encode()) == ("too_large", "ticket")
+    assert refusal(client, endpoint.ticket.ticket + b" " * 1024) == ("too_large", "ticket")
+
+
+def test_a_server_does_not_start_with_keys_that_others_can_read(tmp_path: Path, keys: Path) -> None:
+    keys.chmod(0o644)
+    done = subprocess.run(
+        [COMMAND, "serve", "--port", "0", "--data", tmp_path / "store"],
+        env=os.environ | {"ALERTFLIGHT_TICKETS__SIGNING_KEY_FILE": str(keys)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "ready" not in done.stdout
+    assert f"others can get at the keys in {keys}" in done.stderr
+    assert "Traceback" not in done.stderr

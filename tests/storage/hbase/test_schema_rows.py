@@ -1,0 +1,353 @@
+"""What a table holds is found from its schema rows: releases that disagree, cells that nobody knows, rows that are missing."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+import pytest
+from alert_data import SAMPLES
+from archives import Opened, ask
+from cluster_admin import ClusterAdmin
+from hbase_stores import HBaseStores
+
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.errors import CorruptData, TableRefused, UnknownColumn
+from flight_server.protocol.query import Query
+
+ALWAYS = {"i:objectId": "string", "i:jd": "double"}
+OLD, NEW = "schema_3.9_6.1.1", "schema_3.10_1.0.0"
+UPPER = {"i:objectId": "string", "i:jd": "double", "i:fid": "integer", "i:diffmaglim": "float"}
+
+
+def double(value: float) -> bytes:
+    return struct.pack(">d", value)
+
+
+def row(name: str = "ZTF1", jd: float = 2459000.5, **cells: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Give a row by the columns of the family d (`d__x` is `d:x`, `i__x` is `i:x`)."""
+    named = {column.replace("__", ":"): value for column, value in cells.items()}
+    return f"{name}_{jd!r}".encode(), {"i:objectId": name.encode(), "i:jd": double(jd)} | named
+
+
+@dataclass
+class Tables:
+    """Tables of a prefix of their own."""
+
+    stores: HBaseStores
+    prefix: str
+
+    @property
+    def admin(self) -> ClusterAdmin:
+        return self.stores.admin
+
+    def schema(self, rows: Mapping[str, Mapping[str, str]], table: str = "ztf") -> None:
+        for key, types in rows.items():
+            self.admin.put_schema(self.prefix + table, key, ALWAYS | types)
+
+    def put(self, *rows: tuple[bytes, dict[str, bytes]], table: str = "ztf") -> None:
+        self.admin.put_rows(self.prefix + table, dict(rows))
+
+    def open(self, **sections: dict[str, Any]) -> Opened:
+        return self.stores.open(self.prefix, **sections)
+
+    def read(self, *columns: str, opened: Opened | None = None, **fields: Any) -> pa.Table:
+        answer = (opened or self.open()).archive.answer(
+            Query(**{"table": "ztf", "all": "ids" not in fields, "columns": columns or None, **fields}), Caller()
+        )
+        return pa.Table.from_batches([message.batch for message in answer.messages], schema=answer.schema)
+
+
+@pytest.fixture
+def tables(hbase_stores: HBaseStores) -> Iterator[Tables]:
+    prefix = hbase_stores.prefix_with_tables()
+    yield Tables(hbase_stores, prefix)
+    hbase_stores.give_back([prefix])
+
+
+@pytest.fixture
+def own_tables(hbase_stores: HBaseStores) -> Tables:
+    """A prefix without tables, for those that a test makes as it wants them."""
+    return Tables(hbase_stores, hbase_stores.prefix())
+
+
+def test_columns_are_the_union_of_all_rows_and_the_newest_by_number_has_the_say(tables: Tables) -> None:
+    tables.schema(
+        {
+            NEW: {"d:score": "integer", "d:late": "string"},
+            OLD: {"d:score": "long", "d:early": "float"},
+            "schema_0.9_9.9": {"d:score": "string", "d:first": "boolean"},
+        }
+    )
+    tables.put(row(d__early=struct.pack(">f", 0.5), d__late=b"x", d__first=b"true", d__score=struct.pack(">q", 7)))
+    found = tables.read()
+    types = {name: str(found.schema.field(name).type) for name in ("d:score", "d:late", "d:early", "d:first")}
+    assert types == {"d:score": "int32", "d:late": "string", "d:early": "float", "d:first": "bool"}
+    assert found.select(list(types)).to_pylist() == [{"d:score": 7, "d:late": "x", "d:early": 0.5, "d:first": True}]
+    assert tables.read("d:late", "d:score", ids=("ZTF1",)).to_pylist() == [{"d:late": "x", "d:score": 7}]
+
+
+CASTS = [
+    # what the newest row says, what an older one does, a cell as it stands there, what the answer has
+    ("long", "integer", struct.pack(">i", -7), -7),
+    ("integer", "long", struct.pack(">q", 2**31 - 1), 2**31 - 1),
+    ("integer", "short", struct.pack(">h", -300), -300),
+    ("short", "short", struct.pack(">h", 12_000), 12_000),
+    ("short", "integer", struct.pack(">i", 70_000), 70_000),
+    ("long", "string", b"-12", -12),
+    ("integer", "double", double(3.0), 3),
+    ("double", "float", struct.pack(">f", 18.4), struct.unpack(">f", struct.pack(">f", 18.4))[0]),
+    ("double", "integer", struct.pack(">i", 5), 5.0),
+    ("double", "string", b"2459092.5", 2459092.5),
+    ("float", "double", double(0.1), struct.unpack("<f", struct.pack("<f", 0.1))[0]),
+    ("float", "string", b"18.40", struct.unpack("<f", struct.pack("<f", 18.4))[0]),
+    ("double", "double", double(math.nan), math.nan),
+    ("float", "float", struct.pack(">f", math.nan), math.nan),
+    ("float", "float", struct.pack(">f", -0.0), -0.0),
+    ("float", "double", double(math.inf), math.inf),
+    ("double", "double", double(5e-324), 5e-324),
+    ("string", "integer", struct.pack(">i", 42), "42"),
+    ("string", "long", struct.pack(">q", -42), "-42"),
+    ("string", "float", struct.pack(">f", 18.4), "18.4"),
+    ("string", "double", double(2459092.51), "2459092.51"),
+    ("string", "double", double(12345678.9), "1.23456789E7"),
+    ("string", "integer", b"text", "text"),
+    ("string", "string", "\u00e9\u4e2d\U0001f52d".encode(), "\u00e9\u4e2d\U0001f52d"),
+    ("string", "string", b"", ""),
+    ("boolean", "boolean", b"true", True),
+    ("boolean", "boolean", b"false", False),
+    ("boolean", "boolean", b"\xff", True),
+    ("boolean", "boolean", b"\x00", False),
+    ("boolean", "string", b"true", True),
+    ("binary", "binary", b"\x00\xff\x80", b"\x00\xff\x80"),
+    ("fits/image", "binary", b"\x00\xff", b"\x00\xff"),
+]
+
+
+def test_releases_may_disagree_the_length_decides_and_the_newest_names_the_type(tables: Tables) -> None:
+    names = [f"d:c{number:02d}" for number in range(len(CASTS))]
+    tables.schema(
+        {
+            OLD: dict(zip(names, (case[1] for case in CASTS), strict=True)),
+            NEW: dict(zip(names, (case[0] for case in CASTS), strict=True)),
+        }
+    )
+    key, cells = row()
+    tables.put((key, cells | dict(zip(names, (case[2] for case in CASTS), strict=True))))
+    tables.put(row("ZTF0"), row("ZTF2"))  # nulls around, which must stay so
+    kinds = {"string": pa.string(), "integer": pa.int32(), "short": pa.int32(), "long": pa.int64(), "float": pa.float32()}
+    kinds |= {"double": pa.float64(), "boolean": pa.bool_(), "binary": pa.binary(), "fits/image": pa.binary()}
+    for columns in ((), tuple(names[:5]), tuple(names)):  # whole families or named cells
+        found = tables.read(*columns)
+        for name, (newest, older, cell, expected) in zip(names, CASTS, strict=True):
+            if columns and name not in columns:
+                continue
+            assert found.schema.field(name).type == kinds[newest], (newest, older)
+            before, value, after = found[name].to_pylist()
+            assert before is None
+            assert after is None
+            assert repr(value) == repr(expected), (newest, older, cell)  # tells -0.0 and NaN
+
+
+def test_types_that_the_catalogue_knows_are_the_catalogues(tables: Tables) -> None:
+    tables.schema({NEW: {"i:fid": "long", "i:magpsf": "double", "i:candid": "integer"}})
+    tables.put(row(i__fid=struct.pack(">q", 2), i__magpsf=double(18.4), i__candid=struct.pack(">i", 99)))
+    found = tables.read("i:fid", "i:magpsf", "i:candid")
+    assert [str(field.type) for field in found.schema] == ["int32", "float", "int64"]
+    assert found.to_pylist() == [{"i:fid": 2, "i:magpsf": struct.unpack("<f", struct.pack("<f", 18.4))[0], "i:candid": 99}]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cell", "reason"),
+    [
+        (("double",), b"abc", "3 bytes are no double"),
+        (("integer",), struct.pack(">q", 1), "8 bytes are no integer"),
+        (("integer", "long"), struct.pack(">q", 2**31), "2147483648 is no integer of 4 bytes"),
+        (("integer", "double"), double(2.5), "2.5 is no integer"),
+        (("long", "float"), struct.pack(">f", 2.0**63), "no integer of 8 bytes"),
+        (("integer", "double"), double(math.nan), "NaN is no integer"),
+        (("long", "string"), b"twelve", "the text is no number"),
+        (("string",), b"\xff\xfe", "no UTF-8 text"),
+        (("boolean",), b"maybe", "no boolean"),
+        (("boolean",), b"\x07", "no boolean"),
+        (("float",), b"", "0 bytes are no float"),
+    ],
+)
+def test_bytes_that_cannot_be_of_their_type_are_an_error_that_names_row_and_column(
+    tables: Tables, kinds: tuple[str, ...], cell: bytes, reason: str
+) -> None:
+    tables.schema({f"schema_{9 - age}.0_1.0": {"d:odd": kind} for age, kind in enumerate(kinds)})
+    tables.put(row("ZTF0"), row(d__odd=cell))
+    opened = tables.open()
+    for fields in ({"columns": ("d:odd",)}, {"ids": ("ZTF0", "ZTF1")}):
+        with pytest.raises(CorruptData) as caught:
+            tables.read(opened=opened, **fields)
+        assert "row ZTF1_2459000.5, column d:odd" in caught.value.message
+        assert reason in caught.value.message
+    assert len(tables.read("i:jd", opened=opened)) == 2, "what is not asked for is not looked at"
+    assert len(tables.read(ids=("ZTF0",), opened=opened)) == 1
+
+
+def health(client: fl.FlightClient, action: str = "health") -> dict[str, Any]:
+    (result,) = client.do_action(fl.Action(action, b""))
+    found: dict[str, Any] = json.loads(result.body.to_pybytes())
+    return found
+
+
+def test_cells_that_no_schema_row_names_are_left_out_and_counted(tables: Tables, serve: Callable[..., fl.FlightClient]) -> None:
+    odd = {"d:odd": "decimal(10,2)", "d:odder": "array<float>"}
+    tables.schema({NEW: {"d:score": "float"} | odd, OLD: {"d:odd": "float"}})
+    tables.put(
+        row("ZTF1", d__score=struct.pack(">f", 1), d__stranger=b"?", i__alien=b"?", d__odd=b"12.50", d__aaa=b"first"),
+        row("ZTF2", d__stranger=b"?", d__zzz=b"last"),
+    )
+    tables.schema({NEW: UPPER}, "ztf.upper")
+    tables.put(row("ZTF1", i__fid=struct.pack(">i", 1), i__alien=b"?"), table="ztf.upper")
+    client = serve(tables.open())
+    assert health(client)["left_out"]["ztf"] == {"d:odd": 0, "d:odder": 0}, "nothing was read yet"
+    whole = ask(client, table="ztf", all=True)
+    assert whole.record["rows"] == 2
+    assert whole.table["d:score"].to_pylist() == [1.0, None]
+    assert not {"d:stranger", "i:alien", "d:odd", "d:odder", "d:aaa", "d:zzz"} & set(whole.table.schema.names)
+    ask(client, table="ztf", ids=["ZTF2", "ZTF1"])
+    ask(client, table="ztf.upper", all=True)
+    left_out = health(client)["left_out"]
+    counts = {"d:stranger": 4, "i:alien": 2, "d:odd": 2, "d:odder": 0, "d:aaa": 2, "d:zzz": 2}
+    assert left_out == {"ztf": counts, "ztf.upper": {"i:alien": 1}}
+    for name in ("d:stranger", "d:odd"):
+        with pytest.raises(fl.FlightServerError, match=name):
+            ask(client, table="ztf", all=True, columns=[name])
+
+
+def test_cells_of_older_tables_that_others_have_now_are_not_in_answers(own_tables: Tables) -> None:
+    # until 2024 the stamps stood in the main table, in a family that new tables do not have
+    tables = own_tables
+    tables.admin.create(f"{tables.prefix}ztf", families=("a", "b", "d", "i"))
+    tables.schema({NEW: {"d:score": "float"}, OLD: {"b:cutoutScience_stampData": "fits/image", "d:hdfs_path": "string"}})
+    stamp = {"b:cutoutScience_stampData": b"old", "a:note": b"hello"}
+    tables.put(row(d__score=struct.pack(">f", 1), d__hdfs_path=b"hdfs://old/path", **stamp))
+    opened = tables.open()
+    found = tables.read(opened=opened)
+    assert found["d:score"].to_pylist() == [1.0]
+    assert not {"b:cutoutScience_stampData", "d:hdfs_path"} & set(found.schema.names)
+    assert opened.archive.left_out() == {}
+    with pytest.raises(UnknownColumn):
+        tables.read("b:cutoutScience_stampData", opened=opened)
+
+
+def test_a_table_without_a_schema_row_is_refused_by_name_while_others_go_on(
+    own_tables: Tables, serve: Callable[..., fl.FlightClient]
+) -> None:
+    tables = own_tables
+    tables.admin.create(*(tables.prefix + name for name in ("ztf", "ztf.upper", "ztf.uppervalid")))
+    tables.schema({NEW: UPPER}, "ztf.upper")
+    for table in ("ztf", "ztf.upper"):
+        tables.put(row("ZTF1"), table=table)
+    tables.admin.disable(f"{tables.prefix}ztf.uppervalid")
+    client = serve(tables.open())
+    assert ask(client, table="ztf.upper", ids=["ZTF1"]).record["rows"] == 1
+    said = health(client)
+    assert {name for name, state in said["tables"].items() if state != "table_refused"} == {"ztf.upper"}
+    reasons = {"ztf": "no schema row", "ztf.cutouts": "does not exist", "ztf.uppervalid": "is disabled"}
+    for table, reason in reasons.items():
+        assert reason in said["faults"][table]
+        with pytest.raises(fl.FlightUnavailableError) as caught:
+            ask(client, table=table, ids=["ZTF1"])
+        info = json.loads(caught.value.extra_info)
+        assert (info["code"], info["value"]) == ("table_refused", table)
+        assert reason in info["message"]
+        with pytest.raises(fl.FlightUnavailableError, match=reason):
+            client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps({"table": table, "all": True})))
+    with pytest.raises(fl.FlightUnavailableError, match=r"ztf\.uppervalid|ztf "):
+        ask(client, table="ztf", ids=["ZTF1"], upper_limits=True)
+
+    tables.admin.enable(f"{tables.prefix}ztf.uppervalid")
+    tables.schema({NEW: {}}, "ztf.uppervalid")
+    tables.schema({NEW: {"d:score": "double"}})
+    tables.put(row("ZTF1", d__score=double(0.5)))
+    assert health(client)["tables"] == said["tables"], "what the tables hold is looked for when asked"
+    again = health(client, "refresh-schema")
+    assert {name for name, state in again["tables"].items() if state == "ok"} == {"ztf", "ztf.upper", "ztf.uppervalid"}
+    answered = ask(client, table="ztf", ids=["ZTF1"], upper_limits=True)
+    assert answered.record["rows"] == 2
+    assert answered.table["d:score"].to_pylist().count(0.5) == 1
+    tables.schema({"schema_3.11_0.0": {"d:score": "float", "d:new": "string"}})
+    health(client, "refresh-schema")
+    assert ask(client, table="ztf", ids=["ZTF1"]).table.schema.field("d:score").type == pa.float32()
+    assert ask(client, table="ztf", ids=["ZTF1"], columns=["d:new"]).table["d:new"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    "types", [{"i:magpsf": "string"}, {"i:objectId": "long"}, {"i:candid": "double"}, {"i:jd": "boolean"}, {"i:fid": "tinyint"}]
+)
+def test_a_newest_row_that_contradicts_the_catalogue_refuses_its_table(tables: Tables, types: dict[str, str]) -> None:
+    tables.schema({OLD: {}, NEW: types})
+    tables.put(row())
+    (column,) = types
+    with pytest.raises(TableRefused) as caught:
+        tables.read()
+    assert NEW in caught.value.message
+    assert column in caught.value.message
+    assert len(tables.read(opened=tables.open(hbase={"schema": OLD}))) == 1, "an older row may be given the say"
+
+
+def test_an_older_row_may_contradict_the_catalogue(tables: Tables) -> None:
+    tables.schema({OLD: {"i:magpsf": "string", "i:fid": "string"}, NEW: {"i:magpsf": "float"}})
+    tables.put(row("ZTF1", i__magpsf=b"18.25", i__fid=b"2"), row("ZTF2", i__magpsf=struct.pack(">f", 17.5)))
+    assert tables.read("i:magpsf")["i:magpsf"].to_pylist() == [18.25, 17.5]
+
+
+def test_a_schema_row_without_the_columns_of_the_key_refuses_its_table(tables: Tables) -> None:
+    tables.admin.put_schema(f"{tables.prefix}ztf", NEW, {"i:objectId": "string", "d:score": "float"})
+    with pytest.raises(TableRefused, match="lacks i:jd"):
+        tables.read()
+
+
+def test_the_setting_names_the_row_that_has_the_say(tables: Tables) -> None:
+    tables.schema({NEW: {"d:score": "integer"}, OLD: {"d:score": "long", "d:early": "string"}})
+    tables.put(row(d__score=struct.pack(">q", 2**40)))
+    opened = tables.open(hbase={"schema": OLD})
+    assert tables.read("d:score", opened=opened)["d:score"].to_pylist() == [2**40]
+    with pytest.raises(CorruptData):
+        tables.read("d:score")
+    with pytest.raises(TableRefused, match=r"no schema row schema_1.0_1.0; it has schema_3.10_1.0.0, schema_3.9_6.1.1"):
+        tables.read(opened=tables.open(hbase={"schema": "schema_1.0_1.0"}))
+
+
+def test_rows_that_describe_the_table_are_never_returned(tables: Tables) -> None:
+    tables.schema({NEW: {"d:score": "float"}, OLD: {}, "schema_4.0_6.1.1": {}, "schema": {}, "schemas": {}})
+    tables.put(row("ZTF1"), row("zzz"))
+    opened = tables.open()
+    asked = ("schema_4.0", "schema", "schema_4.0_6.1.1", "ZTF1", "schemas", "zzz")
+    for columns in ((), ("i:objectId",), ("d:score",)):
+        assert len(tables.read(*columns, opened=opened)) == 2
+        assert len(tables.read(*columns, opened=opened, ids=asked)) == 2
+        for name in asked:
+            assert len(tables.read(*columns, opened=opened, ids=(name,))) == (name in {"ZTF1", "zzz"})
+    assert tables.read("i:objectId", opened=opened, limit=2)["i:objectId"].to_pylist() == ["ZTF1", "zzz"]
+    assert tables.read("i:objectId", opened=opened, ids=asked)["i:objectId"].to_pylist() == ["ZTF1", "zzz"]
+
+
+def test_a_row_that_lacks_a_cell_which_is_always_written_is_a_row_all_the_same(tables: Tables) -> None:
+    tables.schema({NEW: {"d:score": "float", "d:tns": "string"}})
+    key, _ = row("ZTF1")
+    tables.put((key, {"d:score": struct.pack(">f", 1)}), row("ZTF2"))
+    assert tables.read()["i:objectId"].to_pylist() == [None, "ZTF2"]
+
+
+def test_an_ingest_into_tables_of_a_broker_keeps_to_their_schema_rows(tables: Tables) -> None:
+    """The rows that are there stay readable, and what comes is added under the release's own row."""
+    tables.schema({"schema_0.3_0.3": {"d:score": "float", "i:magpsf": "double"}})
+    tables.put(row("ZTF1", d__score=struct.pack(">f", 0.5), i__magpsf=double(17.25)))
+    opened = tables.open()
+    assert not opened.ingest(SAMPLES).failures
+    found = tables.read("i:objectId", "i:magpsf", "d:score", opened=opened)
+    assert len(found) == 109
+    (held,) = (cells for cells in found.to_pylist() if cells["i:objectId"] == "ZTF1")
+    assert held == {"i:objectId": "ZTF1", "i:magpsf": 17.25, "d:score": 0.5}

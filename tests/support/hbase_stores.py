@@ -1,0 +1,115 @@
+"""Stores of tests in one HBase: each has tables of its own, all share one gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import hdfs_native
+from archives import Opened, opened
+from cluster_admin import ClusterAdmin
+from clusters import Cluster
+
+from flight_server.catalog.catalog import load_catalogue
+from flight_server.service.stores import open_blocks, open_store
+from flight_server.settings.settings import Settings
+from flight_server.storage.hbase import HBaseStore
+
+MADE_TOGETHER = 2  # sets of tables: a table takes most of a second alone, and a small part of it among many
+
+
+class HBaseStores:
+    """Opens stores.
+
+    A store of the product starts a gateway and makes its tables, which takes some seconds: what a test is about.
+    For others there is `open`, with the gateway of the first store, since nothing in it belongs to one store; and
+    `prefix_with_tables`, since to delete the rows of tables takes a small part of the time that new ones take.
+    """
+
+    def __init__(self, cluster: Cluster, admin: ClusterAdmin, run: str) -> None:
+        self.cluster = cluster
+        self.admin = admin
+        self._run = run
+        self._numbers = itertools.count(1)
+        self._ready: list[str] = []
+        self._used: list[str] = []
+        self._first: HBaseStore | None = None
+        self._lock = threading.Lock()
+
+    def prefix(self) -> str:
+        """Return a prefix that no table has yet."""
+        return f"{self._run}-{next(self._numbers)}."
+
+    def prefix_with_tables(self) -> str:
+        """Return a prefix whose tables are there, empty and without schema rows, and below which HDFS has no file.
+
+        Other tests may have had them. So whoever changes more than their rows, or writes rows with times of their
+        own, makes tables under a new prefix instead.
+        """
+        with self._lock:
+            if not self._ready:
+                self._ready = self._emptied() or self._made()
+            return self._ready.pop(0)
+
+    def give_back(self, prefixes: Iterable[str]) -> None:
+        """Say that nobody uses the tables with these prefixes any more, which came of `prefix_with_tables`."""
+        self._used += prefixes
+
+    def open(self, prefix: str, **sections: dict[str, Any]) -> Opened:
+        """Open a store whose gateway is shared; it need not be closed."""
+        settings = self.cluster.settings(prefix, **sections)
+        with self._lock:
+            if self._first is None:
+                self._first = self.open_alone(prefix).store
+        return opened(with_tables(self._first, settings), settings)
+
+    def open_alone(self, prefix: str, **sections: dict[str, Any]) -> Opened:
+        """Open a store as a server does, with a gateway of its own; whoever opens it closes it."""
+        settings = self.cluster.settings(prefix, **sections)
+        return opened(open_store(settings, load_catalogue()), settings)
+
+    def close(self, *, drop: bool) -> None:
+        """End the gateway; the tables need only be dropped where the cluster goes on."""
+        if self._first is not None:
+            self._first.close()
+        if drop:
+            self.admin.forget(self._run)
+
+    def drop_others(self, prefix: str) -> None:
+        """Drop all tables of this run but those with a prefix; no store of theirs can be used any more."""
+        self._ready, self._used = [], []
+        tables = [name for name in self.admin.tables() if name.startswith(self._run) and not name.startswith(prefix)]
+        if tables:
+            self.admin.drop(*tables)
+
+    def _emptied(self) -> list[str]:
+        found, self._used = self._used, []
+        self.admin.empty(*(prefix + name for prefix in found for name in load_catalogue().tables))
+        hdfs = hdfs_native.Client(self.cluster.hdfs)
+        for prefix in found:
+            with contextlib.suppress(FileNotFoundError):
+                hdfs.delete(f"/{prefix}", recursive=True)
+        return found
+
+    def _made(self) -> list[str]:
+        found = [self.prefix() for _ in range(MADE_TOGETHER)]
+        tables = load_catalogue().tables.values()
+        for families in {table.families for table in tables}:
+            names = [table.name for table in tables if table.families == families]
+            self.admin.create(*(prefix + name for prefix in found for name in names), families=families)
+        return found
+
+
+def with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:
+    """Return a store of other tables that has the gateway of the first."""
+    store = copy.copy(first)
+    store._prefix = settings.hbase.prefix
+    store._schema = settings.hbase.schema
+    store._left_out = {}
+    store.cutouts = open_blocks(settings)
+    store.refresh()
+    return store
