@@ -59,8 +59,8 @@ def _of_store(table: str, data: str | None, config: Path | None) -> Columns:
 
     archive, store = open_archive(load_settings(config, data=data))
     try:
-        catalogue = archive.catalogue()
-        return describe(catalogue, catalogue.table(table))
+        catalog = archive.catalog()
+        return describe(catalog, catalog.table(table))
     finally:
         store.close()
 

@@ -34,14 +34,14 @@ class Batch:
     ----------
     cells
         The record batch, n rows; its buffers are those that came in.
-    asked
+    request_index
         The number of the range or key that each row is of, shape (n,).
     keys
         The row keys, shape (n,).
     """
 
     cells: pa.RecordBatch
-    asked: npt.NDArray[np.int64]
+    request_index: npt.NDArray[np.int64]
     keys: npt.NDArray[np.bytes_]
 
 

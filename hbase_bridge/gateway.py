@@ -64,7 +64,7 @@ class GatewaySettings:
     reached_at: Callable[[int], int] = lambda port: port
 
 
-class _Life:
+class _GatewayProcess:
     """One life of the gateway: a process with a port, a token and a socket of its own; it serves once it has begun."""
 
     def __init__(self, settings: GatewaySettings, jar: Path) -> None:
@@ -147,9 +147,9 @@ class Gateway:
         self._jar = find_jar(settings.jar)
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._newest = _Life(settings, self._jar)
+        self._newest = _GatewayProcess(settings, self._jar)
         self._newest.begin(settings)
-        self._life: _Life | None = self._newest  # the one to use
+        self._life: _GatewayProcess | None = self._newest  # the one to use
         self.starts = 1
         self._watching = threading.Thread(target=self._watch, name="gateway", daemon=True)
         self._watching.start()
@@ -176,7 +176,7 @@ class Gateway:
         """
         return self._living().socket
 
-    def await_life(self, seconds: float) -> bool:
+    def wait_ready(self, seconds: float) -> bool:
         """Wait until there is a gateway; say whether there is."""
         with self._changed:
             return self._changed.wait_for(lambda: self._life is not None or self.is_closed, seconds) and not self.is_closed
@@ -214,7 +214,7 @@ class Gateway:
             self._newest.process.kill()  # also one that has not begun yet
         self._watching.join()
 
-    def lose(self, socket: str, why: str) -> None:
+    def terminate(self, socket: str, why: str) -> None:
         """End the gateway of this socket, which does not answer any more; the next one takes its place."""
         life = self._life
         if life is not None and life.socket == socket:
@@ -222,19 +222,19 @@ class Gateway:
             life.process.kill()
             self._forget(life)  # the process needs a moment to be gone
 
-    def _living(self) -> _Life:
+    def _living(self) -> _GatewayProcess:
         life = self._life
         if life is None or life.process.poll() is not None:
             raise GatewayLost("there is no gateway at the moment")
         return life
 
-    def _forget(self, life: _Life) -> None:
+    def _forget(self, life: _GatewayProcess) -> None:
         """Have nobody use a gateway any more that is gone or about to be; `_watch` starts the next one."""
         with self._changed:
             if self._life is life:
                 self._life = None
 
-    def _ask(self, life: _Life, sequence: int, request: str) -> Mapping[str, Any]:
+    def _ask(self, life: _GatewayProcess, sequence: int, request: str) -> Mapping[str, Any]:
         """Send a call, a second time where the reply was lost: by its number it is done once all the same.
 
         A reply says which call it is for. Were one to come twice, or late, all that follow it on that connection would
@@ -255,7 +255,7 @@ class Gateway:
                     self._forget(life)
                     raise GatewayLost("the gateway went away") from error
                 if failures > REPEATS:
-                    self.lose(life.socket, f"calls in a row failed: {error}")
+                    self.terminate(life.socket, f"calls in a row failed: {error}")
                     raise GatewayLost("the gateway does not answer") from error
                 log.warning("a call of the gateway is repeated: %s", error)
 
@@ -278,7 +278,7 @@ class Gateway:
                 if self._closing.is_set():
                     return
             try:
-                life = _Life(self.settings, self._jar)
+                life = _GatewayProcess(self.settings, self._jar)
                 with self._changed:
                     self._newest = life
                     if self._closing.is_set():  # and so nobody else ends this one

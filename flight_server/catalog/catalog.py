@@ -1,7 +1,7 @@
-"""The catalogue: every table's columns with type, unit and meaning, and the Arrow schemas made of them.
+"""The catalog: every table's columns with type, unit and meaning, and the Arrow schemas made of them.
 
-A column's type is the catalogue's, whatever a file says. Columns that config/columns does not know take
-the type of their first ingest, which the store records; they join the catalogue through `with_stored`.
+A column's type is the catalog's, whatever a file says. Columns that config/columns does not know take
+the type of their first ingest, which the store records; they join the catalog through `with_stored`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flight_server.catalog.declarations import Survey, Table, load_surveys
 from flight_server.protocol.errors import NotSupported, UnknownColumn, UnknownTable
 from flight_server.settings.resources import load_folder, load_resource
 
-__all__ = ["TYPES", "Catalogue", "Column", "empty_batch", "load_catalogue", "schema_of"]
+__all__ = ["TYPES", "Catalog", "Column", "empty_batch", "load_catalog", "schema_of"]
 
 KEPT_SELECTIONS = 256
 STAMPS_HOLD = {
@@ -90,7 +90,7 @@ _empties: dict[int, tuple[pa.Schema, pa.RecordBatch]] = {}
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """All tables and columns that one archive has; immutable.
 
     Parameters
@@ -98,7 +98,7 @@ class Catalogue:
     surveys
         The declarations, by survey.
     known
-        The packaged columns of each survey, by name, in the catalogue's order.
+        The packaged columns of each survey, by name, in the catalog's order.
     stored
         What the store has held of each table, in order: names and types beyond what is always there.
     array_shape
@@ -124,12 +124,12 @@ class Catalogue:
         """All tables by name."""
         return {name: table for survey in self.surveys.values() for name, table in survey.tables.items()}
 
-    def with_stored(self, stored: Mapping[str, Mapping[str, pa.DataType]]) -> Catalogue:
-        """Give the same catalogue for a store that holds these columns."""
+    def with_stored(self, stored: Mapping[str, Mapping[str, pa.DataType]]) -> Catalog:
+        """Give the same catalog for a store that holds these columns."""
         return replace(self, stored=stored)
 
-    def with_array_shape(self, array_shape: Mapping[str, tuple[int, int]]) -> Catalogue:
-        """Give the same catalogue for stamps that have these rows and columns as arrays, by survey."""
+    def with_array_shape(self, array_shape: Mapping[str, tuple[int, int]]) -> Catalog:
+        """Give the same catalog for stamps that have these rows and columns as arrays, by survey."""
         return replace(self, array_shape=array_shape)
 
     def table(self, name: str) -> Table:
@@ -249,8 +249,8 @@ class Catalogue:
 
 
 @cache
-def load_catalogue() -> Catalogue:
-    """Load the packaged catalogue."""
+def load_catalog() -> Catalog:
+    """Load the packaged catalog."""
     known = {}
     own: dict[str, dict[str, Column]] = {}
     for declared in load_folder("columns"):
@@ -258,7 +258,7 @@ def load_catalogue() -> Catalogue:
         own |= {table: _columns(columns) for table, columns in declared.get("tables", {}).items()}
     shapes = load_resource("alertflight.yml")["cutouts"]["array_shape"]
     array_shape = {survey: (rows, columns) for survey, (rows, columns) in shapes.items()}
-    return Catalogue(load_surveys(), known, array_shape=array_shape, own=own)
+    return Catalog(load_surveys(), known, array_shape=array_shape, own=own)
 
 
 def _columns(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:

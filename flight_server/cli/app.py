@@ -111,15 +111,15 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
     and an ingest that was interrupted is to be run again. A file that cannot be taken is named with the reason;
     the others go in, and the command exits with 1.
     """
-    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import ingest as run
     from flight_server.ingest.files import Found, find_files
     from flight_server.service.stores import open_store
     from flight_server.settings.settings import load_settings
 
     settings = load_settings(config, data=data)
-    catalogue = load_catalogue()
-    store = open_store(settings, catalogue)
+    catalog = load_catalog()
+    store = open_store(settings, catalog)
     terminal = sys.stderr.isatty()
     total = sum(found.size for found in find_files(paths) if found.alerts) if terminal else 0
     with click.progressbar(length=max(total, 1), label="ingest", file=sys.stderr, hidden=not terminal) as bar:
@@ -130,7 +130,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
             else:
                 click.echo(f"{found.path}: {line}", err=True)
 
-        report = run(store, catalogue, paths, progress, history=history)
+        report = run(store, catalog, paths, progress, history=history)
     store.close()
     for path, reason in report.failures.items() if terminal else ():
         click.echo(f"{path}: refused: {reason}", err=True)
@@ -154,15 +154,15 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
 
     All rows of all files go in, or none. A row that has the key of one that is held takes its place.
     """
-    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import load as run
     from flight_server.service.stores import open_store
     from flight_server.settings.settings import load_settings
 
-    catalogue = load_catalogue()
-    store = open_store(load_settings(config, data=data), catalogue)
+    catalog = load_catalog()
+    store = open_store(load_settings(config, data=data), catalog)
     try:
-        report = run(store, catalogue, table, files)
+        report = run(store, catalog, table, files)
     finally:
         store.close()
     click.echo(f"{report.read} rows of {_files(report.files)}; {_written(report.written, table)}")
@@ -172,15 +172,15 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
 @store_options
 def statistics(data: str | None, config: Path | None) -> None:
     """Count the alerts of each night, and put the counts into statistics_class."""
-    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import count_nights
     from flight_server.service.stores import open_store
     from flight_server.settings.settings import load_settings
 
-    catalogue = load_catalogue()
-    store = open_store(load_settings(config, data=data), catalogue)
+    catalog = load_catalog()
+    store = open_store(load_settings(config, data=data), catalog)
     try:
-        report = count_nights(store, catalogue)
+        report = count_nights(store, catalog)
     finally:
         store.close()
     click.echo(f"{report.read} nights; {_written(report.written, 'statistics_class')}")
@@ -208,7 +208,7 @@ def _files(count: int) -> str:
 @store_options
 def compact(full: bool, data: str | None, config: Path | None) -> None:
     """Merge the segments that many ingests leave, and give back space; a running server goes on meanwhile."""
-    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.catalog.catalog import load_catalog
     from flight_server.execution.archive import Archive
     from flight_server.service.process import embedded_folder
     from flight_server.settings.settings import load_settings
@@ -216,7 +216,7 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
 
     settings = load_settings(config, data=data)
     store = EmbeddedStore(embedded_folder(settings))
-    archive = Archive(load_catalogue(), store, store.cutouts, settings)
+    archive = Archive(load_catalog(), store, store.cutouts, settings)
     _end_if_damaged(archive)
     total = sum(state.rows or 0 for state in archive.states().values())
     with click.progressbar(length=max(total, 1), label="compact", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:

@@ -17,7 +17,7 @@ LOOKED_AT = 5000
 
 def example_id(archive: Archive, table: str = "ztf", otherwise: str = "ZTF20abfcszi") -> str:
     """Give the object with the longest light curve among the first rows, or a known name for an empty archive."""
-    found = archive.catalogue().table(table)
+    found = archive.catalog().table(table)
     query = Query(table=table, all=True, columns=(found.id,), limit=LOOKED_AT)
     counts: Counter[str] = Counter()
     with suppress(AlertflightError):  # a table that cannot be read is reported elsewhere

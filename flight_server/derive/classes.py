@@ -25,7 +25,7 @@ class Classes:
     fink
         Those that Fink gives.
     tns, simbad
-        Those of the Transient Name Server and of SIMBAD, without the name of the catalogue.
+        Those of the Transient Name Server and of SIMBAD, without the name of the catalog.
     extragalactic
         The labels of SIMBAD that a supernova's host may have.
     """
@@ -62,7 +62,7 @@ def load_classes(survey: str) -> Classes:
 def nearest_names(word: str, names: Sequence[str], most: int = 3) -> list[str]:
     """Give the names most like a word, the likest first; none if no name is like it.
 
-    Capitals do not count, nor does the name of a catalogue in front, unless the word has one too.
+    Capitals do not count, nor does the name of a catalog in front, unless the word has one too.
 
     >>> nearest_names("sn candidat", load_classes("ztf").names, 1)
     ['SN candidate']
@@ -73,7 +73,7 @@ def nearest_names(word: str, names: Sequence[str], most: int = 3) -> list[str]:
     matcher = difflib.SequenceMatcher(b=wanted, autojunk=False)  # it keeps what it learns of b
     found = []
     for place, name in enumerate(names):
-        spellings = {name.casefold(), _without_catalogue(name).casefold()}
+        spellings = {name.casefold(), _without_catalog(name).casefold()}
         found.append((max(_likeness(matcher, spelling) for spelling in spellings), -place))
     return [names[-place] for likeness, place in sorted(found, reverse=True)[:most] if likeness >= ALIKE]
 
@@ -83,7 +83,7 @@ def _likeness(matcher: difflib.SequenceMatcher[str], spelling: str) -> float:
     return matcher.ratio()
 
 
-def _without_catalogue(name: str) -> str:
-    for catalogue in CATALOGUES:
-        name = name.removeprefix(f"{catalogue} ")
+def _without_catalog(name: str) -> str:
+    for catalog in CATALOGUES:
+        name = name.removeprefix(f"{catalog} ")
     return name

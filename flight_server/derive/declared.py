@@ -9,7 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from flight_server.catalog.catalog import TYPES, Column, load_catalogue
+from flight_server.catalog.catalog import TYPES, Column, load_catalog
 from flight_server.settings.resources import load_folder
 
 __all__ = ["OBJECTS", "Derivation", "DerivedColumn", "load_derived"]
@@ -89,7 +89,7 @@ def load_derived(survey: str) -> Mapping[str, DerivedColumn]:
     made: dict[str, DerivedColumn] = {}
     for declared in load_folder("derived"):
         if declared["survey"] == survey:
-            known = load_catalogue().known[survey]
+            known = load_catalog().known[survey]
             for words in declared["derivations"]:
                 derivation = parse_derivation(words, known)
                 made |= {column.name: DerivedColumn(column, derivation) for column in derivation.columns}

@@ -36,7 +36,7 @@ class Inputs:
         return name in self._held
 
     def get(self, column: Column, wanted_by: str) -> Numbers | pa.Array:
-        """Give a column as text or as numbers, as the catalogue has it.
+        """Give a column as text or as numbers, as the catalog has it.
 
         Parameters
         ----------

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalogue, empty_batch
+from flight_server.catalog.catalog import Catalog, empty_batch
 from flight_server.execution.batches import cut
-from flight_server.execution.completeness import Tally
+from flight_server.execution.completeness import CompletenessCounter
 from flight_server.execution.digests import Digest
-from flight_server.execution.exchange import Exchange, probe
+from flight_server.execution.exchange import Exchange, placeholder_query
 from flight_server.execution.messages import Message
 from flight_server.execution.pipeline import Answering
 from flight_server.execution.reader import Reading
 from flight_server.ingest import Upload
 from flight_server.planning.cursors import MOST_OBJECTS, Place
 from flight_server.planning.plan import Plan, endpoint_queries, make_plan
-from flight_server.planning.row_selection import Choice, check_class
-from flight_server.protocol.callers import Caller, Patience
+from flight_server.planning.row_selection import RowSelection, check_class
+from flight_server.protocol.callers import Caller, Deadline
 from flight_server.protocol.errors import AlertflightError
 from flight_server.protocol.query import Query
 from flight_server.settings.settings import Settings
@@ -43,29 +43,29 @@ class Archive:
 
     Parameters
     ----------
-    catalogue
-        The packaged catalogue; what the store holds besides is added to it.
+    catalog
+        The packaged catalog; what the store holds besides is added to it.
     rows, cutouts
         The stores.
     settings
         The limits of an answer and of a stamp.
     """
 
-    def __init__(self, catalogue: Catalogue, rows: RowStore, cutouts: CutoutStore, settings: Settings) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, rows: RowStore, cutouts: CutoutStore, settings: Settings) -> None:
+        self._catalog = catalog
         self._rows = rows
         self._settings = settings
-        self._answering = Answering(catalogue, cutouts, settings)
-        self._merged: tuple[object, Catalogue] = (None, catalogue)
+        self._answering = Answering(catalog, cutouts, settings)
+        self._merged: tuple[object, Catalog] = (None, catalog)
 
-    def catalogue(self) -> Catalogue:
-        """Give the catalogue with the columns that the store holds now."""
+    def catalog(self) -> Catalog:
+        """Give the catalog with the columns that the store holds now."""
         return self._merge(self._rows.view())
 
     def states(self) -> dict[str, TableState]:
         """Say what each table holds."""
         view = self._rows.view()
-        return {name: view.state(table) for name, table in self._catalogue.tables.items()}
+        return {name: view.state(table) for name, table in self._catalog.tables.items()}
 
     @property
     def store(self) -> str:
@@ -75,7 +75,7 @@ class Archive:
     def faults(self) -> dict[str, AlertflightError]:
         """Say which tables cannot be read, and why."""
         view = self._rows.view()
-        found = {name: view.fault(table) for name, table in self._catalogue.tables.items()}
+        found = {name: view.fault(table) for name, table in self._catalog.tables.items()}
         return {name: fault for name, fault in found.items() if fault is not None}
 
     def left_out(self) -> dict[str, dict[str, int]]:
@@ -88,7 +88,7 @@ class Archive:
 
     def upload(self, survey: str, schema: pa.Schema) -> Upload:
         """Begin an upload of alerts; whoever begins it closes it."""
-        return Upload(self._rows, self._catalogue, survey, schema)
+        return Upload(self._rows, self._catalog, survey, schema)
 
     def plan(self, query: Query, caller: Caller) -> Plan:
         """Check a query; see `make_plan`."""
@@ -124,7 +124,7 @@ class Archive:
         """Count the rows of an answer where that is cheap."""
         bounds = (plan.start, plan.stop, plan.query.as_of, plan.after, plan.query.limit_objects, plan.within)
         nested_rows = plan.query.layout == "nested"
-        if nested_rows or plan.added or plan.choice != Choice() or any(bound is not None for bound in bounds):
+        if nested_rows or plan.added or plan.choice != RowSelection() or any(bound is not None for bound in bounds):
             return None
         rows = self._rows.view().count(plan.table, plan.ids)
         return rows if rows is None or plan.query.limit is None else min(rows, plan.query.limit)
@@ -148,12 +148,12 @@ class Archive:
             Who asks.
         """
         view = self._rows.view()
-        reading = self._reading(probe(query, sent, self._merge(view)), view, caller)
+        reading = self._reading(placeholder_query(query, sent, self._merge(view)), view, caller)
         return Exchange(reading.plan, view, self._answering, caller, self._settings.limits.seconds)
 
     def _reading(self, query: Query, view: RowView, caller: Caller) -> Reading:
         plan = make_plan(query, self._merge(view))  # rights come later
-        reading = Reading(plan, view, Patience.of(caller, self._settings.limits.seconds))
+        reading = Reading(plan, view, Deadline.of(caller, self._settings.limits.seconds))
         reading.check_bound()
         self._check_name(reading)
         return reading
@@ -169,10 +169,10 @@ class Archive:
         if not any(len(rows.keys) for rows in reading.scan(plan.table, (), spans=spans)):
             raise check_class(*plan.choice.named)
 
-    def _merge(self, view: RowView) -> Catalogue:
+    def _merge(self, view: RowView) -> Catalog:
         held, merged = self._merged
         if held is not view.columns:
-            merged = self._catalogue.with_stored(view.columns)
+            merged = self._catalog.with_stored(view.columns)
             self._merged = (view.columns, merged)
         return merged
 
@@ -188,7 +188,9 @@ class Archive:
             yield Message(empty)
         plan = reading.plan
         as_of = reading.view.as_of if plan.query.as_of is None else plan.query.as_of
-        tally = Tally(plan.ids, as_of, not plan.table.by_object, points=0 if plan.query.layout == "nested" else None)
+        tally = CompletenessCounter(
+            plan.ids, as_of, not plan.table.by_object, points=0 if plan.query.layout == "nested" else None
+        )
         digest = Digest(schema) if plan.query.digest else None
         fingerprint = plan.query.fingerprint()
         compression = None if plan.query.compression == "none" else plan.query.compression
@@ -197,7 +199,7 @@ class Archive:
         seq = 0
         whole = "light curve that ends with the row" if plan.query.layout == "nested" else "row"
         for piece in cut(self._answering.rows_of(reading, schema, tally), plan.query.max_message_bytes, compression, whole):
-            reading.patience.check()
+            reading.deadline.check()
             if not len(piece.batch):
                 yield Message(empty)
                 continue

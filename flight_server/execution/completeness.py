@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from flight_server.storage.protocols import Rows
 
-__all__ = ["FailedCutout", "Tally"]
+__all__ = ["CompletenessCounter", "FailedCutout"]
 
 LIST_BYTES = 262_144
 RECORD_BYTES = 2048
@@ -36,7 +36,7 @@ class FailedCutout:
 
 
 @dataclass(slots=True)
-class Tally:
+class CompletenessCounter:
     """Counts of one answer, kept while it streams.
 
     Parameters
@@ -75,7 +75,7 @@ class Tally:
         """Count some rows; `ids` are their objects' IDs where a whole table is read."""
         self.rows += len(rows.batch)
         if self.ids is not None:
-            self._seen[rows.asked] = True
+            self._seen[rows.request_index] = True
         elif ids is not None and self.mixed:
             self._met.update(pc.unique(ids).to_pylist())
             self._objects = len(self._met)

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalogue, schema_of
+from flight_server.catalog.catalog import Catalog, schema_of
 from flight_server.catalog.declarations import Table
 from flight_server.cutouts.arrays import decode
 from flight_server.cutouts.compression import unpacked
-from flight_server.execution.completeness import FailedCutout, Tally
+from flight_server.execution.completeness import CompletenessCounter, FailedCutout
 from flight_server.execution.reader import Reading
 from flight_server.planning.plan import Plan
 from flight_server.protocol.errors import TooLarge
@@ -65,16 +65,18 @@ class Stamping:
     ----------
     reading
         A plan with cutouts.
-    catalogue, cutouts, settings
+    catalog, cutouts, settings
         What the archive has.
     tally
         Counts what is missing or damaged.
     """
 
-    def __init__(self, reading: Reading, catalogue: Catalogue, cutouts: CutoutStore, settings: Settings, tally: Tally) -> None:
+    def __init__(
+        self, reading: Reading, catalog: Catalog, cutouts: CutoutStore, settings: Settings, tally: CompletenessCounter
+    ) -> None:
         self._reading = reading
         self._plan = reading.plan
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._cutouts = cutouts
         self._settings = settings
         self._tally = tally
@@ -91,7 +93,7 @@ class Stamping:
             window.learn(len(some.batch), stamped.stamps)
             self._count(stamped)
             for first in range(0, len(some.batch), PIECE_ROWS):
-                self._reading.patience.check()
+                self._reading.deadline.check()
                 piece = part(some, first, PIECE_ROWS)
                 cells = [piece.batch[column.name] for column in self._plan.columns]
                 cells += self._columns(stamped, first, len(piece.batch))
@@ -102,7 +104,7 @@ class Stamping:
         most = self._settings.limits.cutouts
         asked = 0
         for some in rows:
-            self._reading.patience.check()
+            self._reading.deadline.check()
             asked += len(some.batch) * len(self._plan.query.cutouts)
             if asked > most:
                 message = f"one answer has at most {most} stamps: ask for fewer objects at once"
@@ -144,8 +146,8 @@ class Stamping:
     def _read(self, rows: Rows, table: Table) -> Generator[Rows, None, _Stamped]:
         """Read stamps; meanwhile gives rows of zero rows."""
         own = _own_rows(self._plan, rows)
-        known = self._catalogue.known[table.survey]
-        layout = self._catalogue.surveys[table.survey].alerts
+        known = self._catalog.known[table.survey]
+        layout = self._catalog.surveys[table.survey].alerts
         columns = tuple(known[name] for name in (str(table.path), table.id, layout.alert_id))
         found = []
         for some in self._reading.scan(table, columns, keys=rows.keys):
@@ -155,7 +157,7 @@ class Stamping:
                 yield some
         position = np.full(len(rows.batch), -1)
         if found:
-            asked = np.concatenate([some.asked for some in found])
+            asked = np.concatenate([some.request_index for some in found])
             position[asked] = np.arange(len(asked))
         position[~own] = -1
         places = pa.Table.from_batches([some.batch for some in found], schema=schema_of(columns))
@@ -165,7 +167,7 @@ class Stamping:
         heard = time.monotonic()
         try:
             while (stamps := pending.wait(LOOK_SECONDS)) is None:
-                self._reading.patience.check()
+                self._reading.deadline.check()
                 if time.monotonic() - heard >= PULSE_SECONDS:
                     yield NOTHING_YET
                     heard = time.monotonic()

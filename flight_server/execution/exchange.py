@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalogue, empty_batch
+from flight_server.catalog.catalog import Catalog, empty_batch
 from flight_server.execution.batches import cut
-from flight_server.execution.completeness import FailedCutout, Tally
+from flight_server.execution.completeness import CompletenessCounter, FailedCutout
 from flight_server.execution.digests import Digest
 from flight_server.execution.messages import Message
 from flight_server.execution.pipeline import Answering
 from flight_server.execution.reader import Reading
 from flight_server.planning.plan import Plan, typed_ids
-from flight_server.protocol.callers import Caller, Patience
+from flight_server.protocol.callers import Caller, Deadline
 from flight_server.protocol.errors import BadValue
 from flight_server.protocol.query import Cone, Query, cone_of
 from flight_server.storage.protocols import NOTHING_YET, Rows, RowView
 
-__all__ = ["INDEX", "Exchange", "probe"]
+__all__ = ["INDEX", "Exchange", "placeholder_query"]
 
 INDEX = "index"
 CHUNK = 1000  # objects that are read together
@@ -31,7 +31,7 @@ PULSE_SECONDS = 5.0  # how long a client hears nothing while nothing is found
 CONE = ("ra", "dec", "radius")
 
 
-def probe(query: Query, sent: pa.Schema, catalogue: Catalogue) -> Query:
+def placeholder_query(query: Query, sent: pa.Schema, catalog: Catalog) -> Query:
     """Give the query with some object, or cone, in the place of those that will be asked for in these columns.
 
     Raises
@@ -44,8 +44,8 @@ def probe(query: Query, sent: pa.Schema, catalogue: Catalogue) -> Query:
         kind = sent.field("id").type
         if not any(holds(kind) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)):
             raise BadValue(f"the column id must be of texts or integers, not {kind}", field="id", value=kind)
-        table = catalogue.table(query.table)
-        wanted = catalogue.type_of(table, table.id)
+        table = catalog.table(query.table)
+        wanted = catalog.type_of(table, table.id)
         return replace(query, ids=(0 if wanted is not None and pa.types.is_integer(wanted) else "none",))
     if sorted(names) == sorted(CONE):
         for name in names:
@@ -127,7 +127,7 @@ class Exchange:
         totals, query, empty = self._totals, self._plan.query, empty_batch(self.schema)
         as_of = self._view.as_of if query.as_of is None else query.as_of
         names = tuple(totals.missing_ids)
-        tally = Tally(names, as_of, points=totals.points)
+        tally = CompletenessCounter(names, as_of, points=totals.points)
         tally.rows, tally.missing_cutouts = totals.rows, totals.missing_cutouts
         tally.cutout_bytes_read = totals.cutout_bytes_read
         tally.cutout_errors.update(totals.cutout_errors)
@@ -160,32 +160,32 @@ class Exchange:
                 yield NOTHING_YET
 
     def _reading(self, plan: Plan) -> Reading:
-        return Reading(plan, self._view, Patience.of(self._caller, self._seconds))
+        return Reading(plan, self._view, Deadline.of(self._caller, self._seconds))
 
     def _read_cone(self, cone: Cone, number: int) -> Iterator[Rows]:
         plan = replace(self._plan, query=replace(self._plan.query, cone=cone))
         reading = yield from self._answering.located(self._reading(plan))
-        yield from self._numbered(reading, Tally(reading.plan.ids, 0), number, one=True)
+        yield from self._numbered(reading, CompletenessCounter(reading.plan.ids, 0), number, one=True)
 
     def _read(self, plan: Plan, first: int) -> Iterator[Rows]:
-        tally = Tally(plan.ids, 0)
+        tally = CompletenessCounter(plan.ids, 0)
         yield from self._numbered(self._reading(plan), tally, first, one=False)
         self._totals.missing_ids |= dict.fromkeys(tally.missing())
 
-    def _numbered(self, reading: Reading, tally: Tally, first: int, *, one: bool) -> Iterator[Rows]:
+    def _numbered(self, reading: Reading, tally: CompletenessCounter, first: int, *, one: bool) -> Iterator[Rows]:
         """Read rows, and put in front of each the number of the row sent that asked for it."""
         begin = self._totals.asked + first
         for rows in self._answering.rows_of(reading, self._plan.schema, tally):
-            reading.patience.check()
+            reading.deadline.check()
             if not len(rows.batch):
                 yield rows
                 continue
-            index = np.full(len(rows.asked), begin) if one else rows.asked + begin
+            index = np.full(len(rows.request_index), begin) if one else rows.request_index + begin
             batch = pa.RecordBatch.from_arrays([pa.array(index), *rows.batch.columns], schema=self.schema)
             yield Rows(batch, index, rows.keys)
         self._count(tally, one=one)
 
-    def _count(self, tally: Tally, *, one: bool) -> None:
+    def _count(self, tally: CompletenessCounter, *, one: bool) -> None:
         totals = self._totals
         found = int(tally.rows > 0) if one else tally.objects
         totals.rows += tally.rows

@@ -35,7 +35,7 @@ def with_upper_limits(reading: Reading, columns: tuple[Column, ...]) -> Iterator
                 yield rows
         if parts:
             merged = _in_order(reading.plan, parts)
-            asked = np.zeros_like(merged.asked) if reading.ids is None else merged.asked + first
+            asked = np.zeros_like(merged.request_index) if reading.ids is None else merged.request_index + first
             yield Rows(merged.batch, asked, merged.keys)
         elif not ids:
             yield NOTHING_YET
@@ -86,13 +86,13 @@ def _read(reading: Reading, columns: tuple[Column, ...], ids: Sequence[str | int
                 tags if c.name == limits.tag else rows.batch[c.name] if c.name in held else pa.nulls(length, c.type)
                 for c in columns
             ]
-            yield rank, Rows(pa.RecordBatch.from_arrays(cells, schema=schema), rows.asked, rows.keys)
+            yield rank, Rows(pa.RecordBatch.from_arrays(cells, schema=schema), rows.request_index, rows.keys)
 
 
 def _in_order(plan: Plan, parts: list[tuple[int, Rows]]) -> Rows:
     batch = pa.concat_batches([rows.batch for _, rows in parts])
     rank = np.concatenate([np.full(len(rows.batch), rank) for rank, rows in parts])
-    asked = np.concatenate([rows.asked for _, rows in parts])
+    asked = np.concatenate([rows.request_index for _, rows in parts])
     keys = np.concatenate([rows.keys for _, rows in parts])
     times = batch[plan.table.time].to_numpy(zero_copy_only=False)
     order = np.lexsort((rank, times, asked))

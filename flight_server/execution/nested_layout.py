@@ -35,7 +35,7 @@ def nested(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | N
     schema
         That of the answer; see `nested_schema`.
     ids
-        The objects that `Rows.asked` counts, None where a whole table is read.
+        The objects that `Rows.request_index` counts, None where a whole table is read.
     """
     known = None if ids is None else pa.array(ids, schema.field(0).type)
     held: list[Rows] = []
@@ -71,7 +71,7 @@ def _folded(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:
     batch = rows.batch
     points = pa.StructArray.from_arrays([batch[field.name] for field in curve.value_type], fields=list(curve.value_type))
     offsets = pa.array(np.concatenate(([0], ends)), pa.int32())
-    asked = rows.asked[ends - 1]
+    asked = rows.request_index[ends - 1]
     names = batch[schema.field(0).name].take(pa.array(ends - 1)) if known is None else known.take(pa.array(asked))
     curves = pa.ListArray.from_arrays(offsets, points, type=curve)
     return Rows(pa.RecordBatch.from_arrays([names, curves], schema=schema), asked, rows.keys[ends - 1])
@@ -80,7 +80,7 @@ def _folded(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:
 def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[np.int64]:
     """Give where each object's rows end."""
     if known is not None:
-        changes = rows.asked[1:] != rows.asked[:-1]
+        changes = rows.request_index[1:] != rows.request_index[:-1]
     else:
         ids = rows.batch[schema.field(0).name]
         changes = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
@@ -90,6 +90,6 @@ def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[
 def _belongs(before: Rows, rows: Rows, schema: pa.Schema, known: pa.Array | None) -> bool:
     """Say whether the first row is of the same object as the last one before it."""
     if known is not None:
-        return bool(before.asked[-1] == rows.asked[0])
+        return bool(before.request_index[-1] == rows.request_index[0])
     name = schema.field(0).name
     return bool(before.batch[name][len(before.batch) - 1].as_py() == rows.batch[name][0].as_py())

@@ -68,4 +68,4 @@ def _sorted(rows: Rows, times: Times, chosen: npt.NDArray[np.intp], *, turned: b
     if np.array_equal(order, np.arange(len(order))):
         yield part(rows, 0, len(order))
     else:
-        yield Rows(rows.batch.take(pa.array(order)), rows.asked[order], rows.keys[order])
+        yield Rows(rows.batch.take(pa.array(order)), rows.request_index[order], rows.keys[order])

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalogue, Column
-from flight_server.execution.completeness import Tally
+from flight_server.catalog.catalog import Catalog, Column
+from flight_server.execution.completeness import CompletenessCounter
 from flight_server.execution.cutout_columns import Stamping
 from flight_server.execution.derived_columns import Deriving
 from flight_server.execution.nested_layout import nested, points_of
@@ -29,12 +29,12 @@ class Answering:
 
     Parameters
     ----------
-    catalogue, cutouts, settings
+    catalog, cutouts, settings
         What the archive has.
     """
 
-    def __init__(self, catalogue: Catalogue, cutouts: CutoutStore, settings: Settings) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, cutouts: CutoutStore, settings: Settings) -> None:
+        self._catalog = catalog
         self._cutouts = cutouts
         self._settings = settings
         self._columns: dict[tuple[int, ...], tuple[Column, ...]] = {}
@@ -48,14 +48,14 @@ class Answering:
         if index is None:
             return reading
         own = index is reading.plan.table
-        found = yield from find(reading, index, self._catalogue, self._work_columns(reading.plan) if own else None)
+        found = yield from find(reading, index, self._catalog, self._work_columns(reading.plan) if own else None)
         plan = reading.plan
         if own:
             found = found.behind(plan.after)
             return replace(reading, keys=found.keys, rows=found.rows)
         return replace(reading, plan=replace(plan, ids=found.objects, after=found.placed(plan.after, plan.table)))
 
-    def rows_of(self, reading: Reading, schema: pa.Schema, tally: Tally) -> Iterator[Rows]:
+    def rows_of(self, reading: Reading, schema: pa.Schema, tally: CompletenessCounter) -> Iterator[Rows]:
         """Read the rows of an answer, in its schema, and count them."""
         plan = reading.plan
         columns = self._work_columns(plan)
@@ -66,22 +66,22 @@ class Answering:
             return _counted(limited(nested(rows, schema, plan.ids), plan.most, tally), plan, tally)
         rows = _counted(limited(rows, plan.most, tally), plan, tally)
         if plan.stamps is not None:
-            return Stamping(reading, self._catalogue, self._cutouts, self._settings, tally).stamped(rows, plan.stamps)
+            return Stamping(reading, self._catalog, self._cutouts, self._settings, tally).stamped(rows, plan.stamps)
         return rows if columns is plan.columns else _shaped(rows, schema)
 
-    def know_earlier(self, reading: Reading, tally: Tally) -> Iterator[Rows]:
+    def know_earlier(self, reading: Reading, tally: CompletenessCounter) -> Iterator[Rows]:
         """Find which objects before the cursor's have rows, since no record has said it; gives the rows of zero rows."""
         plan = reading.plan
         if plan.ids is None or plan.after is None:
             return
-        tally.know(plan.after.asked)
+        tally.know(plan.after.request_index)
         bounded = plan.start is not None or plan.stop is not None
         time = plan.table.time if bounded else None
-        column = self._catalogue.known[plan.table.survey][time or plan.table.id]
+        column = self._catalog.known[plan.table.survey][time or plan.table.id]
         for some in earlier(reading, (column,)):
-            reading.patience.check()
+            reading.deadline.check()
             if len(some.batch):
-                tally.know(some.asked)
+                tally.know(some.request_index)
             else:
                 yield some
 
@@ -96,7 +96,7 @@ class Answering:
         # stamps alone stand beside rows too
         if plan.ids is None or not plan.columns or plan.derived or plan.query.limit_objects is not None:
             needed.append(plan.table.id)
-        stored = self._catalogue.stored_columns(plan.table)
+        stored = self._catalog.stored_columns(plan.table)
         for column in plan.derived.values():
             needed += column.reads(stored)
         # light curves have the ID that they were asked by
@@ -105,7 +105,7 @@ class Answering:
             return plan.columns
         columns = [column for column in plan.columns if column.name not in plan.derived and column.name != left_out]
         asked = {column.name for column in columns}
-        known = self._catalogue.described(plan.table)
+        known = self._catalog.described(plan.table)
         further = tuple(known[name] for name in dict.fromkeys(needed) if name not in asked)
         if not further and not plan.derived and left_out is None:
             return plan.columns
@@ -128,7 +128,7 @@ def _deriving(plan: Plan) -> Deriving | None:
     return Deriving(plan.derived, plan.table.id, own, given)
 
 
-def _counted(rows: Iterator[Rows], plan: Plan, tally: Tally) -> Iterator[Rows]:
+def _counted(rows: Iterator[Rows], plan: Plan, tally: CompletenessCounter) -> Iterator[Rows]:
     for some in rows:
         if len(some.batch):
             tally.count(some, some.batch[plan.table.id] if plan.ids is None else None)

@@ -1,4 +1,4 @@
-"""How one answer reads the store: all its scans see one view, under one bound and one patience."""
+"""How one answer reads the store: all its scans see one view, under one bound and one deadline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flight_server.catalog.catalog import Column
 from flight_server.catalog.declarations import Table
 from flight_server.planning.plan import Plan
-from flight_server.protocol.callers import Patience
+from flight_server.protocol.callers import Deadline
 from flight_server.storage.protocols import Rows, RowView, Scan, Span
 
 __all__ = ["Reading"]
@@ -28,7 +28,7 @@ class Reading:
 
     plan: Plan
     view: RowView
-    patience: Patience
+    deadline: Deadline
     keys: npt.NDArray[np.bytes_] | None = None
     rows: Rows | None = None
 
@@ -36,7 +36,7 @@ class Reading:
     def ids(self) -> tuple[str | int, ...] | None:
         """The objects to read, from the cursor's on; None for the whole table."""
         ids, after = self.plan.ids, self.plan.after
-        return ids if ids is None or after is None else ids[after.asked :]
+        return ids if ids is None or after is None else ids[after.request_index :]
 
     def scan(
         self,
@@ -61,7 +61,7 @@ class Reading:
                 after=after,
                 within=self.plan.within if ids is None and keys is None and table is self.plan.table else None,
                 as_of=self.plan.query.as_of,
-                patience=self.patience,
+                deadline=self.deadline,
             )
         )
 

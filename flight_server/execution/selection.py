@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.catalog import Column
-from flight_server.execution.completeness import Tally
+from flight_server.execution.completeness import CompletenessCounter
 from flight_server.execution.derived_columns import Deriving
 from flight_server.execution.light_curves import with_upper_limits
 from flight_server.execution.newest_first import newest_first
@@ -65,14 +65,14 @@ def earlier(reading: Reading, columns: tuple[Column, ...]) -> Iterator[Rows]:
         What to read of a row; the time if the plan has bounds on it.
     """
     plan = reading.plan
-    if plan.ids is None or plan.after is None or not plan.after.asked:
+    if plan.ids is None or plan.after is None or not plan.after.request_index:
         return
     for table in (plan.table, *(table for table, _ in plan.added)):
-        rows = reading.scan(table, columns, ids=plan.ids[: plan.after.asked])
+        rows = reading.scan(table, columns, ids=plan.ids[: plan.after.request_index])
         yield from rows if plan.start is None and plan.stop is None else _within(rows, plan)
 
 
-def limited(rows: Iterator[Rows], limit: int | None, tally: Tally) -> Iterator[Rows]:
+def limited(rows: Iterator[Rows], limit: int | None, tally: CompletenessCounter) -> Iterator[Rows]:
     """Stop after `limit` rows, and note whether that left any behind."""
     left = limit
     for some in rows:
@@ -86,7 +86,7 @@ def limited(rows: Iterator[Rows], limit: int | None, tally: Tally) -> Iterator[R
         return
 
 
-def limited_to_objects(rows: Iterator[Rows], plan: Plan, limit: int, tally: Tally) -> Iterator[Rows]:
+def limited_to_objects(rows: Iterator[Rows], plan: Plan, limit: int, tally: CompletenessCounter) -> Iterator[Rows]:
     """Stop in front of the first row of one object too many, and note that rows were left behind."""
     column, after = plan.table.id, plan.after
     object_of = key_expression(plan.table.key).first_part
@@ -126,7 +126,7 @@ def _within(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
         if mask.all():
             yield some
         elif mask.any():
-            yield Rows(some.batch.filter(pa.array(mask)), some.asked[mask], some.keys[mask])
+            yield Rows(some.batch.filter(pa.array(mask)), some.request_index[mask], some.keys[mask])
         elif time.monotonic() - heard >= PULSE_SECONDS:
             yield NOTHING_YET
         else:
@@ -192,7 +192,7 @@ def _equal(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:
             yield some
         elif mask.true_count:
             chosen = mask.to_numpy(zero_copy_only=False)
-            yield Rows(some.batch.filter(mask), some.asked[chosen], some.keys[chosen])
+            yield Rows(some.batch.filter(mask), some.request_index[chosen], some.keys[chosen])
 
 
 def _behind(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:
@@ -206,12 +206,12 @@ def _behind(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:
         if before < len(some.batch):
             reached = True
             left = part(some, before, len(some.batch) - before) if before else some
-            yield Rows(left.batch, left.asked + place.asked, left.keys)
+            yield Rows(left.batch, left.request_index + place.request_index, left.keys)
 
 
 def _before(rows: Rows, place: Place) -> int:
     """Count the rows in front of a place; they are the first ones, since rows come in the answer's order."""
-    own = rows.asked == 0
+    own = rows.request_index == 0
     found = np.flatnonzero(own & (rows.keys == place.key))
     if len(found):
         return int(found[0]) + min(place.same, len(found))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalogue, Column, empty_batch, schema_of
+from flight_server.catalog.catalog import Catalog, Column, empty_batch, schema_of
 from flight_server.catalog.declarations import Pixels, Table
 from flight_server.derive.separations import separation
 from flight_server.execution.reader import Reading
@@ -67,7 +67,7 @@ class Found:
         begins = expression.first_part(place.key)
         for asked, prefix in enumerate(expression.prefixes(table.id, self.objects)):
             if prefix.rstrip(b"\0") == begins:
-                return replace(place, asked=asked)
+                return replace(place, request_index=asked)
         raise lost_place()
 
     @property
@@ -77,13 +77,13 @@ class Found:
 
 
 def find(
-    reading: Reading, index: Table, catalogue: Catalogue, wanted: tuple[Column, ...] | None = None
+    reading: Reading, index: Table, catalog: Catalog, wanted: tuple[Column, ...] | None = None
 ) -> Generator[Rows, None, Found]:
     """Find what lies in the plan's cone or sky map; meanwhile gives what the store gives while it waits.
 
     Parameters
     ----------
-    reading, index, catalogue
+    reading, index, catalog
         What is asked, and the table that knows where things are.
     wanted
         The columns of the index that the answer needs, where the answer is of its rows.
@@ -92,7 +92,7 @@ def find(
     area = reading.plan.query.cone or reading.plan.query.skymap
     if pixels is None or area is None:
         raise ValueError(f"{index.name} is no index of positions")
-    known = catalogue.known[index.survey]
+    known = catalog.known[index.survey]
     # the bounds of an answer from the index itself are on its own time
     bounds = (reading.plan.start, reading.plan.stop) if wanted is not None else (None, None)
     spans = [Span(values=(pixel,), start=bounds[0], stop=bounds[1]) for pixel in _touched(area, pixels.nside).tolist()]
@@ -103,7 +103,7 @@ def find(
     columns = (*whole, *further) if further else whole
     parts = []
     for some in reading.scan(index, columns, spans=spans):
-        reading.patience.check()
+        reading.deadline.check()
         if len(some.batch):
             parts.append(some)
         else:

@@ -46,7 +46,7 @@ def server_info(asked: Asked) -> dict[str, Any]:
         "arrow": pa.__version__,
         "python": platform.python_version(),
         "store": asked.archive.store,
-        "surveys": sorted({table.survey for table in asked.archive.catalogue().tables.values()}),
+        "surveys": sorted({table.survey for table in asked.archive.catalog().tables.values()}),
     }
 
 
@@ -74,8 +74,8 @@ def tables(asked: Asked) -> dict[str, Any]:
 
 def schema(asked: Asked) -> list[dict[str, Any]]:
     """Describe all columns of the table that the body names: type, unit, UCD, meaning, origin, what it is made of."""
-    catalogue = asked.archive.catalogue()
-    return describe(catalogue, catalogue.table(_table_name(asked.body)))
+    catalog = asked.archive.catalog()
+    return describe(catalog, catalog.table(_table_name(asked.body)))
 
 
 def _table_name(body: bytes) -> str:

@@ -22,7 +22,7 @@ from flight_server.catalog.catalog import empty_batch
 from flight_server.execution.exchange import Exchange
 from flight_server.execution.messages import Message
 from flight_server.flight.errors import to_domain
-from flight_server.flight.wire import ipc_options, said
+from flight_server.flight.wire import encode_metadata, ipc_options
 from flight_server.protocol.errors import AlertflightError, DeadlinePassed, StreamCancelled, TooLarge
 
 __all__ = ["READ_AHEAD", "Conversation", "refuse"]
@@ -175,7 +175,7 @@ class Conversation:
             raise self._failure
         self._check()
         try:
-            beside = said(message)
+            beside = encode_metadata(message)
             if beside is None:
                 self._writer.write_batch(message.batch)
             else:

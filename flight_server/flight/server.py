@@ -20,7 +20,7 @@ from flight_server.flight.calls import Call
 from flight_server.flight.errors import guarded, guarded_stream, to_domain
 from flight_server.flight.exchange import Conversation, refuse
 from flight_server.flight.uploads import Uploads
-from flight_server.flight.wire import ipc_options, said
+from flight_server.flight.wire import encode_metadata, ipc_options
 from flight_server.planning.plan import Plan
 from flight_server.protocol.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
 from flight_server.protocol.query import Query, parse_exchange, parse_ticket
@@ -65,8 +65,8 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         self._check_open()
         if criteria:
             raise NotSupported("list_flights takes no criteria: it lists the tables", field="criteria")
-        catalogue = self._archive.catalogue()
-        return [self._table_info(name) for name in catalogue.tables]
+        catalog = self._archive.catalog()
+        return [self._table_info(name) for name in catalog.tables]
 
     @guarded
     def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
@@ -227,9 +227,9 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         return fl.FlightEndpoint(issued.ticket, locations, expires)
 
     def _table_schema(self, name: str) -> pa.Schema:
-        catalogue = self._archive.catalogue()
-        table = catalogue.table(name)
-        return pa.schema([column.field() for column in catalogue.stored_columns(table).values()])
+        catalog = self._archive.catalog()
+        table = catalog.table(name)
+        return pa.schema([column.field() for column in catalog.stored_columns(table).values()])
 
     def _table_info(self, name: str) -> fl.FlightInfo:
         schema = self._table_schema(name)
@@ -275,7 +275,7 @@ def _sent(messages: Iterator[Message], call: Call, opened: Stream) -> Iterator[S
         with opened:
             for message in messages:
                 opened.check()
-                yield message.batch, said(message)
+                yield message.batch, encode_metadata(message)
     except StreamCancelled:
         opened.check()  # who waits for a store hears only that nobody waits for him any more
         raise

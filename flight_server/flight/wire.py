@@ -9,10 +9,10 @@ import pyarrow as pa
 from flight_server.execution.messages import Message
 from flight_server.protocol.query import Query
 
-__all__ = ["ipc_options", "said"]
+__all__ = ["encode_metadata", "ipc_options"]
 
 
-def said(message: Message) -> bytes | None:
+def encode_metadata(message: Message) -> bytes | None:
     """Give what a message says beside its batch, if anything."""
     if not message.metadata:
         return None

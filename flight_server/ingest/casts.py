@@ -1,4 +1,4 @@
-"""Values as the catalogue types them: exactly, or not at all."""
+"""Values as the catalog types them: exactly, or not at all."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _misfit(values: pa.Array, kind: pa.DataType, column: str, row: int) -> BadVa
 
 
 def stored_type(kind: pa.DataType) -> pa.DataType | None:
-    """Give the catalogue type for a column that the catalogue does not know, None where it cannot be one cell.
+    """Give the catalog type for a column that the catalog does not know, None where it cannot be one cell.
 
     >>> str(stored_type(pa.int16()))
     'int32'

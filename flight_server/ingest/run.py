@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalogue
+from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Survey
 from flight_server.ingest.casts import stored_type, widest
 from flight_server.ingest.cells import cell_types, flatten
@@ -47,7 +47,7 @@ class _Opened:
 
 
 def ingest(
-    store: RowStore, catalogue: Catalogue, paths: Iterable[Path], progress: Progress = lambda *_: None, *, history: bool = False
+    store: RowStore, catalog: Catalog, paths: Iterable[Path], progress: Progress = lambda *_: None, *, history: bool = False
 ) -> IngestReport:
     """Put alert files into a store, in one transaction.
 
@@ -55,7 +55,7 @@ def ingest(
     ----------
     store
         Where the rows go.
-    catalogue
+    catalog
         The tables and types.
     paths
         Files and folders; folders are searched to any depth.
@@ -73,33 +73,33 @@ def ingest(
     refused: dict[Path, str] = {}
     while True:
         with store.writing() as writer:
-            report = _attempt(writer, catalogue.with_stored(store.view().columns), paths, refused, progress, history=history)
+            report = _attempt(writer, catalog.with_stored(store.view().columns), paths, refused, progress, history=history)
             if report is not None:
                 report.rows = writer.commit(report.files, report.alerts)
                 return report
 
 
 def _attempt(
-    writer: RowWriter, catalogue: Catalogue, paths: list[Path], refused: dict[Path, str], progress: Progress, *, history: bool
+    writer: RowWriter, catalog: Catalog, paths: list[Path], refused: dict[Path, str], progress: Progress, *, history: bool
 ) -> IngestReport | None:
     """Read all files but those refused before; None if another one was refused that had a say in the types."""
     report = IngestReport(failures=dict(refused))
-    opened = list(_open_all(paths, catalogue, report, progress))
-    settled = settle_types(((one.survey, one.types) for one in opened), catalogue, report.not_stored)
+    opened = list(_open_all(paths, catalog, report, progress))
+    settled = settle_types(((one.survey, one.types) for one in opened), catalog, report.not_stored)
     for one in opened:
         try:
             with naming_faults():
-                fields = None if writer.keeps_alerts else history_fields(one.survey, catalogue, points=history)
+                fields = None if writer.keeps_alerts else history_fields(one.survey, catalog, points=history)
                 alerts = open_alerts(one.found.path).read(one.survey.alerts, fields)
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
-                parts = list(table_rows(one.survey, catalogue, cells, points=history))
+                parts = list(table_rows(one.survey, catalog, cells, points=history))
             # not under the guard above: a fault of the store is not one of this file, and ends the ingest
             writer.write(parts, alerts)
         except AlertflightError as error:
             refused[one.found.path] = report.failures[one.found.path] = error.message
             progress(one.found, f"refused: {error.message}")
             alert_table = one.survey.alert_table
-            if any(catalogue.type_of(alert_table, name) is None for name in one.types):
+            if any(catalog.type_of(alert_table, name) is None for name in one.types):
                 return None
             continue
         report.files += 1
@@ -117,7 +117,7 @@ def naming_faults(what: str = "the file") -> Iterator[None]:
         raise BadValue(f"{what} cannot be read: {type(error).__name__} {error}"[:200], field="path") from error
 
 
-def _open_all(paths: Iterable[Path], catalogue: Catalogue, report: IngestReport, progress: Progress) -> Iterable[_Opened]:
+def _open_all(paths: Iterable[Path], catalog: Catalog, report: IngestReport, progress: Progress) -> Iterable[_Opened]:
     for found in find_files(paths):
         if found.path in report.failures:
             continue
@@ -127,7 +127,7 @@ def _open_all(paths: Iterable[Path], catalogue: Catalogue, report: IngestReport,
         try:
             with naming_faults():
                 file = open_alerts(found.path)
-                survey = recognise(file.schema, catalogue)
+                survey = recognise(file.schema, catalog)
                 types, left_out = cell_types(file.schema, survey.alerts)
         except AlertflightError as error:
             report.failures[found.path] = error.message
@@ -137,25 +137,25 @@ def _open_all(paths: Iterable[Path], catalogue: Catalogue, report: IngestReport,
         yield _Opened(found, survey, types)
 
 
-def recognise(schema: pa.Schema, catalogue: Catalogue) -> Survey:
+def recognise(schema: pa.Schema, catalog: Catalog) -> Survey:
     """Give the survey whose alerts have this schema."""
-    for survey in catalogue.surveys.values():
+    for survey in catalog.surveys.values():
         if set(survey.alerts.recognised_by) <= set(schema.names):
             return survey
-    known = "; ".join(f"{s.name} has {', '.join(s.alerts.recognised_by)}" for s in catalogue.surveys.values())
+    known = "; ".join(f"{s.name} has {', '.join(s.alerts.recognised_by)}" for s in catalog.surveys.values())
     raise BadValue(f"these are no alerts of a known survey: {known}", field="path")
 
 
 def settle_types(
-    brought: Iterable[tuple[Survey, Mapping[str, pa.DataType]]], catalogue: Catalogue, not_stored: set[str]
+    brought: Iterable[tuple[Survey, Mapping[str, pa.DataType]]], catalog: Catalog, not_stored: set[str]
 ) -> dict[str, dict[str, pa.DataType]]:
-    """Give the type of every cell: the catalogue's, else the stored one, else the widest that is brought.
+    """Give the type of every cell: the catalog's, else the stored one, else the widest that is brought.
 
     Parameters
     ----------
     brought
         The types of what comes, by survey.
-    catalogue
+    catalog
         The tables and types.
     not_stored
         Gets the names of what the table of alerts has no place for, and which is left out.
@@ -165,9 +165,9 @@ def settle_types(
         types = settled.setdefault(survey.name, {})
         table = survey.alert_table
         for name, kind in own.items():
-            known = catalogue.type_of(table, name)
+            known = catalog.type_of(table, name)
             found = stored_type(kind)
-            if not catalogue.storable(table, name):
+            if not catalog.storable(table, name):
                 not_stored.add(name.partition(":")[2])
             elif known is not None:
                 types[name] = known

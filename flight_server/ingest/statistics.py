@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.catalog import Catalog, Column
 from flight_server.catalog.declarations import Table
 from flight_server.derive.classes import load_classes
 from flight_server.ingest.table_load import LoadReport, put_rows
@@ -37,16 +37,16 @@ class _Night:
         return {"basic:exposures": len(self.exposures), "basic:fields": len(self.fields), **self.counts}
 
 
-def count_nights(store: RowStore, catalogue: Catalogue) -> LoadReport:
+def count_nights(store: RowStore, catalog: Catalog) -> LoadReport:
     """Count the alerts of each night, and put the counts into `statistics_class`.
 
     A night is a UTC date: the whole of a night at Palomar falls on one. What the survey sent before the quality cuts
     (`basic:raw`) cannot be told from the alerts, and stays as it was loaded.
     """
-    table = catalogue.table(TABLE)
+    table = catalog.table(TABLE)
     view = store.view()
     nights: dict[str, _Night] = defaultdict(_Night)
-    known = catalogue.with_stored(view.columns)
+    known = catalog.with_stored(view.columns)
     alerts = known.surveys[table.survey].alert_table
     # the rows of the main table, so that each alert counts once, in the class that its merged cells give it
     for some in view.scan(Scan(table=alerts, columns=_columns(known, alerts))) if view.columns.get(alerts.name) else ():
@@ -65,20 +65,20 @@ def count_nights(store: RowStore, catalogue: Catalogue) -> LoadReport:
     return LoadReport(0, len(rows), put_rows(store, known, table, rows))
 
 
-def _columns(catalogue: Catalogue, alerts: Table) -> tuple[Column, ...]:
+def _columns(catalog: Catalog, alerts: Table) -> tuple[Column, ...]:
     """Give the columns to read: those that are counted, and those that the class is made of."""
-    wanted = {"i:jd", "i:fid", "i:field", "d:cdsxmatch"} | {one.name for one in computed_from(catalogue.surveys[alerts.survey])}
+    wanted = {"i:jd", "i:fid", "i:field", "d:cdsxmatch"} | {one.name for one in computed_from(catalog.surveys[alerts.survey])}
     if alerts.points:
         wanted.add(alerts.points.lacks)
-    return tuple(column for name, column in catalogue.stored_columns(alerts).items() if name in wanted)
+    return tuple(column for name, column in catalog.stored_columns(alerts).items() if name in wanted)
 
 
-def _count(nights: dict[str, _Night], catalogue: Catalogue, alerts: Table, rows: pa.Table) -> None:
+def _count(nights: dict[str, _Night], catalog: Catalog, alerts: Table, rows: pa.Table) -> None:
     """Add some alerts to their nights."""
     if alerts.points:
         rows = rows.filter(pc.is_valid(rows[alerts.points.lacks]))  # a point of a history is no alert
     columns = {name: rows[name].combine_chunks() for name in rows.column_names}
-    classes = computed_columns(catalogue.surveys[alerts.survey], columns, len(rows)).get("d:classification")
+    classes = computed_columns(catalog.surveys[alerts.survey], columns, len(rows)).get("d:classification")
     labels = columns.get("d:cdsxmatch", pa.nulls(len(rows), pa.string()))
     days = np.floor(columns["i:jd"].to_numpy() - UNIX_EPOCH).astype("datetime64[D]")
     hosts = pa.array(sorted(load_classes(alerts.survey).extragalactic), pa.string())
@@ -102,11 +102,11 @@ def _count(nights: dict[str, _Night], catalogue: Catalogue, alerts: Table, rows:
                 night.counts[f"class:{entry['values']}"] += entry["counts"]
 
 
-def _held_raw(view: RowView, catalogue: Catalogue, table: Table) -> dict[str, int | None]:
+def _held_raw(view: RowView, catalog: Catalog, table: Table) -> dict[str, int | None]:
     """Give the counts that no alert tells, as they were loaded, by night."""
     if not view.columns.get(table.name):
         return {}
-    scan = Scan(table=table, columns=catalogue.columns(table, [NIGHT, RAW]))
+    scan = Scan(table=table, columns=catalog.columns(table, [NIGHT, RAW]))
     return {
         night: raw
         for some in view.scan(scan)

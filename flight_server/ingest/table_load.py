@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.catalog import Catalog, Column
 from flight_server.catalog.declarations import Table
 from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.ingest.loaded_files import read_records
@@ -33,14 +33,14 @@ class LoadReport:
     written: int
 
 
-def load(store: RowStore, catalogue: Catalogue, name: str, paths: Iterable[Path]) -> LoadReport:
+def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) -> LoadReport:
     """Put the rows of files into a table that is loaded, in one transaction.
 
     Parameters
     ----------
     store
         Where the rows go.
-    catalogue
+    catalog
         The tables and types.
     name
         The table.
@@ -52,22 +52,22 @@ def load(store: RowStore, catalogue: Catalogue, name: str, paths: Iterable[Path]
     UnknownTable, NotSupported, UnknownColumn, BadValue
         Nothing was written; names the file, and the column and row where there is one.
     """
-    table = catalogue.table(name)
+    table = catalog.table(name)
     if table.rows != "loaded":
-        loaded = ", ".join(other.name for other in catalogue.tables.values() if other.rows == "loaded")
+        loaded = ", ".join(other.name for other in catalog.tables.values() if other.rows == "loaded")
         raise NotSupported(f"{name} is filled from alerts, by ingest; what can be loaded is {loaded}", field="table", value=name)
-    known = catalogue.with_stored(store.view().columns)
+    known = catalog.with_stored(store.view().columns)
     parts = [_read(table, known, path) for path in paths]
     types = _types(parts)
     rows = pa.concat_tables([_typed(part, types) for part in parts], promote_options="default")
     return LoadReport(len(parts), len(rows), put_rows(store, known, table, rows))
 
 
-def put_rows(store: RowStore, catalogue: Catalogue, table: Table, rows: pa.Table) -> int:
+def put_rows(store: RowStore, catalog: Catalog, table: Table, rows: pa.Table) -> int:
     """Put rows, the later ones over the earlier, into a table that is loaded; gives how many are new or changed."""
     with store.writing() as writer:
         if table.aliases:
-            rows = _with_aliases(table, rows, catalogue.columns(table, None), store.view())
+            rows = _with_aliases(table, rows, catalog.columns(table, None), store.view())
         # of rows with one key the later one stands
         order = pa.array([f"{row:012d}" for row in range(len(rows))], pa.string())
         if len(rows):
@@ -75,18 +75,18 @@ def put_rows(store: RowStore, catalogue: Catalogue, table: Table, rows: pa.Table
         return writer.commit(0, 0).get(table.name, 0)
 
 
-def _read(table: Table, catalogue: Catalogue, path: Path) -> pa.Table:
-    """Read a file as the table's columns, those that the catalogue knows in its types."""
+def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
+    """Read a file as the table's columns, those that the catalog knows in its types."""
     try:
-        texts = {spelling for column in catalogue.described(table) for spelling in (column, column.partition(":")[2])}
+        texts = {spelling for column in catalog.described(table) for spelling in (column, column.partition(":")[2])}
         found = read_records(path, texts)
-        names = [_column_of(table, catalogue, name) for name in found.column_names]
+        names = [_column_of(table, catalog, name) for name in found.column_names]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise BadValue(f"the column {twice} stands twice in the file", field=twice)
         columns = {}
         for name, values in zip(names, found.columns, strict=True):
-            kind = catalogue.type_of(table, name) or stored_type(values.type)
+            kind = catalog.type_of(table, name) or stored_type(values.type)
             if kind is None and not pa.types.is_null(values.type):
                 raise BadValue(f"the column {name} holds {values.type}, which is no single value"[:200], field=name)
             columns[name] = cast_exactly(values, kind, name) if kind is not None else values
@@ -101,12 +101,12 @@ def _read(table: Table, catalogue: Catalogue, path: Path) -> pa.Table:
         raise type(error)(f"{path}: {error.message}", field=error.field, value=error.value) from error
 
 
-def _column_of(table: Table, catalogue: Catalogue, name: str) -> str:
+def _column_of(table: Table, catalog: Catalog, name: str) -> str:
     """Find the column that a file's column is: by its whole name, or by that without the family."""
-    known = catalogue.stored_columns(table)
+    known = catalog.stored_columns(table)
     if name in known or (name.partition(":")[0] in table.rest and table.takes(name)):
         return name
-    described = catalogue.own.get(table.name, {})
+    described = catalog.own.get(table.name, {})
     spelled = [column for column in {**known, **described} if column.partition(":")[2] == name and table.takes(column)]
     if len(spelled) == 1:
         return spelled[0]
@@ -177,7 +177,7 @@ def _held(
         found: list[str] = []
         for some in view.scan(Scan(table=table, columns=columns, keys=keys)):
             cells = (values.to_pylist() for values in some.batch.columns)
-            for place, values in zip(some.asked.tolist(), zip(*cells, strict=True), strict=False):
+            for place, values in zip(some.request_index.tolist(), zip(*cells, strict=True), strict=False):
                 found.append(aliases[place])
                 yield aliases[place], number, values
         # the numbers of an alias have no gaps: where one is free, so are all behind it

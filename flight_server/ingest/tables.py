@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.catalog import Catalog, Column
 from flight_server.catalog.declarations import Condition, Points, Survey, Table, Where
 from flight_server.derive import derive, load_derived
 from flight_server.ingest.casts import cast_exactly, stored_type
@@ -21,11 +21,11 @@ Columns = Mapping[str, pa.Array]
 SURE = 2**53  # float64 has all integers below
 
 
-def history_fields(survey: Survey, catalogue: Catalogue, *, points: bool = False) -> frozenset[str]:
+def history_fields(survey: Survey, catalog: Catalog, *, points: bool = False) -> frozenset[str]:
     """Give the fields of a history point that any table needs; those of whole points where these become rows."""
     fields: set[str] = set()
     if points:
-        fields |= {name.partition(":")[2] for name in catalogue.known[survey.name] if name.startswith(_candidate(survey))}
+        fields |= {name.partition(":")[2] for name in catalog.known[survey.name] if name.startswith(_candidate(survey))}
     for table in survey.tables.values():
         if table.rows == "history":
             names = set(table.columns or ()) | (table.where.columns() if table.where else set())
@@ -33,12 +33,12 @@ def history_fields(survey: Survey, catalogue: Catalogue, *, points: bool = False
     return frozenset(fields)
 
 
-def table_rows(survey: Survey, catalogue: Catalogue, cells: Cells, *, points: bool = False) -> Iterator[tuple[Table, pa.Table]]:
+def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool = False) -> Iterator[tuple[Table, pa.Table]]:
     """Give the rows of each table of a survey that these alerts bring, with `VERSION`.
 
     Parameters
     ----------
-    survey, catalogue
+    survey, catalog
         The tables and types.
     cells
         The alerts.
@@ -48,16 +48,16 @@ def table_rows(survey: Survey, catalogue: Catalogue, cells: Cells, *, points: bo
     columns = {**cells.columns, **computed_columns(survey, cells.columns, len(cells.version))}
     for table in survey.tables.values():
         if table.rows == "alerts":
-            rows = _alert_rows(table, catalogue, columns, cells.version)
+            rows = _alert_rows(table, catalog, columns, cells.version)
         elif table.rows == "stamps":
             rows = _stamp_rows(table, survey.alerts.stamp_columns, cells)
         elif table.rows == "history":
-            rows = _history_rows(table, catalogue, cells)
+            rows = _history_rows(table, catalog, cells)
         else:
             continue
         if len(rows):
             yield table, rows
-        if points and table.points is not None and len(found := _points(survey, table, table.points, catalogue, cells)):
+        if points and table.points is not None and len(found := _points(survey, table, table.points, catalog, cells)):
             yield table, found
 
 
@@ -87,13 +87,13 @@ def computed_columns(survey: Survey, columns: Columns, rows: int) -> Columns:
     return {name: made[derived] for name, derived in survey.alerts.computed.items()}
 
 
-def _alert_rows(table: Table, catalogue: Catalogue, columns: Columns, version: pa.StringArray) -> pa.Table:
+def _alert_rows(table: Table, catalog: Catalog, columns: Columns, version: pa.StringArray) -> pa.Table:
     """Give the alerts that the table is for, with the cells that it has a place for."""
     rows = pa.table({**{name: values for name, values in columns.items() if table.takes(name)}, VERSION: version})
     if table.where is None:
         return rows
     tested = {
-        name: columns[name] if name in columns else pa.nulls(len(version), catalogue.type_of(table, name))
+        name: columns[name] if name in columns else pa.nulls(len(version), catalog.type_of(table, name))
         for name in table.where.columns()
     }
     meant = meets(table.where, tested, len(version))
@@ -110,13 +110,13 @@ def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Tabl
     return rows.filter(pa.array(some))
 
 
-def _history_rows(table: Table, catalogue: Catalogue, cells: Cells) -> pa.Table:
+def _history_rows(table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
     """Unfold the histories and keep the points that the table is for."""
     names = list(dict.fromkeys([*(table.columns or ()), *(table.where.columns() if table.where else ())]))
     points, parents = _unfolded(cells)
     columns = {}
     for name in names:
-        kind = catalogue.type_of(table, name)
+        kind = catalog.type_of(table, name)
         field = name.partition(":")[2]
         if name == table.id:
             columns[name] = cells.columns[name].take(parents)
@@ -141,20 +141,20 @@ def _unfolded(cells: Cells) -> tuple[pa.StructArray, pa.Array]:
     return pc.list_flatten(lists), pc.list_parent_indices(lists)
 
 
-def _points(survey: Survey, table: Table, declared: Points, catalogue: Catalogue, cells: Cells) -> pa.Table:
+def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, cells: Cells) -> pa.Table:
     """Give the points of the histories that may stand among the alerts, with all the cells that they have."""
     points, parents = _unfolded(cells)
     family = _candidate(survey)
     columns = {table.id: cells.columns[table.id].take(parents)}
     for field in points.type:
         name = f"{family}{field.name}"
-        kind = catalogue.type_of(table, name) or stored_type(field.type)
+        kind = catalog.type_of(table, name) or stored_type(field.type)
         if table.takes(name) and kind is not None:
             values = pc.struct_field(points, field.name)
             columns[name] = cast_exactly(_sure(values) if pa.types.is_integer(kind) else values, kind, name)
-    tested = {name: columns.get(name, pa.nulls(len(points), catalogue.type_of(table, name))) for name in declared.where.columns()}
+    tested = {name: columns.get(name, pa.nulls(len(points), catalog.type_of(table, name))) for name in declared.where.columns()}
     meant = meets(declared.where, tested, len(points))
-    columns[declared.lacks] = pa.nulls(len(points), catalogue.type_of(table, declared.lacks))
+    columns[declared.lacks] = pa.nulls(len(points), catalog.type_of(table, declared.lacks))
     # before the version of any alert
     return pa.table({**columns, VERSION: pa.array([""] * len(points), pa.string())}).filter(pa.array(meant))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalogue
+from flight_server.catalog.catalog import Catalog
 from flight_server.ingest.cells import cell_types, flatten
 from flight_server.ingest.run import naming_faults, recognise, settle_types
 from flight_server.ingest.tables import table_rows
@@ -43,7 +43,7 @@ class Upload:
     ----------
     store
         Where they go.
-    catalogue
+    catalog
         The tables and types.
     name
         The survey whose alerts they are.
@@ -56,16 +56,16 @@ class Upload:
         There is no such survey, or its alerts have other columns; names what is at fault.
     """
 
-    def __init__(self, store: RowStore, catalogue: Catalogue, name: str, schema: pa.Schema) -> None:
-        survey = catalogue.surveys.get(name)
+    def __init__(self, store: RowStore, catalog: Catalog, name: str, schema: pa.Schema) -> None:
+        survey = catalog.surveys.get(name)
         if survey is None:
-            known = ", ".join(catalogue.surveys)
+            known = ", ".join(catalog.surveys)
             raise BadValue(f"there is no survey {name!r:.60}; known are {known}", field="survey", value=name)
-        if recognise(schema, catalogue) != survey:
+        if recognise(schema, catalog) != survey:
             raise BadValue(f"these are no alerts of the survey {name}", field="survey", value=name)
         self._survey = survey
         self._store = store
-        self._catalogue = catalogue
+        self._catalog = catalog
         with naming_faults("the schema"):
             self._brought, _ = cell_types(schema, self._survey.alerts)
         self._known, self._types = self._settled()
@@ -153,9 +153,9 @@ class Upload:
             for table, rows in table_rows(self._survey, self._known, cells):
                 row_keys(table, rows)
 
-    def _settled(self) -> tuple[Catalogue, Mapping[str, pa.DataType]]:
-        """Give the catalogue with what the store holds now, and the type of each cell."""
-        known = self._catalogue.with_stored(self._store.view().columns)
+    def _settled(self) -> tuple[Catalog, Mapping[str, pa.DataType]]:
+        """Give the catalog with what the store holds now, and the type of each cell."""
+        known = self._catalog.with_stored(self._store.view().columns)
         return known, settle_types([(self._survey, self._brought)], known, set())[self._survey.name]
 
     def _together(self) -> Iterator[list[pa.RecordBatch]]:

@@ -25,7 +25,7 @@ class Place:
 
     Parameters
     ----------
-    asked
+    request_index
         The index of the asked ID that selects the row; 0 in a whole table.
     key
         Its row key.
@@ -38,7 +38,7 @@ class Place:
         How many objects of the ticket's `limit_objects` were begun, likewise; 0 where the ticket has none.
     """
 
-    asked: int
+    request_index: int
     key: bytes
     same: int
     sent: int
@@ -47,20 +47,20 @@ class Place:
     @classmethod
     def behind(cls, rows: Rows, before: Place | None) -> Place:
         """Give the place behind some rows, one or more, that come right after the place `before`."""
-        asked, key, length = rows.asked[-1], rows.keys[-1], len(rows.keys)
+        asked, key, length = rows.request_index[-1], rows.keys[-1], len(rows.keys)
         same = 1
-        while same < length and rows.keys[-1 - same] == key and rows.asked[-1 - same] == asked:
+        while same < length and rows.keys[-1 - same] == key and rows.request_index[-1 - same] == asked:
             same += 1
         place = cls(int(asked), bytes(key), same, length)
         if before is None:
             return place
-        if same == length and (before.asked, before.key) == (place.asked, place.key):
+        if same == length and (before.request_index, before.key) == (place.request_index, place.key):
             same += before.same
         return replace(place, same=same, sent=before.sent + length)
 
     def cursor(self, fingerprint: str) -> str:
         """Give the text for it, bound to the query of this fingerprint."""
-        head = HEAD.pack(bytes.fromhex(fingerprint), self.asked, self.same, self.sent, self.objects)
+        head = HEAD.pack(bytes.fromhex(fingerprint), self.request_index, self.same, self.sent, self.objects)
         return base64.urlsafe_b64encode(head + self.key).decode()
 
 

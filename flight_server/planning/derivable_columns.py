@@ -9,9 +9,9 @@ from flight_server.derive import DerivedColumn, load_derived
 from flight_server.planning.row_selection import ways
 from flight_server.protocol.errors import AlertflightError, NotSupported, UnknownColumn
 
-__all__ = ["BRINGS", "derivable", "refusal"]
+__all__ = ["TICKET_FIELD_FOR_INPUT", "derivable", "refusal"]
 
-BRINGS = {"centre": "cone"}  # the field of a ticket that brings what a derivation is given
+TICKET_FIELD_FOR_INPUT = {"centre": "cone"}  # the field of a ticket that brings what a derivation is given
 
 
 def refusal(column: DerivedColumn, table: Table, stored: Container[str], selections: Container[str]) -> AlertflightError | None:
@@ -32,7 +32,7 @@ def refusal(column: DerivedColumn, table: Table, stored: Container[str], selecti
     if column.derivation.over == "object" and not table.by_object:
         message = f"{column.name} is made of all rows of an object: ask a table that is kept by object for it"
         return NotSupported(message, field="columns", value=column.name)
-    for field in (BRINGS[given] for given in column.derivation.given):
+    for field in (TICKET_FIELD_FOR_INPUT[given] for given in column.derivation.given):
         if field not in selections:
             return NotSupported(f"{column.name} goes with a {field}", field="columns", value=column.name)
     return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.catalog import Catalog, Column
 from flight_server.catalog.declarations import Table
 from flight_server.execution.archive import Archive
-from flight_server.planning.derivable_columns import BRINGS, derivable
+from flight_server.planning.derivable_columns import TICKET_FIELD_FOR_INPUT, derivable
 from flight_server.planning.row_selection import ways
 
 __all__ = ["describe", "describe_tables"]
@@ -23,20 +23,20 @@ def describe_tables(archive: Archive) -> dict[str, dict[str, Any]]:
         `description`; `rows`, `bytes`, `first`, `last` and `written`, as in `TableState`; `time`, the time column;
         `columns`, their number; `selections`, the fields of a ticket that choose rows.
     """
-    catalogue = archive.catalogue()
+    catalog = archive.catalog()
     return {
         name: {
-            "description": catalogue.table(name).description,
+            "description": catalog.table(name).description,
             **asdict(state),
-            "time": catalogue.table(name).time,
-            "columns": len(catalogue.stored_columns(catalogue.table(name))),
-            "selections": list(ways(catalogue.table(name))),
+            "time": catalog.table(name).time,
+            "columns": len(catalog.stored_columns(catalog.table(name))),
+            "selections": list(ways(catalog.table(name))),
         }
         for name, state in archive.states().items()
     }
 
 
-def describe(catalogue: Catalogue, table: Table) -> list[dict[str, Any]]:
+def describe(catalog: Catalog, table: Table) -> list[dict[str, Any]]:
     """Describe all columns that a ticket to a table can get, in the order in which it gets them.
 
     Those that a ticket without `columns` gets come first; then the tag of upper limits, stamps, and derived columns.
@@ -50,21 +50,21 @@ def describe(catalogue: Catalogue, table: Table) -> list[dict[str, Any]]:
 
     Examples
     --------
-    >>> from flight_server.catalog.catalog import load_catalogue
-    >>> columns = describe(load_catalogue(), load_catalogue().table("ztf.upper"))
+    >>> from flight_server.catalog.catalog import load_catalog
+    >>> columns = describe(load_catalog(), load_catalog().table("ztf.upper"))
     >>> [(column["name"], column["type"], column["unit"]) for column in columns][:2]
     [('i:objectId', 'string', ''), ('i:jd', 'double', 'd')]
     """
-    stored = catalogue.stored_columns(table)
+    stored = catalog.stored_columns(table)
     found = [_words(column) for column in stored.values()]
     if table.upper_limits is not None:
-        found.append(_words(catalogue.known[table.survey][table.upper_limits.tag]) | {"with": ["upper_limits"]})
+        found.append(_words(catalog.known[table.survey][table.upper_limits.tag]) | {"with": ["upper_limits"]})
     if table.cutouts is not None:
-        kinds = catalogue.surveys[table.survey].alerts.stamp_columns
-        found += [_words(column) | {"with": ["cutouts"]} for column in catalogue.stamp_columns(table, kinds, "bytes")]
+        kinds = catalog.surveys[table.survey].alerts.stamp_columns
+        found += [_words(column) | {"with": ["cutouts"]} for column in catalog.stamp_columns(table, kinds, "bytes")]
     for derived in derivable(table, stored):
         made = {"made_of": list(derived.reads(stored)), "over": derived.derivation.over}
-        brought = [BRINGS[given] for given in derived.derivation.given]
+        brought = [TICKET_FIELD_FOR_INPUT[given] for given in derived.derivation.given]
         found.append(_words(derived.column) | made | ({"with": brought} if brought else {}))
     return found
 

@@ -1,4 +1,4 @@
-"""From a query to a plan: what the catalogue makes of it, decided before the first byte."""
+"""From a query to a plan: what the catalog makes of it, decided before the first byte."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalogue, Column, schema_of
+from flight_server.catalog.catalog import Catalog, Column, schema_of
 from flight_server.catalog.declarations import Table
 from flight_server.derive import DerivedColumn, load_derived
 from flight_server.derive.evaluation import find_derived
 from flight_server.execution.nested_layout import nested_schema
 from flight_server.planning.cursors import LONGEST_KEY, MOST_OBJECTS, Place, read_cursor
 from flight_server.planning.derivable_columns import refusal
-from flight_server.planning.row_selection import Choice, choose
+from flight_server.planning.row_selection import RowSelection, choose
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.protocol.query import Query
 from flight_server.protocol.times import to_table_time
@@ -63,7 +63,7 @@ class Plan:
     query: Query
     table: Table
     ids: tuple[str | int, ...] | None
-    choice: Choice
+    choice: RowSelection
     columns: tuple[Column, ...]
     derived: Mapping[str, DerivedColumn]
     cutouts: tuple[Column, ...]
@@ -100,19 +100,19 @@ class Plan:
         return max(0, self.query.limit - self.after.sent)
 
 
-def make_plan(query: Query, catalogue: Catalogue) -> Plan:
-    """Check a query against the catalogue.
+def make_plan(query: Query, catalog: Catalog) -> Plan:
+    """Check a query against the catalog.
 
     Raises
     ------
     UnknownTable, UnknownColumn, BadValue, NotSupported, CursorMismatch
         Each names what is at fault.
     """
-    table = catalogue.table(query.table)
-    start, stop = _bounds(query, table, catalogue)
-    choice = choose(query, table, catalogue, start, stop)
-    ids = None if query.ids is None else tuple(dict.fromkeys(typed_ids(query.ids, catalogue.type_of(table, table.id))))
-    columns, derived = _columns(query, table, catalogue)
+    table = catalog.table(query.table)
+    start, stop = _bounds(query, table, catalog)
+    choice = choose(query, table, catalog, start, stop)
+    ids = None if query.ids is None else tuple(dict.fromkeys(typed_ids(query.ids, catalog.type_of(table, table.id))))
+    columns, derived = _columns(query, table, catalog)
     plan = Plan(
         query=query,
         table=table,
@@ -120,12 +120,12 @@ def make_plan(query: Query, catalogue: Catalogue) -> Plan:
         choice=choice,
         columns=columns,
         derived=derived,
-        cutouts=_cutouts(query, table, catalogue),
+        cutouts=_cutouts(query, table, catalog),
         start=start,
         stop=stop,
-        added=_added(query, table, catalogue),
-        stamps=catalogue.table(str(table.cutouts)) if query.cutouts else None,
-        object_id=catalogue.described(table)[table.id],
+        added=_added(query, table, catalog),
+        stamps=catalog.table(str(table.cutouts)) if query.cutouts else None,
+        object_id=catalog.described(table)[table.id],
         after=_after(query, table, choice, ids),
         within=_within(query, choice),
     )
@@ -164,7 +164,7 @@ def endpoint_queries(query: Query, parts: Sequence[tuple[bytes, bytes]] = (), mo
             yield replace(query, key_range=(parts[number][0].decode(), parts[last][1].decode()))
 
 
-def _after(query: Query, table: Table, choice: Choice, ids: tuple[str | int, ...] | None) -> Place | None:
+def _after(query: Query, table: Table, choice: RowSelection, ids: tuple[str | int, ...] | None) -> Place | None:
     """Read the cursor that the query goes on from."""
     if query.resume_after is None:
         return None
@@ -176,7 +176,7 @@ def _after(query: Query, table: Table, choice: Choice, ids: tuple[str | int, ...
     return read_cursor(query.resume_after, query.fingerprint(), objects)
 
 
-def _within(query: Query, choice: Choice) -> tuple[bytes, bytes] | None:
+def _within(query: Query, choice: RowSelection) -> tuple[bytes, bytes] | None:
     if query.key_range is None:
         return None
     if query.ids is not None or choice.index is not None:
@@ -224,52 +224,52 @@ def _integer(value: str | int) -> int:
     return int(value)
 
 
-def _columns(query: Query, table: Table, catalogue: Catalogue) -> tuple[tuple[Column, ...], Mapping[str, DerivedColumn]]:
+def _columns(query: Query, table: Table, catalog: Catalog) -> tuple[tuple[Column, ...], Mapping[str, DerivedColumn]]:
     """Give the columns of the answer, and which of them are derived."""
     names = query.columns
-    derived = {name: _derived(query, table, catalogue, name) for name in names or () if name.startswith(DERIVED)}
+    derived = {name: _derived(query, table, catalog, name) for name in names or () if name.startswith(DERIVED)}
     if not query.upper_limits and not derived:
-        return catalogue.columns(table, names), {}
-    tag = _tag(table, catalogue) if query.upper_limits else None
+        return catalog.columns(table, names), {}
+    tag = _tag(table, catalog) if query.upper_limits else None
     if names is None:
-        columns = catalogue.columns(table, None)
+        columns = catalog.columns(table, None)
     else:
         made = {name: column.column for name, column in derived.items()} | ({tag.name: tag} if tag else {})
-        columns = tuple(made[name] if name in made else catalogue.column(table, name) for name in names)
+        columns = tuple(made[name] if name in made else catalog.column(table, name) for name in names)
     return (*columns, tag) if tag and tag not in columns else columns, derived
 
 
-def _derived(query: Query, table: Table, catalogue: Catalogue, name: str) -> DerivedColumn:
+def _derived(query: Query, table: Table, catalog: Catalog, name: str) -> DerivedColumn:
     column = find_derived(name, load_derived(table.survey))
-    refused = refusal(column, table, catalogue.stored_columns(table), query.selections)
+    refused = refusal(column, table, catalog.stored_columns(table), query.selections)
     if refused is not None:
         raise refused
     return column
 
 
-def _tag(table: Table, catalogue: Catalogue) -> Column:
+def _tag(table: Table, catalog: Catalog) -> Column:
     if table.upper_limits is None:
-        having = ", ".join(name for name, other in catalogue.tables.items() if other.upper_limits)
+        having = ", ".join(name for name, other in catalog.tables.items() if other.upper_limits)
         raise NotSupported(f"{table.name} has no upper limits besides; {having} has", field="upper_limits", value=True)
-    return catalogue.known[table.survey][table.upper_limits.tag]
+    return catalog.known[table.survey][table.upper_limits.tag]
 
 
-def _cutouts(query: Query, table: Table, catalogue: Catalogue) -> tuple[Column, ...]:
+def _cutouts(query: Query, table: Table, catalog: Catalog) -> tuple[Column, ...]:
     if not query.cutouts:
         return ()
     if table.cutouts is None:
-        having = ", ".join(name for name, other in catalogue.tables.items() if other.cutouts)
+        having = ", ".join(name for name, other in catalog.tables.items() if other.cutouts)
         raise NotSupported(f"{table.name} has no cutouts; {having} has", field="cutouts", value=query.cutouts[0])
-    return catalogue.stamp_columns(table, query.cutouts, query.cutout_format)
+    return catalog.stamp_columns(table, query.cutouts, query.cutout_format)
 
 
-def _bounds(query: Query, table: Table, catalogue: Catalogue) -> tuple[float | None, float | None]:
+def _bounds(query: Query, table: Table, catalog: Catalog) -> tuple[float | None, float | None]:
     if table.time is None:
         for name, value in (("start", query.start), ("stop", query.stop)):
             if value is not None:
                 raise NotSupported(f"{table.name} has no time that {name} could bound", field=name, value=value)
         return None, None
-    scale = catalogue.known[table.survey][table.time].time_scale
+    scale = catalog.known[table.survey][table.time].time_scale
     start, stop = (
         None if value is None else to_table_time(name, value, table.time_format, scale)
         for name, value in (("start", query.start), ("stop", query.stop))
@@ -279,10 +279,10 @@ def _bounds(query: Query, table: Table, catalogue: Catalogue) -> tuple[float | N
     return start, stop
 
 
-def _added(query: Query, table: Table, catalogue: Catalogue) -> tuple[tuple[Table, str], ...]:
+def _added(query: Query, table: Table, catalog: Catalog) -> tuple[tuple[Table, str], ...]:
     if not query.upper_limits or table.upper_limits is None:
         return ()
-    return tuple((catalogue.table(name), tag) for name, tag in table.upper_limits.add.items())
+    return tuple((catalog.table(name), tag) for name, tag in table.upper_limits.add.items())
 
 
 def _check_versions(plan: Plan, as_of: int) -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flight_server.catalog.catalog import Catalogue
+from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Selection, Table
 from flight_server.derive.classes import load_classes, nearest_names
 from flight_server.protocol.errors import BadValue, NoSelection, NotSupported
 from flight_server.protocol.query import FIELDS, Query
 from flight_server.storage.protocols import Span
 
-__all__ = ["Choice", "by_time", "check_class", "choose", "ways"]
+__all__ = ["RowSelection", "by_time", "check_class", "choose", "ways"]
 
 AREAS = ("cone", "skymap")
 BOUNDS = ("start", "stop")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RowSelection:
     """What a ticket's selection means for its table.
 
     Parameters
@@ -43,12 +43,12 @@ class Choice:
     named: tuple[str, tuple[str, ...]] | None = None
 
 
-def choose(query: Query, table: Table, catalogue: Catalogue, start: float | None, stop: float | None) -> Choice:
+def choose(query: Query, table: Table, catalog: Catalog, start: float | None, stop: float | None) -> RowSelection:
     """Choose rows.
 
     Parameters
     ----------
-    query, table, catalogue
+    query, table, catalog
         What is asked of which table.
     start, stop
         The query's bounds in the terms of the table's time column.
@@ -64,15 +64,15 @@ def choose(query: Query, table: Table, catalogue: Catalogue, start: float | None
     if field is None and not by_time(table):
         raise NoSelection(f"start and stop alone choose no rows of {table.name}: say which objects", field="ids")
     if field is None or (field == "all" and by_time(table)):
-        return Choice(spans=(Span(start=start, stop=stop),), newest=True)
+        return RowSelection(spans=(Span(start=start, stop=stop),), newest=True)
     if field in AREAS:
-        return Choice(index=_index(table, field, catalogue))
+        return RowSelection(index=_index(table, field, catalog))
     if field in table.select:
         return _selected(table, table.select[field], getattr(query, FIELDS.get(field, field)), start, stop)
     if field == "all" or (field == "ids" and table.by_object):
-        return Choice()
+        return RowSelection()
     own = ", ".join(ways(table))
-    others = ", ".join(name for name, other in catalogue.tables.items() if field in ways(other))
+    others = ", ".join(name for name, other in catalog.tables.items() if field in ways(other))
     raise NotSupported(f"{table.name} cannot be asked by {field}, but by {own}; by {field}: {others}"[:290], field=field)
 
 
@@ -105,16 +105,16 @@ def check_class(asked: str, known: tuple[str, ...]) -> BadValue:
     return BadValue(f"there is no class {asked!r:.80}{hint}", field="class", value=asked)
 
 
-def _index(table: Table, field: str, catalogue: Catalogue) -> Table:
+def _index(table: Table, field: str, catalog: Catalog) -> Table:
     if table.pixels is not None:
         return table
     if table.cone is None:
-        having = ", ".join(name for name, other in catalogue.tables.items() if field in ways(other))
+        having = ", ".join(name for name, other in catalog.tables.items() if field in ways(other))
         raise NotSupported(f"{table.name} has no positions to choose by; {having} have", field=field)
-    return catalogue.table(table.cone)
+    return catalog.table(table.cone)
 
 
-def _selected(table: Table, selection: Selection, value: str, start: float | None, stop: float | None) -> Choice:
+def _selected(table: Table, selection: Selection, value: str, start: float | None, stop: float | None) -> RowSelection:
     text = value.lower() if selection.lower else value
     span = Span(prefix=text) if selection.prefix else Span(values=(text,), start=start, stop=stop)
     named = None
@@ -122,4 +122,4 @@ def _selected(table: Table, selection: Selection, value: str, start: float | Non
         classes = load_classes(table.survey)
         named = text, tuple(name for kind in selection.known for name in getattr(classes, kind))
     exact = None if selection.prefix or selection.lower else (selection.column, value)
-    return Choice(spans=(span,), exact=exact, newest=table.newest_first, named=named)
+    return RowSelection(spans=(span,), exact=exact, newest=table.newest_first, named=named)

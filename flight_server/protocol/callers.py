@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from flight_server.protocol.errors import DeadlinePassed, StreamCancelled
 
-__all__ = ["NO_HURRY", "Caller", "Patience"]
+__all__ = ["NO_DEADLINE", "Caller", "Deadline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Deadline:
     """How long work for a caller may go on.
 
     Parameters
@@ -42,7 +42,7 @@ class Patience:
     cancelled: Callable[[], bool] = lambda: False
 
     @classmethod
-    def of(cls, caller: Caller, seconds: float) -> Patience:
+    def of(cls, caller: Caller, seconds: float) -> Deadline:
         """Begin to wait for at most so many seconds."""
         return cls(time.monotonic() + seconds, seconds, caller.cancelled)
 
@@ -64,4 +64,4 @@ class Patience:
             raise StreamCancelled("the caller went away")
 
 
-NO_HURRY = Patience()
+NO_DEADLINE = Deadline()

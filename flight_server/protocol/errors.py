@@ -116,7 +116,7 @@ class UnknownField(AlertflightError):
 
 
 class UnknownTable(AlertflightError):
-    """The catalogue has no such table."""
+    """The catalog has no such table."""
 
     code = "unknown_table"
 
@@ -176,7 +176,7 @@ class Forbidden(AlertflightError):
 
 
 class TableRefused(AlertflightError):
-    """The table is not served: its stored schema contradicts the catalogue."""
+    """The table is not served: its stored schema contradicts the catalog."""
 
     code = "table_refused"
 

@@ -1,7 +1,7 @@
 """The request language: a ticket is a JSON object, a `Query` is what it means.
 
 This module imports nothing but the standard library, since the client shares it. It checks all
-that can be checked without knowing the tables; `plan` checks the rest against the catalogue.
+that can be checked without knowing the tables; `plan` checks the rest against the catalog.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.protocol.errors import BadValue, NotSupported
@@ -26,9 +26,9 @@ GRACE_SECONDS = 10.0
 
 def open_archive(settings: Settings) -> tuple[Archive, Store]:
     """Open the archive that the settings name."""
-    catalogue = load_catalogue().with_array_shape(settings.cutouts.array_shape)
-    store = open_store(settings, catalogue)
-    return Archive(catalogue, store, store.cutouts, settings), store
+    catalog = load_catalog().with_array_shape(settings.cutouts.array_shape)
+    store = open_store(settings, catalog)
+    return Archive(catalog, store, store.cutouts, settings), store
 
 
 def embedded_folder(settings: Settings) -> Path:

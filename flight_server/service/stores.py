@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from flight_server.catalog.catalog import Catalogue
+from flight_server.catalog.catalog import Catalog
 from flight_server.settings.settings import Settings
 from flight_server.storage.embedded import EmbeddedStore
 
@@ -18,7 +18,7 @@ __all__ = ["Store", "open_blocks", "open_store"]
 Store: TypeAlias = "EmbeddedStore | HBaseStore"
 
 
-def open_store(settings: Settings, catalogue: Catalogue) -> Store:
+def open_store(settings: Settings, catalog: Catalog) -> Store:
     """Open the store.
 
     Raises
@@ -27,8 +27,8 @@ def open_store(settings: Settings, catalogue: Catalogue) -> Store:
         It cannot be reached or used.
     """
     if settings.store == "embedded":
-        return EmbeddedStore(settings.folder, catalogue, settings.cutouts.threads)
-    return _open_hbase(settings, catalogue)
+        return EmbeddedStore(settings.folder, catalog, settings.cutouts.threads)
+    return _open_hbase(settings, catalog)
 
 
 def open_blocks(settings: Settings) -> HdfsBlocks:
@@ -40,7 +40,7 @@ def open_blocks(settings: Settings) -> HdfsBlocks:
     return HdfsBlocks(HdfsFiles(hdfs.url, hdfs.roots, hdfs.rewrite, hdfs.properties), hdfs.archive, settings.cutouts.threads)
 
 
-def _open_hbase(settings: Settings, catalogue: Catalogue) -> HBaseStore:
+def _open_hbase(settings: Settings, catalog: Catalog) -> HBaseStore:
     # only where it is used: an embedded store needs neither Java nor what talks to it
     from flight_server.storage.hbase import HBaseStore
     from hbase_bridge import GatewaySettings
@@ -55,5 +55,5 @@ def _open_hbase(settings: Settings, catalogue: Catalogue) -> HBaseStore:
         jar=Path(gateway.jar) if gateway.jar else None,
     )
     return HBaseStore(
-        catalogue, process, open_blocks(settings), prefix=hbase.prefix, schema=hbase.schema, threads=hbase.scan_threads
+        catalog, process, open_blocks(settings), prefix=hbase.prefix, schema=hbase.schema, threads=hbase.scan_threads
     )

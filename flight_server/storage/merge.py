@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from flight_server.catalog.declarations import Points, Table
 
-__all__ = ["changed_cells", "key_array", "lost_cells", "merge_equal_keys", "merge_over", "standing"]
+__all__ = ["changed_cells", "drop_superseded", "key_array", "lost_cells", "merge_equal_keys", "merge_over"]
 
 K = TypeVar("K", np.bytes_, np.int64)
 
@@ -68,7 +68,7 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
     return pa.Table.from_arrays(columns, schema=rows.schema), keys[starts]
 
 
-def standing(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, npt.NDArray[K]]:
+def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, npt.NDArray[K]]:
     """Leave out the rows of each key that give way to another one of it; the cells of those that are left are merged.
 
     Parameters
@@ -83,7 +83,7 @@ def standing(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Tab
     --------
     >>> from flight_server.catalog.declarations import load_surveys
     >>> rows = pa.table({"i:jd": [2459063.9, 2459060.9], "i:candid": [2, 1], "i:drb": [None, 0.9]})
-    >>> standing(load_surveys()["ztf"].tables["ztf.pixel128"], rows, np.array([b"a", b"a"]))[0].to_pylist()
+    >>> drop_superseded(load_surveys()["ztf"].tables["ztf.pixel128"], rows, np.array([b"a", b"a"]))[0].to_pylist()
     [{'i:jd': 2459063.9, 'i:candid': 2, 'i:drb': None}]
     """
     if table.on_equal_key == "overwrite":
@@ -167,7 +167,7 @@ def merge_over(
     both = pa.concat_tables([held, rows]).combine_chunks().take(pa.array(order))
     ordered = places[order]
     if table is not None:
-        both, ordered = standing(table, both, ordered)
+        both, ordered = drop_superseded(table, both, ordered)
     merged, _ = merge_equal_keys(both, ordered)
     changed = np.ones(len(rows), dtype=bool)
     changed[where] = _differ(merged.take(pa.array(where)), held)

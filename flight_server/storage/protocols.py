@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from flight_server.catalog.catalog import Column, schema_of
 from flight_server.catalog.declarations import BlockLayout, Table
-from flight_server.protocol.callers import NO_HURRY, Patience
+from flight_server.protocol.callers import NO_DEADLINE, Deadline
 from flight_server.protocol.errors import AlertflightError
 
 __all__ = [
@@ -85,7 +85,7 @@ class Scan:
         is kept by object, an object lies in it whole or not at all: by where its keys begin.
     as_of
         Only what was written until then, ms since 1970; None: all that the view holds.
-    patience
+    deadline
         How long the scan may go on. A store that has to wait for its rows asks it now and then, and meanwhile
         gives `Rows` of zero rows, so that the client hears something.
     """
@@ -99,7 +99,7 @@ class Scan:
     after: bytes | None = None
     within: tuple[bytes, bytes] | None = None
     as_of: int | None = None
-    patience: Patience = NO_HURRY
+    deadline: Deadline = NO_DEADLINE
 
     @property
     def schema(self) -> pa.Schema:
@@ -115,14 +115,14 @@ class Rows:
     ----------
     batch
         The cells, n rows.
-    asked
+    request_index
         For each row the index of the asked ID, key or span that selects it, int64 of shape (n,); zeros in a whole table.
     keys
         The row keys, bytes of shape (n,).
     """
 
     batch: pa.RecordBatch
-    asked: npt.NDArray[np.int64]
+    request_index: npt.NDArray[np.int64]
     keys: npt.NDArray[np.bytes_]
 
 
@@ -135,13 +135,13 @@ def joined(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     batch = pa.concat_batches([part.batch for part in parts])
-    return Rows(batch, np.concatenate([p.asked for p in parts]), np.concatenate([p.keys for p in parts]))
+    return Rows(batch, np.concatenate([p.request_index for p in parts]), np.concatenate([p.keys for p in parts]))
 
 
 def part(rows: Rows, first: int, length: int) -> Rows:
     """Give some of the rows, without copying."""
     last = first + length
-    return Rows(rows.batch.slice(first, length), rows.asked[first:last], rows.keys[first:last])
+    return Rows(rows.batch.slice(first, length), rows.request_index[first:last], rows.keys[first:last])
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class RowView(Protocol):
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows; every selected row comes exactly once, or the iterator raises.
 
-        Among them may be `Rows` of zero rows and any columns, such as `NOTHING_YET`; see `Scan.patience`.
+        Among them may be `Rows` of zero rows and any columns, such as `NOTHING_YET`; see `Scan.deadline`.
 
         Raises
         ------

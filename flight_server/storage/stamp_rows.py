@@ -60,7 +60,7 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
     parts = [part for part in view.scan(Scan(table=table, columns=wanted, keys=keys)) if len(part.batch)]
     if parts:
         held = pa.Table.from_batches([part.batch for part in parts])
-        where = np.concatenate([part.asked for part in parts])
+        where = np.concatenate([part.request_index for part in parts])
         held_paths, object_ids, alert_ids = (held[column.name].combine_chunks() for column in wanted)
         read = cutouts.read(layout.block, held_paths, object_ids, alert_ids, list(layout.stamp_columns))
         if read.failures:

@@ -52,7 +52,7 @@ def stages(archive: Archive, store: EmbeddedStore, tickets: Sequence[bytes], our
     whole = _median(lambda ticket: _answer(archive, ticket), tickets)
     rows = [
         ("ticket: JSON to Query", parse),
-        ("plan: check against the catalogue", plan),
+        ("plan: check against the catalog", plan),
         ("schema of the answer", schema),
         ("lookup: IDs to rows", lookup),
         ("slice: rows to batches (scan less lookup)", scan - lookup),

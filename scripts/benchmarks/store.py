@@ -91,8 +91,8 @@ def opened(folder: Path) -> tuple[Archive, EmbeddedStore]:
 
 def wide_columns(archive: Archive) -> list[str]:
     """Give the first 130 stored columns."""
-    catalogue = archive.catalogue()
-    return list(catalogue.stored_columns(catalogue.table("ztf")))[:WIDE]
+    catalog = archive.catalog()
+    return list(catalog.stored_columns(catalog.table("ztf")))[:WIDE]
 
 
 def ids_of(archive: Archive) -> list[str]:

@@ -52,7 +52,7 @@ def read(listener, data, run=RUN):
             gateway.shutdown(socket.SHUT_WR)
             batches = [batch for batch in channel if batch is not None]
             rows = [tuple(row.values()) for batch in batches for row in batch.cells.to_pylist()]
-            assert [list(batch.asked) for batch in batches] == [[0] * len(batch.cells) for batch in batches]
+            assert [list(batch.request_index) for batch in batches] == [[0] * len(batch.cells) for batch in batches]
             return rows, [key for batch in batches for key in batch.keys.tolist()], channel.totals
 
 

@@ -1,12 +1,12 @@
 import pyarrow as pa
 import pytest
 
-from flight_server.catalog.catalog import TYPES, load_catalogue
+from flight_server.catalog.catalog import TYPES, load_catalog
 from flight_server.protocol.errors import UnknownColumn, UnknownTable
 from flight_server.settings.resources import load_folder
 from flight_server.storage.keys import key_expression
 
-CATALOGUE = load_catalogue()
+CATALOGUE = load_catalog()
 ZTF = CATALOGUE.table("ztf")
 COLUMNS = [
     (declared["survey"], name, words) for declared in load_folder("columns") for name, words in declared["columns"].items()
@@ -116,7 +116,7 @@ def test_the_schema_is_there_before_any_row_and_grows_with_the_store():
     grown = CATALOGUE.with_stored({"ztf": {"d:new": pa.int64(), "d:tns": pa.float64(), "i:jd": pa.string()}})
     columns = grown.stored_columns(ZTF)
     assert list(columns) == [*always, "d:tns", "d:new"]
-    assert columns["d:tns"].type == pa.string()  # the catalogue's type stands over the file's
+    assert columns["d:tns"].type == pa.string()  # the catalog's type stands over the file's
     assert columns["i:jd"].type == pa.float64()
     assert (grown.column(ZTF, "d:new").type, grown.type_of(ZTF, "d:new"), grown.type_of(ZTF, "d:other")) == (
         pa.int64(),

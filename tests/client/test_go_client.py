@@ -18,7 +18,7 @@ from archives import Opened, ask
 from foreign_hash import column_hash
 from slow_stores import pausing
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.flight import FlightServer
 from flight_server.storage.protocols import NOTHING_YET, Rows, Scan
 
@@ -107,7 +107,7 @@ def test_go_gets_plans_schemas_tables_and_actions(call: Any, client: fl.FlightCl
     assert planned["ordered"] is True
     schema = call("get_schema", {"table": "ztf", "ids": ids, "columns": ["i:jd"]})
     assert [name for name, _, _ in schema["fields"]] == ["i:jd"]
-    assert call("list_flights", {})["flights"] == [[name] for name in load_catalogue().tables]
+    assert call("list_flights", {})["flights"] == [[name] for name in load_catalog().tables]
     assert json.loads(call("do_action:server-info", {})["results"][0])["name"] == "alertflight"
 
 
@@ -117,7 +117,7 @@ def test_go_cancels_plans(call: Any, sample: Opened) -> None:
         while scan.ids:  # until somebody ends it; the planner's scans of no keys are not kept waiting
             yield NOTHING_YET
             waiting.wait(0.01)
-            scan.patience.check()
+            scan.deadline.check()
 
     wanted = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:jd"]}
     slow = pausing(sample, pause)

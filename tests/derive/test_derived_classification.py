@@ -6,13 +6,13 @@ from derived_reference import HOSTS, class_of, classifications, frame_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.derive import derive, load_derived
 from flight_server.derive.classes import load_classes
 from flight_server.derive.classification import LABELS
 
 DERIVED = load_derived("ztf")
-KNOWN = load_catalogue().known["ztf"]
+KNOWN = load_catalog().known["ztf"]
 SCORES = st.sampled_from([0.0, 0.5, np.nextafter(0.5, 1), 0.9]) | st.none()
 # 0.4 as a float32 is more than 0.4, but its text is not
 SINGLES = st.sampled_from([0.0, 0.4, 0.40000004, 0.5, 0.50000006, 0.99]) | st.none()

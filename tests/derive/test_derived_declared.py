@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 from astropy.io.votable.ucd import check_ucd
 
-from flight_server.catalog.catalog import TYPES, load_catalogue
+from flight_server.catalog.catalog import TYPES, load_catalog
 from flight_server.derive import derive, load_derived
 from flight_server.derive.declared import OBJECTS, parse_derivation
 from flight_server.protocol.errors import BadValue, NotSupported, UnknownColumn
 from flight_server.settings.resources import load_folder
 
 DERIVED = load_derived("ztf")
-CATALOGUE = load_catalogue()
+CATALOGUE = load_catalog()
 KNOWN = CATALOGUE.known["ztf"]
 CENTRE = {"centre": (85.0, 60.0)}
 DERIVATIONS = [words for declared in load_folder("derived") for words in declared["derivations"]]

@@ -10,13 +10,13 @@ import pytest
 from alert_data import GOLDEN, TDE
 from archives import open_embedded
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.derive import derive, load_derived
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 
 DERIVED = load_derived("ztf")
-KNOWN = load_catalogue().known["ztf"]
+KNOWN = load_catalog().known["ztf"]
 OBJECT = "ZTF20abfcszi"
 CONE = (320.3837838, 13.5583184)
 OF_THE_SERVICE = {

@@ -42,9 +42,9 @@ def test_every_row_comes_once_and_in_order_and_fits(pieces, most):
     total = sum(len(sizes) for sizes in pieces)
     assert sum(not len(some.batch) for some in found) == sum(not sizes for sizes in pieces)
     for some in found:
-        assert len(some.batch) == len(some.asked) == len(some.keys)
+        assert len(some.batch) == len(some.request_index) == len(some.keys)
         assert size(some) <= most
-    for of in (lambda s: s.batch["n"].to_pylist(), lambda s: s.asked.tolist()):
+    for of in (lambda s: s.batch["n"].to_pylist(), lambda s: s.request_index.tolist()):
         assert [n for some in found for n in of(some)] == list(range(total))
     assert [key for some in found for key in some.keys.tolist()] == [b"key%d" % n for n in range(total)]
     lengths = [None if s is None else len(s) for some in found for s in some.batch["stamp"].to_pylist()]
@@ -117,7 +117,7 @@ def test_joined_and_part_are_inverse():
     again = [part(whole, 0, 2), part(whole, 2, 1), part(whole, 3, 3)]
     for mine, theirs in zip(again, pieces, strict=True):
         assert mine.batch.equals(theirs.batch)
-        assert mine.asked.tolist() == theirs.asked.tolist()
+        assert mine.request_index.tolist() == theirs.request_index.tolist()
         assert mine.keys.tolist() == theirs.keys.tolist()
     assert joined(pieces[:1]) is pieces[0]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.execution.completeness import Tally
+from flight_server.execution.completeness import CompletenessCounter
 from flight_server.storage.protocols import Rows
 
 MOST = 262_144
@@ -23,7 +23,7 @@ def rows(asked):
 def test_each_asked_object_was_seen_or_is_missing(count, batches):
     ids = [f"ZTF{n}" if n % 2 else n for n in range(count)]
     batches = [[n % count for n in batch] for batch in batches] if count else []
-    tally = Tally(ids, as_of=7)
+    tally = CompletenessCounter(ids, as_of=7)
     for batch in batches:
         tally.count(rows(batch), None)
     seen = {n for batch in batches for n in batch}
@@ -53,7 +53,7 @@ def told(tally):
     ids=["texts", "numbers", "accents", "escapes", "long", "longer than a note"],
 )
 def test_many_missing_ids_are_spread_over_notes_and_none_is_lost(ids):
-    tally = Tally(ids, as_of=0)
+    tally = CompletenessCounter(ids, as_of=0)
     notes, found = told(tally)
     assert found == ids
     assert tally.record()["missing"] == len(ids)
@@ -65,13 +65,13 @@ def test_many_missing_ids_are_spread_over_notes_and_none_is_lost(ids):
 @pytest.mark.parametrize("length", range(MOST - 70, MOST + 8))
 def test_nothing_is_lost_near_the_limit(length):
     ids = ["a" * (length - 14), "b", "c"]
-    notes, found = told(Tally(ids, as_of=0))
+    notes, found = told(CompletenessCounter(ids, as_of=0))
     assert found == ids
     assert bool(notes) == (len(json.dumps(ids)) > MOST)
 
 
 def test_after_a_limit_nothing_is_said_to_be_missing():
-    tally = Tally(["a", "b"], as_of=0)
+    tally = CompletenessCounter(["a", "b"], as_of=0)
     tally.count(rows([0]), None)
     tally.complete = False
     tally.cursor = "here"
@@ -82,7 +82,7 @@ def test_after_a_limit_nothing_is_said_to_be_missing():
 
 @given(st.lists(st.lists(st.sampled_from("aabc"), min_size=1, max_size=6), max_size=6))
 def test_objects_of_a_whole_table_are_counted_over_the_borders_of_batches(batches):
-    tally = Tally(None, as_of=0)
+    tally = CompletenessCounter(None, as_of=0)
     for batch in batches:
         tally.count(rows([0] * len(batch)), pa.array(batch))
     flat = [value for batch in batches for value in batch]
@@ -92,7 +92,7 @@ def test_objects_of_a_whole_table_are_counted_over_the_borders_of_batches(batche
 
 
 def test_the_record_is_json_with_the_words_of_the_design():
-    tally = Tally(["a"], as_of=5)
+    tally = CompletenessCounter(["a"], as_of=5)
     tally.cutout_errors.update(["bad_gzip", "bad_gzip"])
     record = json.loads(json.dumps(tally.record()))
     words = ["complete", "rows", "objects", "missing", "missing_ids", "failed_cutouts"]
@@ -102,7 +102,7 @@ def test_the_record_is_json_with_the_words_of_the_design():
 
 
 def test_an_object_known_to_have_rows_is_neither_missing_nor_counted():
-    tally = Tally(["a", "b", "c", "d"], as_of=0)
+    tally = CompletenessCounter(["a", "b", "c", "d"], as_of=0)
     tally.know(np.array([0, 0]))
     tally.know(1)
     tally.count(rows([1, 2]), None)

@@ -16,7 +16,7 @@ from hbase_rig import Fields, Rig, Truth, open_rig
 from hbase_stores import HBaseStores
 from waiting import is_running
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.ingest import ingest
@@ -41,10 +41,10 @@ def flood(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def truth(flood: Path, tmp_path_factory: pytest.TempPathFactory) -> Truth:
     settings = load_settings(environment={}, data=str(tmp_path_factory.mktemp("truth")), port=0)
-    catalogue = load_catalogue()
-    store = EmbeddedStore(settings.folder, catalogue)
-    assert not ingest(store, catalogue, [flood]).failures
-    archive = Archive(catalogue, store, store.cutouts, settings)
+    catalog = load_catalog()
+    store = EmbeddedStore(settings.folder, catalog)
+    assert not ingest(store, catalog, [flood]).failures
+    archive = Archive(catalog, store, store.cutouts, settings)
     with FlightServer(archive, settings) as server, fl.connect(f"grpc://127.0.0.1:{server.port}") as client:
         names = ask(client, table="ztf", all=True, columns=["i:objectId"]).table["i:objectId"].unique().to_pylist()
         random.Random(3).shuffle(names)

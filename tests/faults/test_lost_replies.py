@@ -14,7 +14,7 @@ from hbase_rig import Broken, Rig, Truth, open_rig
 from hbase_stores import HBaseStores
 from py4j_proxy import Deed, Proxy
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.ingest import ingest
 
 SHORT = {"call_timeout": 5.0}
@@ -172,7 +172,7 @@ def test_an_ingest_is_whole(
 
     proxy.choose = choose
     try:
-        report = ingest(rig.store, load_catalogue(), [flood / "stamped"])
+        report = ingest(rig.store, load_catalog(), [flood / "stamped"])
         assert not report.failures
         assert {"create-table", "open-write", "commit", "schema-rows", "open-scan"} <= seen
         assert rig.gateway.starts == 1

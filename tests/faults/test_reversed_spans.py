@@ -15,7 +15,7 @@ from cluster_admin import ClusterAdmin
 from hbase_rig import Rig, Truth, points_to_kill_at
 from waiting import is_running, wait_until
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.storage.protocols import Rows, RowView, Scan, Span
 
 KINDS = ("reverse", "one", "many")
@@ -23,9 +23,9 @@ KINDS = ("reverse", "one", "many")
 
 def scan_of(rig: Rig, truth: Truth, kind: str) -> tuple[Scan, RowView]:
     view = rig.passing.view()
-    catalogue = load_catalogue().with_stored(view.columns)
-    table = catalogue.table("ztf")
-    columns = catalogue.columns(table, truth.table("whole").schema.names)
+    catalog = load_catalog().with_stored(view.columns)
+    table = catalog.table("ztf")
+    columns = catalog.columns(table, truth.table("whole").schema.names)
     if kind == "many":
         names = truth.fields("objects")["ids"]
         return Scan(table=table, columns=columns, spans=[Span(values=(name,)) for name in names]), view
@@ -40,7 +40,7 @@ def check(truth: Truth, kind: str, parts: list[Rows]) -> None:
         expected = expected.take(np.arange(len(expected))[::-1])
     assert len(table) == len(expected)
     assert digest(table) == digest(expected.cast(table.schema))
-    places = np.concatenate([rows.asked for rows in parts])
+    places = np.concatenate([rows.request_index for rows in parts])
     names = table["i:objectId"].to_pylist()
     order = {name: place for place, name in enumerate(truth.fields("objects")["ids"])}
     assert places.tolist() == ([order[name] for name in names] if kind == "many" else [0] * len(names))

@@ -215,7 +215,7 @@ def test_a_flipped_byte_in_a_segment_ends_that_stream_alone(
 
 
 def test_an_answer_that_takes_too_long_is_ended(open_store: Callable[..., Opened]) -> None:
-    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.catalog.catalog import load_catalog
     from flight_server.execution.archive import Archive
     from flight_server.protocol.callers import Caller
     from flight_server.protocol.errors import DeadlinePassed
@@ -224,7 +224,7 @@ def test_an_answer_that_takes_too_long_is_ended(open_store: Callable[..., Opened
     opened = open_store()
     opened.ingest(TDE)
     hurried = replace(opened.settings, limits=replace(opened.settings.limits, seconds=0))
-    archive = Archive(load_catalogue(), opened.store, opened.store.cutouts, hurried)
+    archive = Archive(load_catalog(), opened.store, opened.store.cutouts, hurried)
     with pytest.raises(DeadlinePassed):
         list(archive.answer(Query(table="ztf", all=True), Caller()).messages)
 

@@ -14,7 +14,7 @@ import pytest
 from alert_data import NEWEST, TDE
 from archives import Opened, ask, digest, read
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.digests import Digest
 
 CURVE = ["i:jd", "i:fid", "i:magpsf"]
@@ -145,7 +145,7 @@ def test_all_columns_are_the_stored_ones(client: fl.FlightClient) -> None:
 @pytest.mark.both_stores
 def test_flights_are_the_tables(client: fl.FlightClient, sample: Opened) -> None:
     flights = {info.descriptor.path[0].decode(): info for info in client.list_flights()}
-    assert set(flights) == set(load_catalogue().tables) > {"ztf", "ztf.cutouts", "ztf.upper", "ztf.pixel128", "statistics_class"}
+    assert set(flights) == set(load_catalog().tables) > {"ztf", "ztf.cutouts", "ztf.upper", "ztf.pixel128", "statistics_class"}
     for name, info in flights.items():
         state = sample.archive.states()[name]
         assert (info.total_records, info.total_bytes) == (

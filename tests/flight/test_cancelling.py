@@ -97,7 +97,7 @@ def test_a_stream_that_waits_for_its_store_ends(sample: Opened, serve: Callable[
         waiting = threading.Event()
         try:
             while not waiting.wait(0.01):
-                scan.patience.check()
+                scan.deadline.check()
         except StreamCancelled:
             ended.append(scan.table.name)
             raise

@@ -23,7 +23,7 @@ from alert_data import SAMPLES, TDE, alert_files
 from archives import Opened, ask, digest
 from astropy.io import fits
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.service.process import open_archive
@@ -208,8 +208,8 @@ def test_the_shape_is_a_setting(sample: Opened) -> None:
 
 
 def test_a_survey_without_a_shape_has_no_arrays(sample: Opened) -> None:
-    catalogue = load_catalogue().with_array_shape({})
-    archive = Archive(catalogue, sample.store, sample.store.cutouts, sample.settings)
+    catalog = load_catalog().with_array_shape({})
+    archive = Archive(catalog, sample.store, sample.store.cutouts, sample.settings)
     with FlightServer(archive, sample.settings) as server, fl.connect(f"grpc://127.0.0.1:{server.port}") as client:
         assert ask(client, table="ztf", ids=["nobody"], cutouts=["Science"]).record["missing"] == 1
         with pytest.raises(fl.FlightServerError, match=r"cutouts\.array_shape gives no shape for ztf"):

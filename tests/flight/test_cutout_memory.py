@@ -12,7 +12,7 @@ from block_answers import KINDS
 from memory import watching
 from processes import COMMAND, serving
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.ingest import ingest
 from flight_server.simulate import simulate
 from flight_server.storage.embedded import EmbeddedStore
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base / "alerts", objects=0, nights=4, seed=4, named={f"ZTF21many{n:03d}": 20 for n in range(ALERTS // 20)}, stamps=True
     )
     store = EmbeddedStore(base / "store")
-    assert not ingest(store, load_catalogue(), [base / "alerts"]).failures
+    assert not ingest(store, load_catalog(), [base / "alerts"]).failures
     store.close()
     return base / "store"
 

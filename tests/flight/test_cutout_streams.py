@@ -12,7 +12,7 @@ import pytest
 from archives import Opened, ask
 from block_answers import KINDS
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import StreamCancelled
@@ -62,7 +62,7 @@ def several_blocks(open_store: Callable[..., Opened], nights: list[Path]) -> Ope
 
 def test_the_first_batch_leaves_before_the_last_block_is_opened(several_blocks: Opened) -> None:
     files = Watched(several_blocks.settings.folder)
-    archive = Archive(load_catalogue(), several_blocks.store, BlockCutouts(files), several_blocks.settings)
+    archive = Archive(load_catalog(), several_blocks.store, BlockCutouts(files), several_blocks.settings)
     ids = tuple(sorted(OBJECTS, key=lambda name: (list(OBJECTS).index(name) % 4, name)))
     answer = archive.answer(Query(table="ztf", ids=ids, columns=("i:candid",), cutouts=("Science",)), Caller())
     first = next(message for message in answer.messages if len(message.batch))
@@ -79,7 +79,7 @@ def test_a_caller_who_goes_away_while_stamps_are_awaited_ends_it(several_blocks:
     monkeypatch.setattr(cutout_columns, "PULSE_SECONDS", 0.0)
     files = Watched(several_blocks.settings.folder)
     files.go_on.clear()
-    archive = Archive(load_catalogue(), several_blocks.store, BlockCutouts(files), several_blocks.settings)
+    archive = Archive(load_catalog(), several_blocks.store, BlockCutouts(files), several_blocks.settings)
     gone = threading.Event()
     answer = archive.answer(Query(table="ztf", all=True, cutouts=("Science",)), Caller(cancelled=gone.is_set))
     beats = 0

@@ -13,7 +13,7 @@ import pytest
 from memory import watching
 from processes import COMMAND, serving
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.ingest import ingest
 from flight_server.simulate import simulate
 from flight_server.storage.embedded import EmbeddedStore
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("asked")
     simulate(base / "alerts", objects=0, nights=4, seed=4, named=dict.fromkeys(NAMES, EACH))
     store = EmbeddedStore(base / "store")
-    assert not ingest(store, load_catalogue(), [base / "alerts"]).failures
+    assert not ingest(store, load_catalog(), [base / "alerts"]).failures
     store.close()
     return base / "store"
 

@@ -169,7 +169,7 @@ def test_a_store_learns_that_the_caller_has_gone(sample: Opened, serve: Callable
         waiting = threading.Event()
         try:
             while not waiting.wait(0.01):
-                scan.patience.check()
+                scan.deadline.check()
         except StreamCancelled:
             learnt.set()
             raise
@@ -177,13 +177,13 @@ def test_a_store_learns_that_the_caller_has_gone(sample: Opened, serve: Callable
     client = serve(pausing(sample, pause))
     reader = client.do_get(fl.Ticket(query(ids=[NAME]).to_json()))
     assert len(reader.read_chunk().data) == 0
-    assert not asked[0].patience.cancelled()
+    assert not asked[0].deadline.cancelled()
     reader.cancel()
     assert learnt.wait(60)
     # the call is over or ends now; whoever asks after that is told the same
-    assert asked[0].patience.cancelled()
+    assert asked[0].deadline.cancelled()
     client.close()
-    assert asked[0].patience.cancelled()
+    assert asked[0].deadline.cancelled()
     assert ask(serve(sample), table="ztf", ids=[NAME]).record["rows"] == 21
 
 

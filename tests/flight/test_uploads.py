@@ -23,7 +23,7 @@ from alert_data import SAMPLES, TDE
 from archives import Opened, ask
 from waiting import PAUSE, wait_until
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.flight import FlightServer, uploads
 from flight_server.ingest import Upload
 from flight_server.ingest import uploads as keeping
@@ -87,8 +87,8 @@ def refusal(attempt: Callable[[], object]) -> dict[str, Any]:
 def rows(opened: Opened) -> int:
     """Count the alerts of a store, by an index too, past its server."""
     opened.store.refresh()
-    view, catalogue = opened.store.view(), opened.archive.catalogue()
-    return sum(view.count(catalogue.table(name), None) or 0 for name in ("ztf", "ztf.class", "ztf.cutouts"))
+    view, catalog = opened.store.view(), opened.archive.catalog()
+    return sum(view.count(catalog.table(name), None) or 0 for name in ("ztf", "ztf.class", "ztf.cutouts"))
 
 
 def stamped(client: fl.FlightClient) -> str:
@@ -124,7 +124,7 @@ def test_an_upload_leaves_what_an_ingest_of_the_same_rows_leaves(
     other = serve(ingested)
     assert contents(client, report.rows) == contents(other, report.rows)
     assert stamped(client) == stamped(other)
-    assert opened.archive.catalogue().stored == ingested.archive.catalogue().stored
+    assert opened.archive.catalog().stored == ingested.archive.catalog().stored
 
 
 @pytest.mark.both_stores
@@ -279,7 +279,7 @@ def test_the_batch_at_fault_is_named_however_many_are_checked_together(
     monkeypatch.setattr(keeping, "TOGETHER_BYTES", together)
     ids = pa.array(["a"] * 15 + [None] * 3 + ["a"] * 3)
     alerts = tde.set_column(tde.column_names.index("objectId"), "objectId", ids).combine_chunks()
-    upload = Upload(open_store().store, load_catalogue(), "ztf", alerts.schema)
+    upload = Upload(open_store().store, load_catalog(), "ztf", alerts.schema)
 
     def send() -> None:
         for first in range(0, 21, 2):
@@ -410,7 +410,7 @@ def test_an_upload_waits_for_who_writes_to_the_store(
 
 def test_of_a_client_that_has_gone_nothing_is_written(open_store: Callable[..., Opened], tde: pa.Table) -> None:
     opened = open_store()
-    upload = Upload(opened.store, load_catalogue(), "ztf", tde.schema)
+    upload = Upload(opened.store, load_catalog(), "ztf", tde.schema)
     for batch in tde.to_batches():
         upload.add(batch)
     with pytest.raises(StreamCancelled, match="nothing"):

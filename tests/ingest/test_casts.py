@@ -193,7 +193,7 @@ def test_any_column_is_cast_or_refused_and_nothing_else(source):
 
 
 @pytest.mark.parametrize("source", [s for s in SOURCES if s != pa.null()], ids=str)
-def test_a_column_that_the_catalogue_does_not_know_can_be_cast_to_its_stored_type(source):
+def test_a_column_that_the_catalog_does_not_know_can_be_cast_to_its_stored_type(source):
     kind = stored_type(source)
     if kind is None:
         assert pa.types.is_nested(source) or pa.types.is_decimal(source) or source == pa.string_view()

@@ -17,14 +17,14 @@ from archives import Opened, digest, messages
 from changed_alerts import alerts_of, saved
 from click.testing import CliRunner
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.cli.app import main
 from flight_server.ingest import count_nights, ingest
 from flight_server.protocol.query import Query
 
 
 def put(opened: Opened, *files: Path) -> None:
-    assert not ingest(opened.store, load_catalogue(), files, history=True).failures
+    assert not ingest(opened.store, load_catalog(), files, history=True).failures
 
 
 def rows_of(opened: Opened, table: str = "ztf") -> pa.Table:
@@ -60,7 +60,7 @@ def test_every_good_point_is_a_row_once_and_every_alert_is_as_it_was(swept: Open
     alerts, found, points = keyed(rows_of(swept)), keyed(rows_of(unfolded)), points_of(swept_files())
     assert set(found) == set(alerts) | set(points)
     assert len(found) > 2 * len(alerts)
-    names = swept.archive.catalogue().stored_columns(swept.archive.catalogue().table("ztf"))
+    names = swept.archive.catalog().stored_columns(swept.archive.catalog().table("ztf"))
     whole = rows_of(unfolded)
     own = pa.array([key in alerts for key in found])
     assert digest(whole.filter(own).select(list(names))) == digest(rows_of(swept))
@@ -71,7 +71,7 @@ def test_every_good_point_is_a_row_once_and_every_alert_is_as_it_was(swept: Open
 
 @pytest.mark.both_stores
 def test_a_point_has_the_cells_that_its_history_has(unfolded: Opened) -> None:
-    columns = unfolded.archive.catalogue().known["ztf"]
+    columns = unfolded.archive.catalog().known["ztf"]
     points, found = points_of(swept_files()), keyed(rows_of(unfolded))
     checked = rounded = 0
     for key in set(points) & set(found):
@@ -148,7 +148,7 @@ def test_points_are_no_alerts_of_a_night(open_store: Callable[..., Opened]) -> N
     put(unfolded, NIGHT, MANY_AVRO)
     assert len(rows_of(unfolded)) > len(rows_of(plain))
     for opened in (plain, unfolded):
-        count_nights(opened.store, load_catalogue())
+        count_nights(opened.store, load_catalog())
     assert digest(rows_of(unfolded, "statistics_class")) == digest(rows_of(plain, "statistics_class"))
 
 

@@ -24,8 +24,8 @@ TABLES = list(index_oracle.RULES)
 
 def whole(opened: Opened, table: str) -> tuple[list[str], pa.Table]:
     """Give all row keys and rows of a table, in order."""
-    catalogue = opened.archive.catalogue()
-    scan = Scan(table=catalogue.table(table), columns=catalogue.columns(catalogue.table(table), None))
+    catalog = opened.archive.catalog()
+    scan = Scan(table=catalog.table(table), columns=catalog.columns(catalog.table(table), None))
     parts = [some for some in opened.store.view().scan(scan) if len(some.batch)]
     keys = [key.decode() for some in parts for key in some.keys.tolist()]
     return keys, pa.Table.from_batches([some.batch for some in parts], schema=scan.schema)
@@ -52,8 +52,8 @@ def test_each_row_has_the_cells_of_its_alert_and_no_other(
     swept: Opened, expected: dict[str, dict[str, list[oracle.Cells]]], table: str
 ) -> None:
     keys, rows = whole(swept, table)
-    catalogue = swept.archive.catalogue()
-    columns = catalogue.stored_columns(catalogue.table(table))
+    catalog = swept.archive.catalog()
+    columns = catalog.stored_columns(catalog.table(table))
     for key, row in zip(keys, rows.to_pylist(), strict=True):
         merged = oracle._merge(expected[table][key], columns)
         for name, value in row.items():
@@ -64,9 +64,9 @@ def test_each_row_has_the_cells_of_its_alert_and_no_other(
 
 @pytest.mark.both_stores
 def test_the_columns_are_those_of_the_public_service(swept: Opened) -> None:
-    catalogue = swept.archive.catalogue()
-    names = {table: set(catalogue.stored_columns(catalogue.table(table))) for table in TABLES}
-    main = set(catalogue.stored_columns(catalogue.table("ztf")))
+    catalog = swept.archive.catalog()
+    names = {table: set(catalog.stored_columns(catalog.table(table))) for table in TABLES}
+    main = set(catalog.stored_columns(catalog.table("ztf")))
     assert len(names["ztf.pixel128"]) == 14
     for table in ("ztf.class", "ztf.ssnamenr"):
         assert sum(name.startswith("i:") for name in names[table]) == 36

@@ -17,7 +17,7 @@ from archives import Opened
 from click.testing import CliRunner
 from derived_reference import class_of
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.cli.app import main
 from flight_server.derive.classes import load_classes
 from flight_server.ingest import LoadReport, count_nights, load
@@ -41,14 +41,14 @@ META = [
 
 
 def put(opened: Opened, table: str, *files: Path) -> LoadReport:
-    return load(opened.store, load_catalogue(), table, files)
+    return load(opened.store, load_catalog(), table, files)
 
 
 def held(opened: Opened, table: str, **fields: Any) -> dict[str, dict[str, Any]]:
     """Give the rows of a table by key, without the cells that they lack."""
-    catalogue = opened.archive.catalogue()
-    columns = catalogue.columns(catalogue.table(table), None)
-    parts = opened.store.view().scan(Scan(table=catalogue.table(table), columns=columns, **fields))
+    catalog = opened.archive.catalog()
+    columns = catalog.columns(catalog.table(table), None)
+    parts = opened.store.view().scan(Scan(table=catalog.table(table), columns=columns, **fields))
     rows = [
         (key.decode(), row)
         for some in parts
@@ -203,10 +203,10 @@ def test_nights_are_counted_from_the_alerts(make_store: Callable[[], Opened], tm
     files = swept_files()
     opened.ingest(*files)
     put(opened, "statistics_class", written(tmp_path / "a.json", [{"night": "20200831", "raw": 200000, "sci": 3}]))
-    report = count_nights(opened.store, load_catalogue())
+    report = count_nights(opened.store, load_catalog())
     rows = held(opened, "statistics_class")
     assert report.read == report.written == len(rows)
-    assert count_nights(opened.store, load_catalogue()).written == 0
+    assert count_nights(opened.store, load_catalog()).written == 0
     assert rows["ztf_20200831"]["basic:raw"] == 200000, "what no alert tells stays"
     alerts = held(opened, "ztf")
     nights = defaultdict(list)

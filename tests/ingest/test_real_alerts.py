@@ -15,7 +15,7 @@ from alert_data import GOLDEN, swept_files
 from archives import Opened, digest
 from depth import is_thorough
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 
@@ -29,8 +29,8 @@ def whole(opened: Opened, table: str, **fields: object) -> tuple[pa.Table, dict]
 @pytest.mark.both_stores
 def test_every_cell_of_every_alert_is_there_and_no_other(swept: Opened) -> None:
     rows, record = whole(swept, "ztf")
-    catalogue = swept.archive.catalogue()
-    columns = catalogue.stored_columns(catalogue.table("ztf"))
+    catalog = swept.archive.catalog()
+    columns = catalog.stored_columns(catalog.table("ztf"))
     expected = oracle.expected_tables(swept_files(), columns)
     assert record["rows"] == len(rows) == len(expected)
     found = {f"{row['i:objectId']}_{row['i:jd']!r}": row for row in rows.to_pylist()}
@@ -48,10 +48,10 @@ def test_every_cell_of_every_alert_is_there_and_no_other(swept: Opened) -> None:
 
 @pytest.mark.both_stores
 def test_no_column_of_the_files_is_lost(swept: Opened) -> None:
-    catalogue = swept.archive.catalogue()
-    columns = set(catalogue.stored_columns(catalogue.table("ztf")))
+    catalog = swept.archive.catalog()
+    columns = set(catalog.stored_columns(catalog.table("ztf")))
     in_files = {name for file in swept_files() for alert in oracle.read_alerts(file) for name in oracle.alert_cells(alert)}
-    dropped = catalogue.surveys["ztf"].alerts.not_stored
+    dropped = catalog.surveys["ztf"].alerts.not_stored
     assert {name for name in in_files - columns if name.partition(":")[2] not in dropped} == set()
 
 
@@ -92,9 +92,9 @@ def test_history_points_have_the_cells_that_the_public_service_had(swept: Opened
 
 
 @pytest.mark.both_stores
-def test_types_are_the_catalogues_whatever_the_files_say(swept: Opened) -> None:
+def test_types_are_the_catalogs_whatever_the_files_say(swept: Opened) -> None:
     rows, _ = whole(swept, "ztf")
-    known = load_catalogue().known["ztf"]
+    known = load_catalog().known["ztf"]
     for field in rows.schema:
         if field.name in known:
             assert field.type == known[field.name].type
@@ -128,7 +128,7 @@ def test_any_order_of_files_any_number_of_times_gives_the_same_tables(
 
 @pytest.mark.both_stores
 def test_lists_of_features_are_text_in_the_brokers_order(swept: Opened) -> None:
-    names = load_catalogue().surveys["ztf"].alerts.nested["lc_features_g"].text
+    names = load_catalog().surveys["ztf"].alerts.nested["lc_features_g"].text
     rows, _ = whole(swept, "ztf", columns=("i:candid", "d:lc_features_g"))
     found = {row["i:candid"]: row["d:lc_features_g"] for row in rows.to_pylist()}
     compared = 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.catalog.declarations import Condition, Where, load_surveys
 from flight_server.ingest.cells import Cells
 from flight_server.ingest.tables import history_fields, meets, table_rows
@@ -59,7 +59,7 @@ def cells(histories):
 
 
 def history_rows(histories):
-    return {table.name: rows for table, rows in table_rows(SURVEY, load_catalogue(), cells(histories)) if table.rows == "history"}
+    return {table.name: rows for table, rows in table_rows(SURVEY, load_catalog(), cells(histories)) if table.rows == "history"}
 
 
 def is_limit(point):
@@ -114,7 +114,7 @@ def test_cells_that_a_history_lacks_are_typed_nulls():
 
 def test_alerts_without_any_history_give_their_own_rows_only():
     plain = Cells({"i:objectId": pa.array(["a"]), "i:jd": pa.array([1.5])}, {}, pa.array(["v"]), None)
-    ((table, rows),) = table_rows(SURVEY, load_catalogue(), plain)
+    ((table, rows),) = table_rows(SURVEY, load_catalog(), plain)
     assert (table.name, rows.to_pylist()) == ("ztf", [{"i:objectId": "a", "i:jd": 1.5, VERSION: "v"}])
 
 
@@ -126,7 +126,7 @@ def test_alerts_with_any_stamp_get_a_row_of_stamps():
         "i:fid": pa.array([1, 1, 1]),
     }
     stamps = {"Science": pa.array([b"x", None, None]), "Template": pa.array([None, None, b"y"])}
-    found = {t.name: r for t, r in table_rows(SURVEY, load_catalogue(), Cells(columns, stamps, pa.array(["v"] * 3), None))}
+    found = {t.name: r for t, r in table_rows(SURVEY, load_catalog(), Cells(columns, stamps, pa.array(["v"] * 3), None))}
     rows = found["ztf.cutouts"]
     assert rows["i:candid"].to_pylist() == [1, 3]
     assert rows["b:cutoutScience_stampData"].to_pylist() == [b"x", None]
@@ -136,6 +136,6 @@ def test_alerts_with_any_stamp_get_a_row_of_stamps():
 
 
 def test_only_the_fields_that_tables_need_are_read_of_a_history():
-    fields = history_fields(SURVEY, load_catalogue())
+    fields = history_fields(SURVEY, load_catalog())
     assert {"jd", "fid", "diffmaglim", "magpsf", "rb", "nbad"} <= fields
     assert not {"ra", "dec", "candid"} & fields

@@ -23,8 +23,8 @@ def rows(asked, keys):
 @given(PLACES)
 def test_a_cursor_is_read_as_it_was_made_by_its_own_query_alone(place):
     text = place.cursor(OURS)
-    assert read_cursor(text, OURS, place.asked + 1) == place
-    for fingerprint, objects in ((THEIRS, place.asked + 1), (OURS, place.asked)):
+    assert read_cursor(text, OURS, place.request_index + 1) == place
+    for fingerprint, objects in ((THEIRS, place.request_index + 1), (OURS, place.request_index)):
         with pytest.raises(CursorMismatch) as caught:
             read_cursor(text, fingerprint, objects)
         assert caught.value.field == "resume_after"
@@ -50,8 +50,8 @@ def test_a_key_of_any_bytes_fits_beside_a_batch():
         assert read_cursor(text, OURS, 8).key == key
 
 
-def place(asked=0, key=b"k", same=1):
-    return Place(asked, key, same, 0).cursor(OURS)
+def place(request_index=0, key=b"k", same=1):
+    return Place(request_index, key, same, 0).cursor(OURS)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def place(asked=0, key=b"k", same=1):
         place() + "\n",
         place(key=b""),
         place(same=0),
-        place(asked=1),
+        place(request_index=1),
         place(key=b"k" * 5000),
         base64.urlsafe_b64encode(b"\x01").decode(),
     ],
@@ -81,6 +81,6 @@ def test_what_is_no_cursor_is_a_mismatch(text):
 @given(st.text(max_size=100) | st.binary(max_size=60).map(lambda content: base64.urlsafe_b64encode(content).decode()))
 def test_any_text_is_a_place_or_a_mismatch(text):
     try:
-        assert read_cursor(text, OURS, 5).asked < 5
+        assert read_cursor(text, OURS, 5).request_index < 5
     except CursorMismatch as error:
         assert 0 < len(error.message) < 300

@@ -13,7 +13,7 @@ import pytest
 from archives import Opened, ask
 from spark_sessions import ReadFailed, Session
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Answer, Archive, Message
 from flight_server.flight import FlightServer
 from flight_server.protocol.callers import Caller
@@ -28,7 +28,7 @@ class Failing(Archive):
     """Fails in the middle of its first answers, with an error after which a client does not ask again."""
 
     def __init__(self, opened: Opened, failures: int) -> None:
-        super().__init__(load_catalogue(), opened.store, opened.store.cutouts, opened.settings)
+        super().__init__(load_catalog(), opened.store, opened.store.cutouts, opened.settings)
         self.failures = failures
         self.answers = 0
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_faults import EMBEDDED, fill, open_archive, rename, write_changed, write_coincident
 
-from flight_server.catalog.catalog import Catalogue, load_catalogue
+from flight_server.catalog.catalog import Catalog, load_catalog
 from flight_server.planning.plan import make_plan
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import BadValue, NotSupported
@@ -133,7 +133,7 @@ def test_an_earlier_state_is_answered_as_it_was(history: History, data: st.DataO
 
 def merge(opened: Opened, moments: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Compact, of each table, the segments from the first to the last that were written at one of the moments."""
-    for name in opened.archive.catalogue().tables:
+    for name in opened.archive.catalog().tables:
         records = [record for record in opened.store._state.segments if record.table_name == name]
         within = [number for number, record in enumerate(records) if record.written in moments]
         chosen = slice(within[0], within[-1] + 1) if len(within) > 1 else None
@@ -286,12 +286,12 @@ def test_a_compacted_segment_of_rows_that_replace_none_answers_every_state(tmp_p
 
 
 def test_tables_whose_rows_are_overwritten_refuse_it(sample: Opened) -> None:
-    catalogue = load_catalogue()
+    catalog = load_catalog()
     query = Query(table="ztf", ids=(TDE_NAME,), as_of=FUTURE)
 
-    def overwriting(name: str) -> Catalogue:
-        tables = {**catalogue.tables, name: replace(catalogue.table(name), on_equal_key="overwrite")}
-        return replace(catalogue, surveys={"ztf": replace(catalogue.surveys["ztf"], tables=tables)})
+    def overwriting(name: str) -> Catalog:
+        tables = {**catalog.tables, name: replace(catalog.table(name), on_equal_key="overwrite")}
+        return replace(catalog, surveys={"ztf": replace(catalog.surveys["ztf"], tables=tables)})
 
     for name, changes in (("ztf", {}), ("ztf.upper", {"upper_limits": True}), ("ztf.cutouts", {"cutouts": ("Science",)})):
         with pytest.raises(NotSupported) as caught:

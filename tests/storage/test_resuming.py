@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_faults import fill, open_archive, rename, write_changed, write_coincident
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.planning.plan import endpoint_queries, make_plan
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import CursorMismatch
@@ -269,7 +269,7 @@ def test_a_query_that_goes_on_is_one_endpoint(sample: Opened) -> None:
     (_, cursor), *_ = cursors(messages(sample, query))
     assert len(list(endpoint_queries(query))) == 3
     assert list(endpoint_queries(replace(query, resume_after=cursor))) == [replace(query, resume_after=cursor)]
-    plan = make_plan(replace(query, resume_after=cursor), sample.archive.catalogue())
+    plan = make_plan(replace(query, resume_after=cursor), sample.archive.catalog())
     assert sample.archive.count(plan) is None
 
 
@@ -294,8 +294,8 @@ def large(request: pytest.FixtureRequest, three: Path, tmp_path_factory: pytest.
 
 @given(data=st.data())
 def test_a_scan_after_a_key_gives_all_keys_behind_it(large: Opened, data: st.DataObject) -> None:
-    catalogue = load_catalogue()
-    scan = Scan(table=catalogue.table("ztf"), columns=(catalogue.known["ztf"]["i:jd"],))
+    catalog = load_catalog()
+    scan = Scan(table=catalog.table("ztf"), columns=(catalog.known["ztf"]["i:jd"],))
     view = large.store.view()
     whole = np.concatenate([rows.keys for rows in view.scan(scan)])
     assert len(whole) == 6000

@@ -10,10 +10,10 @@ import pytest
 from alert_data import NEWEST, NIGHT, TDE
 from archives import Opened
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.storage.protocols import Scan, Span
 
-CATALOGUE = load_catalogue()
+CATALOGUE = load_catalog()
 TABLE = CATALOGUE.table("ztf")
 COLUMNS = (CATALOGUE.known["ztf"]["i:objectId"], CATALOGUE.known["ztf"]["i:jd"])
 
@@ -22,7 +22,7 @@ def read(opened: Opened, **words: Any) -> tuple[list[bytes], list[int]]:
     found = [rows for rows in opened.store.view().scan(Scan(table=TABLE, columns=COLUMNS, **words)) if len(rows.batch)]
     keys = [key for rows in found for key in rows.keys.tolist()]
     assert keys == [f"{row['i:objectId']}_{row['i:jd']}".encode() for rows in found for row in rows.batch.to_pylist()]
-    return keys, [place for rows in found for place in rows.asked.tolist()]
+    return keys, [place for rows in found for place in rows.request_index.tolist()]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.catalog.declarations import load_surveys
-from flight_server.storage.merge import merge_equal_keys, merge_over, standing
+from flight_server.storage.merge import drop_superseded, merge_equal_keys, merge_over
 
 TABLES = load_surveys()["ztf"].tables
 PIXELS, ALERTS = TABLES["ztf.pixel128"], TABLES["ztf"]
@@ -70,13 +70,13 @@ def listed(rows, keys):
 
 @given(ROWS)
 def test_the_largest_values_stand(rows):
-    assert listed(*standing(PIXELS, *table_of(rows))) == plain(rows, PIXELS.latest)
+    assert listed(*drop_superseded(PIXELS, *table_of(rows))) == plain(rows, PIXELS.latest)
 
 
 @given(ROWS)
 def test_without_any_column_the_last_row_stands(rows):
     ordered = sorted(rows, key=lambda row: row[0])
-    assert listed(*standing(LAST, *table_of(rows))) == {key: [cells] for key, cells in ordered}
+    assert listed(*drop_superseded(LAST, *table_of(rows))) == {key: [cells] for key, cells in ordered}
 
 
 @given(ROWS)
@@ -86,17 +86,17 @@ def test_points_give_way_to_alerts_and_to_the_largest_of_them(rows):
         own = [row for row in rows if row[0] == key]
         alerts = [cells for _, cells in own if cells["i:jdstarthist"] is not None]
         wanted[key] = alerts or plain(own, ALERTS.points.latest)[key]
-    assert listed(*standing(ALERTS, *table_of(rows))) == wanted
+    assert listed(*drop_superseded(ALERTS, *table_of(rows))) == wanted
 
 
 @given(ROWS, ROWS)
 def test_rows_that_are_held_stand_as_if_they_came_together(held, rows):
-    first, first_keys = merge_equal_keys(*standing(PIXELS, *table_of(held)))
-    second, second_keys = merge_equal_keys(*standing(PIXELS, *table_of(rows)))
+    first, first_keys = merge_equal_keys(*drop_superseded(PIXELS, *table_of(held)))
+    second, second_keys = merge_equal_keys(*drop_superseded(PIXELS, *table_of(rows)))
     common = np.isin(first_keys, second_keys)
     where = np.searchsorted(second_keys, first_keys[common])
     merged, changed = merge_over(first.filter(pa.array(common)), where, second, PIXELS)
-    together, keys = merge_equal_keys(*standing(PIXELS, *table_of([*held, *rows])))
+    together, keys = merge_equal_keys(*drop_superseded(PIXELS, *table_of([*held, *rows])))
     expected = together.filter(pa.array(np.isin(keys, second_keys)))
     assert merged.to_pylist() == expected.to_pylist()
     before = dict(zip(first_keys.tolist(), first.to_pylist(), strict=True))
@@ -106,5 +106,5 @@ def test_rows_that_are_held_stand_as_if_they_came_together(held, rows):
 
 @pytest.mark.parametrize("table", [PIXELS, LAST, ALERTS])
 def test_no_rows_stay_no_rows(table):
-    rows, keys = standing(table, SCHEMA.empty_table(), np.zeros(0, dtype="S1"))
+    rows, keys = drop_superseded(table, SCHEMA.empty_table(), np.zeros(0, dtype="S1"))
     assert (len(rows), len(keys)) == (0, 0)

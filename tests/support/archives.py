@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.execution.digests import Digest
 from flight_server.ingest import IngestReport, ingest
@@ -32,17 +32,17 @@ class Opened:
     reports: list[IngestReport] = field(default_factory=list)
 
     def ingest(self, *paths: Path) -> IngestReport:
-        self.reports.append(ingest(self.store, load_catalogue(), paths))
+        self.reports.append(ingest(self.store, load_catalog(), paths))
         return self.reports[-1]
 
 
 def opened(store: Store, settings: Settings) -> Opened:
-    return Opened(store, Archive(load_catalogue(), store, store.cutouts, settings), settings)
+    return Opened(store, Archive(load_catalog(), store, store.cutouts, settings), settings)
 
 
 def open_embedded(folder: Path) -> Opened:
     settings = load_settings(environment={}, data=str(folder), port=0)
-    return opened(EmbeddedStore(settings.folder, load_catalogue()), settings)
+    return opened(EmbeddedStore(settings.folder, load_catalog()), settings)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from clusters import Cluster
 from hbase_stores import with_tables
 from waiting import wait_until
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.protocol.errors import AlertflightError, from_info
@@ -86,13 +86,13 @@ class Rig:
         self, settings: Settings, reached_at: Callable[[int], int] = lambda port: port, beside: HBaseStore | None = None
     ) -> None:
         self.settings = settings
-        catalogue = load_catalogue()
+        catalog = load_catalog()
         self._owns_gateway = beside is None
         self.store = _own_store(settings, reached_at) if beside is None else with_tables(beside, settings)
         blocks = self.store.cutouts
         self.gateway = self.store.gateway
         self.passing = Passing(self.store)
-        self.archive = Archive(catalogue, self.passing, blocks, settings)
+        self.archive = Archive(catalog, self.passing, blocks, settings)
         self.server = FlightServer(self.archive, settings)
         self.url = f"grpc://127.0.0.1:{self.server.port}"
 
@@ -158,7 +158,7 @@ def _own_store(settings: Settings, reached_at: Callable[[int], int]) -> HBaseSto
         call_timeout=gateway.call_timeout,
         reached_at=reached_at,
     )
-    return HBaseStore(load_catalogue(), process, open_blocks(settings), prefix=hbase.prefix, threads=hbase.scan_threads)
+    return HBaseStore(load_catalog(), process, open_blocks(settings), prefix=hbase.prefix, threads=hbase.scan_threads)
 
 
 def read_what_comes(client: fl.FlightClient, fields: Fields) -> Answered | Broken:

@@ -14,7 +14,7 @@ from archives import Opened, opened
 from cluster_admin import ClusterAdmin
 from clusters import Cluster
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.service.stores import open_blocks, open_store
 from flight_server.settings.settings import Settings
 from flight_server.storage.hbase import HBaseStore
@@ -70,7 +70,7 @@ class HBaseStores:
     def open_alone(self, prefix: str, **sections: dict[str, Any]) -> Opened:
         """Open a store as a server does, with a gateway of its own; whoever opens it closes it."""
         settings = self.cluster.settings(prefix, **sections)
-        return opened(open_store(settings, load_catalogue()), settings)
+        return opened(open_store(settings, load_catalog()), settings)
 
     def close(self, *, drop: bool) -> None:
         """End the gateway; the tables need only be dropped where the cluster goes on."""
@@ -88,7 +88,7 @@ class HBaseStores:
 
     def _emptied(self) -> list[str]:
         found, self._used = self._used, []
-        self.admin.empty(*(prefix + name for prefix in found for name in load_catalogue().tables))
+        self.admin.empty(*(prefix + name for prefix in found for name in load_catalog().tables))
         hdfs = hdfs_native.Client(self.cluster.hdfs)
         for prefix in found:
             with contextlib.suppress(FileNotFoundError):
@@ -97,7 +97,7 @@ class HBaseStores:
 
     def _made(self) -> list[str]:
         found = [self.prefix() for _ in range(MADE_TOGETHER)]
-        tables = load_catalogue().tables.values()
+        tables = load_catalog().tables.values()
         for families in {table.families for table in tables}:
             names = [table.name for table in tables if table.families == families]
             self.admin.create(*(prefix + name for prefix in found for name in names), families=families)

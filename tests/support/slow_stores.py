@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from archives import Opened
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.catalog.declarations import Table
 from flight_server.execution.archive import Archive
 from flight_server.protocol.errors import AlertflightError
@@ -75,7 +75,7 @@ class PausingStore:
 
 def nothing_yet(scan: Scan) -> Iterator[Rows]:
     """Give both kinds of rows of zero rows: with the scan's columns and without any."""
-    scan.patience.check()
+    scan.deadline.check()
     yield NOTHING_YET
     empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in scan.schema], schema=scan.schema)
     yield Rows(empty, np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))
@@ -84,5 +84,5 @@ def nothing_yet(scan: Scan) -> Iterator[Rows]:
 def pausing(opened: Opened, pause: Pause = nothing_yet, **limits: float) -> Opened:
     """Give an archive over the same store that pauses; its `rows` is a real store that is slow."""
     settings: Settings = replace(opened.settings, limits=replace(opened.settings.limits, **limits))
-    archive = Archive(load_catalogue(), PausingStore(opened.store, pause), opened.store.cutouts, settings)  # type: ignore[arg-type]
+    archive = Archive(load_catalog(), PausingStore(opened.store, pause), opened.store.cutouts, settings)  # type: ignore[arg-type]
     return Opened(opened.store, archive, settings)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from alert_data import MANY_AVRO, NEWEST, TDE
 from warm_commands import Ended, WarmCommands
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.ingest import ingest
 from flight_server.protocol.callers import Caller
@@ -115,7 +115,7 @@ def do(scene: Scene, store: EmbeddedStore) -> None:
     if scene.command[0] == "compact":
         store.compact(full=True)
     else:
-        report = ingest(store, load_catalogue(), [Path(word) for word in scene.command[1:]])
+        report = ingest(store, load_catalog(), [Path(word) for word in scene.command[1:]])
         assert not report.failures
 
 
@@ -137,7 +137,7 @@ def is_clear(done: Ended | subprocess.CompletedProcess[str]) -> bool:
 
 def everything(archive: Archive, name: str) -> tuple[int, str]:
     """Ask for all rows, columns and stamps of a table; gives rows and digest. A stamp that cannot be read is an error."""
-    table = archive.catalogue().table(name)
+    table = archive.catalog().table(name)
     cutouts = CUTOUT_KINDS if table.cutouts and table.survey == "ztf" else ()
     answer = archive.answer(Query(table=name, all=True, digest=True, cutouts=cutouts), Caller())
     record = list(answer.messages)[-1].metadata
@@ -148,11 +148,11 @@ def everything(archive: Archive, name: str) -> tuple[int, str]:
 
 
 def open_archive(folder: Path) -> tuple[Archive, EmbeddedStore]:
-    catalogue = load_catalogue()
-    store = EmbeddedStore(folder, catalogue)
+    catalog = load_catalog()
+    store = EmbeddedStore(folder, catalog)
     settings = load_settings(environment={}, data=str(folder))
     settings = replace(settings, limits=replace(settings.limits, cutouts=1_000_000))
-    return Archive(catalogue, store, store.cutouts, settings), store
+    return Archive(catalog, store, store.cutouts, settings), store
 
 
 def contents(folder: Path) -> Contents:
@@ -232,7 +232,7 @@ def fill(folder: Path, *paths: Path) -> Path:
     """Ingest each path by itself, and so make a segment of each."""
     store = EmbeddedStore(folder)
     for path in paths:
-        assert not ingest(store, load_catalogue(), [path]).failures
+        assert not ingest(store, load_catalog(), [path]).failures
     store.close()
     return folder
 

@@ -181,9 +181,9 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
 def _serve() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
-    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.catalog.catalog import load_catalog
 
-    load_catalogue()
+    load_catalog()
     for line in sys.stdin:
         print(json.dumps(_run(json.loads(line))), flush=True)
 

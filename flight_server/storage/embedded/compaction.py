@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalogue, Column
+from flight_server.catalog.catalog import Catalog, Column
 from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.manifest import Manifest, ManifestState, SegmentRecord
 from flight_server.storage.embedded.segment_output import SEGMENT_BYTES, SegmentOutput
@@ -78,7 +78,7 @@ def choose(sizes: Sequence[int], *, full: bool) -> slice | None:
 def compact(
     folder: Path,
     manifest: Manifest,
-    catalogue: Catalogue,
+    catalog: Catalog,
     *,
     full: bool,
     progress: Callable[[str, int], None] = lambda *_: None,
@@ -87,7 +87,7 @@ def compact(
 
     Parameters
     ----------
-    folder, manifest, catalogue
+    folder, manifest, catalog
         The store.
     full
         Whether to merge all segments below half the largest size, not only those of like size.
@@ -98,7 +98,7 @@ def compact(
     state = manifest.read()  # nobody else writes to it meanwhile
     remove_leftovers(folder, state)
     report.bytes_before = _bytes(state)
-    for name, table in catalogue.tables.items():
+    for name, table in catalog.tables.items():
         records = [record for record in state.segments if record.table_name == name]
         chosen = choose([record.data_bytes for record in records], full=full)
         after = len(records)
@@ -109,7 +109,7 @@ def compact(
             after = sum(record.table_name == name for record in state.segments)
         report.segments[name] = (len(records), after)
     injection_point("compact.committed")
-    report.blocks_unused, report.blocks_removed = _drop_unused_blocks(folder, manifest, state, catalogue)
+    report.blocks_unused, report.blocks_removed = _drop_unused_blocks(folder, manifest, state, catalog)
     injection_point("compact.removing")
     state = manifest.read()
     remove_leftovers(folder, state)
@@ -155,12 +155,12 @@ def _merge(
     )
 
 
-def _drop_unused_blocks(folder: Path, manifest: Manifest, state: ManifestState, catalogue: Catalogue) -> tuple[int, int]:
+def _drop_unused_blocks(folder: Path, manifest: Manifest, state: ManifestState, catalog: Catalog) -> tuple[int, int]:
     """Mark the blocks that no row names, take out those marked long enough ago; gives how many of each."""
     used: set[str] = set()
-    for name, table in catalogue.tables.items():
+    for name, table in catalog.tables.items():
         if table.rows == "stamps":
-            path = catalogue.known[table.survey][str(table.path)]
+            path = catalog.known[table.survey][str(table.path)]
             # one by one: a row that a newer one hides is still read where `as_of` is before that one
             for record in (record for record in state.segments if record.table_name == name):
                 view = Snapshot(state, {name: [_open(folder, record)]}, SegmentCache(batches=8))

@@ -78,7 +78,7 @@ class BlockRecord:
 
 @dataclass(frozen=True, slots=True)
 class ColumnRecord:
-    """A column that a table has held, in order of arrival, with its type name of the catalogue."""
+    """A column that a table has held, in order of arrival, with its type name of the catalog."""
 
     table_name: str
     name: str

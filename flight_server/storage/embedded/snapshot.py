@@ -44,7 +44,7 @@ FEW_RUNS = 8  # runs of rows that are joined more quickly than gathered
 class _Hits:
     """Where ranges were found: rows [low, high) of each segment, both of shape (segments, ranges)."""
 
-    asked: npt.NDArray[np.int64]
+    request_index: npt.NDArray[np.int64]
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
 
@@ -138,8 +138,8 @@ class Snapshot:
             return
         row_bytes = reader.row_bytes(hits)
         for first, last in _groups(counts.sum(axis=0), row_bytes, scan.reverse):
-            scan.patience.check()
-            some = _Hits(hits.asked[first:last], hits.low[:, first:last], hits.high[:, first:last])
+            scan.deadline.check()
+            some = _Hits(hits.request_index[first:last], hits.low[:, first:last], hits.high[:, first:last])
             found = reader.read(some, row_bytes)
             yield from _turned(found) if scan.reverse else found
 
@@ -228,7 +228,7 @@ def _turned(rows: Iterator[Rows]) -> Iterator[Rows]:
     """Give the rows of a group in the other order."""
     for some in reversed(list(rows)):
         order = np.arange(len(some.keys) - 1, -1, -1)
-        yield Rows(some.batch.take(pa.array(order)), some.asked[::-1], some.keys[::-1])
+        yield Rows(some.batch.take(pa.array(order)), some.request_index[::-1], some.keys[::-1])
 
 
 def _groups(counts: npt.NDArray[np.int64], row_bytes: float, reverse: bool) -> Iterator[tuple[int, int]]:
@@ -276,7 +276,7 @@ class _Reader:
         low, high = int(hits.low[segment, range_]), int(hits.high[segment, range_])
         if low // BATCH_ROWS != (high - 1) // BATCH_ROWS:
             return None
-        asked = np.full(high - low, hits.asked[range_])
+        asked = np.full(high - low, hits.request_index[range_])
         return Rows(self._slice(segment, low, high - low), asked, self._segments[segment].keys(low, high))
 
     def read(self, hits: _Hits, row_bytes: float) -> Iterator[Rows]:
@@ -376,4 +376,4 @@ def _expand(hits: _Hits) -> tuple[Places, Places, Places]:
     ranges, segments = np.divmod(some, len(hits.low))
     ramp = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     rows = np.repeat(hits.low[segments, ranges], counts) + ramp
-    return np.repeat(segments, counts), rows, np.repeat(hits.asked[ranges], counts)
+    return np.repeat(segments, counts), rows, np.repeat(hits.request_index[ranges], counts)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from flight_server.catalog.catalog import Catalogue, load_catalogue
+from flight_server.catalog.catalog import Catalog, load_catalog
 from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, CorruptData
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.blocks.cutouts import READ_THREADS
@@ -35,7 +35,7 @@ class EmbeddedStore:
     ----------
     folder
         Where the files are.
-    catalogue
+    catalog
         The tables and columns; the packaged ones by default.
     threads
         How many blocks of stamps are read at once.
@@ -46,9 +46,9 @@ class EmbeddedStore:
         The folder cannot be used.
     """
 
-    def __init__(self, folder: Path, catalogue: Catalogue | None = None, threads: int = READ_THREADS) -> None:
+    def __init__(self, folder: Path, catalog: Catalog | None = None, threads: int = READ_THREADS) -> None:
         self._folder = folder
-        self._catalogue = catalogue or load_catalogue()
+        self._catalog = catalog or load_catalog()
         self._lock = threading.Lock()
         self._cache = SegmentCache()
         self._open: dict[int, Segment] = {}
@@ -89,14 +89,14 @@ class EmbeddedStore:
         with self._naming_disk(), exclusive(self._folder):
             with self._lock:
                 self._refresh()
-            yield Transaction(self._folder, self._manifest, self._view, self._catalogue)
+            yield Transaction(self._folder, self._manifest, self._view, self._catalog)
             with self._lock:
                 self._refresh()
 
     def compact(self, *, full: bool = False, progress: Callable[[str, int], None] = lambda *_: None) -> CompactionReport:
         """Merge segments; see `compaction.compact`. Readers go on meanwhile, writers wait."""
         with self._naming_disk(), exclusive(self._folder):
-            report = compact(self._folder, self._manifest, self._catalogue, full=full, progress=progress)
+            report = compact(self._folder, self._manifest, self._catalog, full=full, progress=progress)
             with self._lock:
                 self._refresh()
         return report

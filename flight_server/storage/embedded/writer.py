@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalog.catalog import TYPES, Catalogue, Column
+from flight_server.catalog.catalog import TYPES, Catalog, Column
 from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.manifest import (
     BlockRecord,
@@ -33,7 +33,7 @@ from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
 from flight_server.storage.keys import row_keys
-from flight_server.storage.merge import key_array, merge_equal_keys, merge_over, standing
+from flight_server.storage.merge import drop_superseded, key_array, merge_equal_keys, merge_over
 from flight_server.storage.protocols import VERSION, Scan
 from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS
@@ -79,11 +79,11 @@ class Transaction:
 
     keeps_alerts = False
 
-    def __init__(self, folder: Path, manifest: Manifest, view: Snapshot, catalogue: Catalogue) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, view: Snapshot, catalog: Catalog) -> None:
         self._folder = folder
         self._manifest = manifest
         self._view = view
-        self._catalogue = catalogue.with_stored(view.columns)
+        self._catalog = catalog.with_stored(view.columns)
         self._state = manifest.read()
         self._runs: dict[str, Runs] = {}
         self._records: list[SegmentRecord | BlockRecord | ColumnRecord | IngestRecord] = []
@@ -103,7 +103,7 @@ class Transaction:
         """Write all that was gathered and make it visible at once; gives the rows written to each table."""
         counts = {}
         for name in sorted(self._runs):
-            counts[name] = self._write_table(self._catalogue.table(name), self._runs.pop(name))
+            counts[name] = self._write_table(self._catalog.table(name), self._runs.pop(name))
         self._records += self._blocks.records
         if self._records:
             number = 1 + max((record.id for record in self._state.ingests), default=0)
@@ -114,16 +114,16 @@ class Transaction:
     def _write_table(self, table: Table, runs: Runs) -> int:
         columns = self._columns(table, runs)
         # a column without a value takes no room in a segment; a row that is merged may have all that is held
-        held = set(self._catalogue.stored.get(table.name, {}))
+        held = set(self._catalog.stored.get(table.name, {}))
         filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == table.path]
         schema = pa.schema([*(pa.field(column.name, column.type) for column in filled), pa.field(WRITTEN, pa.int64())])
         written = 0
         with SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number) as output:
             for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
-                rows, keys = merge_equal_keys(*standing(table, part.drop_columns([VERSION]), part_keys))
+                rows, keys = merge_equal_keys(*drop_superseded(table, part.drop_columns([VERSION]), part_keys))
                 if table.rows == "stamps":
-                    layout = self._catalogue.surveys[table.survey].alerts
-                    rows = self._blocks.store(table, layout, self._catalogue.known[table.survey], rows, keys)
+                    layout = self._catalog.surveys[table.survey].alerts
+                    rows = self._blocks.store(table, layout, self._catalog.known[table.survey], rows, keys)
                 rows, keys, replaced = self._merge_with_held(table, filled, _as_columns(rows, filled), keys)
                 stamp = pa.array(np.full(len(keys), self._written))
                 output.append(rows.append_column(pa.field(WRITTEN, pa.int64()), stamp), keys, int(replaced.sum()))
@@ -134,16 +134,16 @@ class Transaction:
 
     def _columns(self, table: Table, runs: Runs) -> list[Column]:
         """Give all columns that the table has from now on, and note those that are new to it."""
-        held = self._catalogue.stored.get(table.name, {})
+        held = self._catalog.stored.get(table.name, {})
         brought = {name: kind for name, kind in runs.types.items() if name != VERSION and not name.startswith(STAMPS)}
-        known = list(self._catalogue.described(table))
+        known = list(self._catalog.described(table))
         new = sorted(set(brought) - set(held), key=lambda n: (known.index(n) if n in known else len(known), n))
         names = {kind: name for name, kind in TYPES.items()}
         for position, name in enumerate(new, start=len(held)):
             self._records.append(ColumnRecord(table.name, name, position, names[brought[name]]))
         stored = {**held, **{name: brought[name] for name in new}}
-        catalogue = self._catalogue.with_stored({**self._catalogue.stored, table.name: stored})
-        return list(catalogue.stored_columns(table).values())
+        catalog = self._catalog.with_stored({**self._catalog.stored, table.name: stored})
+        return list(catalog.stored_columns(table).values())
 
     def _merge_with_held(
         self, table: Table, columns: list[Column], rows: pa.Table, keys: npt.NDArray[np.bytes_]
@@ -154,7 +154,7 @@ class Transaction:
         if not parts:
             return rows, keys, replaced
         held = pa.Table.from_batches([part.batch for part in parts])
-        where = np.concatenate([part.asked for part in parts])
+        where = np.concatenate([part.request_index for part in parts])
         replaced[where] = True
         merged, changed = merge_over(held, where, rows, table)
         return merged.filter(pa.array(changed)), keys[changed], replaced[changed]

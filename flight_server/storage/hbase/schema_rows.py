@@ -1,7 +1,7 @@
 """What a table holds, found from its schema rows: one row a release, which names the type of every column.
 
 Releases disagree. The columns are the union of all rows and the newest release has the say; what an older one
-wrote is told apart by the length of its cells. Types that the catalogue knows are the catalogue's.
+wrote is told apart by the length of its cells. Types that the catalog knows are the catalog's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from flight_server.catalog.catalog import TYPES, Catalogue
+from flight_server.catalog.catalog import TYPES, Catalog
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import TableRefused
 
@@ -64,7 +64,7 @@ def newest_schema_row(rows: Iterable[str]) -> str:
     return max(rows, key=_release, default=schema_row_key("", ""))
 
 
-def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalogue: Catalogue, wanted: str = NEWEST) -> TableSchema:
+def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Catalog, wanted: str = NEWEST) -> TableSchema:
     """Find what a table holds.
 
     Parameters
@@ -73,7 +73,7 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalogue: 
         The table.
     rows
         Its schema rows: by key, the type name of each column.
-    catalogue
+    catalog
         What is known of columns.
     wanted
         The key of the row that has the say, or `newest`.
@@ -81,7 +81,7 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalogue: 
     Raises
     ------
     TableRefused
-        There is no such row, or it contradicts the catalogue.
+        There is no such row, or it contradicts the catalog.
     """
     if not rows:
         raise TableRefused(
@@ -99,15 +99,15 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalogue: 
             kinds = stored.setdefault(column, [])
             if kind not in kinds:
                 kinds.append(kind)
-    _check(table, order[0], rows[order[0]], catalogue)
+    _check(table, order[0], rows[order[0]], catalog)
     columns: dict[str, pa.DataType] = {}
     unreadable: dict[str, str] = {}
     for column in sorted(stored):
         kinds = stored[column]
         if not _is_known(kinds[0]):
             unreadable[column] = kinds[0]
-        elif catalogue.storable(table, column):
-            columns[column] = _type_of(column, kinds[0], table, catalogue)
+        elif catalog.storable(table, column):
+            columns[column] = _type_of(column, kinds[0], table, catalog)
     readable = {
         column: tuple(FURTHER_TYPES.get(kind, kind) if kind != "short" else kind for kind in kinds if _is_known(kind))
         for column, kinds in stored.items()
@@ -125,20 +125,20 @@ def _is_known(kind: str) -> bool:
     return kind in TYPES or kind in FURTHER_TYPES
 
 
-def _type_of(column: str, kind: str, table: Table, catalogue: Catalogue) -> pa.DataType:
-    known = catalogue.described(table).get(column)
+def _type_of(column: str, kind: str, table: Table, catalog: Catalog) -> pa.DataType:
+    known = catalog.described(table).get(column)
     return known.type if known is not None else TYPES[FURTHER_TYPES.get(kind, kind)]
 
 
-def _check(table: Table, key: str, row: Mapping[str, str], catalogue: Catalogue) -> None:
-    """Refuse a row that has a column as something that cannot be turned into what the catalogue has."""
-    known = catalogue.described(table)
+def _check(table: Table, key: str, row: Mapping[str, str], catalog: Catalog) -> None:
+    """Refuse a row that has a column as something that cannot be turned into what the catalog has."""
+    known = catalog.described(table)
     for column, kind in row.items():
-        if column not in known or not catalogue.storable(table, column):
+        if column not in known or not catalog.storable(table, column):
             continue
         if not _is_known(kind) or not _agree(known[column].type, TYPES[FURTHER_TYPES.get(kind, kind)]):
             raise TableRefused(
-                f"{table.name}: the schema row {key} has {column} as {kind}, the catalogue as {known[column].type}",
+                f"{table.name}: the schema row {key} has {column} as {kind}, the catalog as {known[column].type}",
                 field="table",
                 value=table.name,
             )

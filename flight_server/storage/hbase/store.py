@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from flight_server.catalog.catalog import Catalogue
+from flight_server.catalog.catalog import Catalog
 from flight_server.protocol.errors import AlertflightError, TableRefused
 from flight_server.storage.hbase.schema_rows import NEWEST, TableSchema, find_schema
 from flight_server.storage.hbase.view import HBaseView, Known, domain_error
@@ -28,7 +28,7 @@ class HBaseStore:
 
     Parameters
     ----------
-    catalogue
+    catalog
         The tables and columns.
     gateway
         How the bridge runs and where HBase is.
@@ -49,7 +49,7 @@ class HBaseStore:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalog: Catalog,
         gateway: GatewaySettings,
         cutouts: HdfsBlocks,
         *,
@@ -57,7 +57,7 @@ class HBaseStore:
         schema: str = NEWEST,
         threads: int = 4,
     ) -> None:
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._prefix = prefix
         self._schema = schema
         self._threads = threads
@@ -110,7 +110,7 @@ class HBaseStore:
     @contextmanager
     def writing(self) -> Iterator[HBaseWriter]:
         """Begin an ingest."""
-        writer = HBaseWriter(self.gateway, self._catalogue, self._fresh_view, self.cutouts, self._prefix)
+        writer = HBaseWriter(self.gateway, self._catalog, self._fresh_view, self.cutouts, self._prefix)
         try:
             with _in_domain():
                 yield writer
@@ -137,7 +137,7 @@ class HBaseStore:
         schemas: dict[str, TableSchema] = {}
         faults: dict[str, AlertflightError] = {}
         with _in_domain():
-            names = {name: self._prefix + name for name in self._catalogue.tables}
+            names = {name: self._prefix + name for name in self._catalog.tables}
             states = self.gateway.call("tables", names=list(names.values()))
             for name, full in names.items():
                 try:
@@ -151,7 +151,7 @@ class HBaseStore:
             why = "does not exist" if enabled is None else "is disabled"
             raise TableRefused(f"the table {full} {why} in HBase", field="table", value=name)
         rows = self.gateway.call("schema-rows", table=full)
-        return find_schema(self._catalogue.table(name), rows, self._catalogue, self._schema)
+        return find_schema(self._catalog.table(name), rows, self._catalog, self._schema)
 
 
 def _reasons(known: Known) -> dict[str, str]:

@@ -26,7 +26,7 @@ KEEP_ALIVE_SECONDS = 5.0
 WAIT_SECONDS = 0.5
 BATCH_BYTES = 1 << 20
 KEPT_REQUESTS = 256
-TELLINGS = 3  # that a gateway may forget at once what it was told, under very many kinds of scans
+MAX_DEFINE_RETRIES = 3  # that a gateway may forget at once what it was told, under very many kinds of scans
 Place = tuple[int, bytes]  # the asked item and the row key of the last row that left
 
 
@@ -134,7 +134,7 @@ class HBaseView:
             try:
                 for rows in self._read(scan, cells, wanted.behind(place)):
                     if len(rows.keys):
-                        place = int(rows.asked[-1]), bytes(rows.keys[-1])
+                        place = int(rows.request_index[-1]), bytes(rows.keys[-1])
                     yield rows
             except BridgeFault as loss:
                 losses += 1
@@ -148,38 +148,38 @@ class HBaseView:
         """Read one scan of the gateway, once."""
         gateway = self._gateway
         socket = gateway.socket
-        patience = scan.patience
-        patience.check()
+        deadline = scan.deadline
+        deadline.check()
         opened = self._open(
             cells,
             table=self._prefix + scan.table.name,
             threads=self._threads,
             batch_bytes=BATCH_BYTES,
             as_of=scan.as_of or 0,
-            milliseconds=int(min(patience.left(), 86_400.0) * 1000),
+            milliseconds=int(min(deadline.left(), 86_400.0) * 1000),
             **selection,
         )
         heard = time.monotonic()
         with ScanChannel(socket, opened["id"], opened["secret"], scan.schema, gateway.settings.call_timeout) as channel:
             try:
                 for batch in channel:
-                    patience.check()
+                    deadline.check()
                     if batch is not None:
-                        yield Rows(batch.cells, batch.asked, batch.keys)
+                        yield Rows(batch.cells, batch.request_index, batch.keys)
                         heard = time.monotonic()
                     elif time.monotonic() - heard > KEEP_ALIVE_SECONDS:
                         yield NOTHING_YET
                         heard = time.monotonic()
             except GatewayLost as fault:
-                patience.check()  # one that took its time is left in the middle, and that is no fault of the gateway
-                gateway.lose(socket, fault.message)
+                deadline.check()  # one that took its time is left in the middle, and that is no fault of the gateway
+                gateway.terminate(socket, fault.message)
                 raise
         if unknown := channel.totals["unknown"]:
             self._left_out(scan.table.name, unknown)
 
     def _open(self, cells: CellsWanted, **words: object) -> Any:
         """Open a scan; a gateway that does not hold what it reads is told."""
-        for _ in range(TELLINGS):
+        for _ in range(MAX_DEFINE_RETRIES):
             try:
                 return self._gateway.call("open-scan", cells=cells.name, **words)
             except BridgeFault as fault:
@@ -191,8 +191,8 @@ class HBaseView:
     def _await_gateway(self, scan: Scan) -> Iterator[Rows]:
         """Wait for the next gateway, as long as the caller does."""
         heard = time.monotonic()
-        while not self._gateway.await_life(WAIT_SECONDS):
-            scan.patience.check()
+        while not self._gateway.wait_ready(WAIT_SECONDS):
+            scan.deadline.check()
             if self._gateway.is_closed:
                 raise BackendLost("the server is about to stop")
             if time.monotonic() - heard > KEEP_ALIVE_SECONDS:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import TYPES, Catalogue, Column
+from flight_server.catalog.catalog import TYPES, Catalog, Column
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import CorruptData, RowTooLarge
 from flight_server.storage.hbase.schema_rows import newest_schema_row, schema_row_key
@@ -26,7 +26,7 @@ from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
 from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.injection import injection_point
 from flight_server.storage.keys import row_keys
-from flight_server.storage.merge import changed_cells, key_array, lost_cells, merge_equal_keys, merge_over, standing
+from flight_server.storage.merge import changed_cells, drop_superseded, key_array, lost_cells, merge_equal_keys, merge_over
 from flight_server.storage.protocols import ALERT, VERSION, RowView, Scan
 from flight_server.storage.runs import Runs
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
@@ -58,7 +58,7 @@ class HBaseWriter:
     ----------
     gateway
         The bridge.
-    catalogue
+    catalog
         The tables and columns.
     fresh_view
         Gives the store as it is, once its tables exist.
@@ -70,9 +70,9 @@ class HBaseWriter:
 
     keeps_alerts = True
 
-    def __init__(self, gateway: Gateway, catalogue: Catalogue, fresh_view: Views, cutouts: HdfsBlocks, prefix: str) -> None:
+    def __init__(self, gateway: Gateway, catalog: Catalog, fresh_view: Views, cutouts: HdfsBlocks, prefix: str) -> None:
         self._gateway = gateway
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._fresh_view = fresh_view
         self._cutouts = cutouts
         self._prefix = prefix
@@ -90,7 +90,7 @@ class HBaseWriter:
                 index = rows.column_names.index(ALERT)
                 rows = rows.set_column(index, ALERT, pa.array(places[rows[ALERT].to_numpy()]))  # noqa: PLW2901
             self._runs.setdefault(table.name, Runs(Path(self._folder.name))).add(rows, keys)
-            if table == self._catalogue.surveys[table.survey].alert_table:
+            if table == self._catalog.surveys[table.survey].alert_table:
                 self._note_version(table, rows)
 
     def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
@@ -109,7 +109,7 @@ class HBaseWriter:
         """Give all tables of the surveys that have alerts here, and those that are loaded, in the order of writing."""
         order = {"stamps": 0, "history": 1, "loaded": 1, "alerts": 2}
         found = []
-        for survey in self._catalogue.surveys.values():
+        for survey in self._catalog.surveys.values():
             tables = sorted(survey.tables.values(), key=lambda one: (one == survey.alert_table, order[one.rows]))
             found += [table for table in tables if survey.name in self._newest or table.name in self._runs]
         return found
@@ -121,7 +121,7 @@ class HBaseWriter:
 
     def _note_version(self, table: Table, rows: pa.Table) -> None:
         row = pc.sort_indices(pc.fill_null(rows[VERSION], ""))[-1].as_py()
-        names = self._catalogue.surveys[table.survey].alerts.version
+        names = self._catalog.surveys[table.survey].alerts.version
         broker, science = (rows[name][row].as_py() if name in rows.column_names else None for name in names)
         found = rows[VERSION][row].as_py(), schema_row_key(broker or "", science or "")
         self._newest[table.survey] = max(found, self._newest.get(table.survey, found))
@@ -141,9 +141,9 @@ class HBaseWriter:
         runs = self._runs.get(table.name)
         brought = _brought(runs) if runs else {}
         for name in table.columns or ():
-            brought[name] = self._catalogue.described(table)[name].type
+            brought[name] = self._catalog.described(table)[name].type
         if not brought:  # without a schema row the table would be refused, however empty it is
-            brought = {name: column.type for name, column in self._catalogue.stored_columns(table).items()}
+            brought = {name: column.type for name, column in self._catalog.stored_columns(table).items()}
         rows = self._gateway.call("schema-rows", table=self._prefix + table.name)
         # files that are loaded say nothing of a release: what the table has as its newest one counts for them
         key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
@@ -158,23 +158,23 @@ class HBaseWriter:
         if fault := view.fault(table):
             raise fault
         stored = {**view.columns[table.name], **_brought(runs)}
-        catalogue = self._catalogue.with_stored({**view.columns, table.name: stored})
-        columns = list(catalogue.stored_columns(table).values())
+        catalog = self._catalog.with_stored({**view.columns, table.name: stored})
+        columns = list(catalog.stored_columns(table).values())
         return self._put(table, columns, self._changed(table, columns, view, runs))
 
     def _changed(self, table: Table, columns: list[Column], view: RowView, runs: Runs) -> Batches:
         """Give the rows that are not in the table as they are."""
         for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
-            rows, keys = merge_equal_keys(*standing(table, part.drop_columns([VERSION]), part_keys))
+            rows, keys = merge_equal_keys(*drop_superseded(table, part.drop_columns([VERSION]), part_keys))
             if table.rows == "stamps":
-                layout = self._catalogue.surveys[table.survey].alerts
-                known = self._catalogue.known[table.survey]
+                layout = self._catalog.surveys[table.survey].alerts
+                known = self._catalog.known[table.survey]
                 rows = place_stamps(table, layout, known, rows, keys, view, self._cutouts, self._blocks_of(table))
             rows = _as_columns(rows, columns)
             scan = Scan(table=table, columns=tuple(columns), keys=keys)
             held = [some for some in view.scan(scan) if len(some.batch)]
             if held:
-                where = np.concatenate([some.asked for some in held])
+                where = np.concatenate([some.request_index for some in held])
                 stands = pa.Table.from_batches([some.batch for some in held])
                 rows, changed = merge_over(stands, where, rows, table)
                 gone = lost_cells(rows, stands, where)
@@ -187,7 +187,7 @@ class HBaseWriter:
             yield from _batches(rows, keys)
 
     def _blocks_of(self, table: Table) -> Callable[[pa.Table, pa.Table], list[str]]:
-        layout = self._catalogue.surveys[table.survey].alerts
+        layout = self._catalog.surveys[table.survey].alerts
 
         def write(rows: pa.Table, stamps: pa.Table) -> list[str]:
             """Write the alerts, with their stamps as merged, a block for each night and kind of file."""

@@ -111,8 +111,8 @@ def bench_columns(folder: Path | None, most_rounds: int) -> Iterator[Turned]:
         scanner = RawScanner(stack.enter_context(java(path, "Reference", held.zookeeper)))
         settings, regions = fill(held, scanner)
         bridges = stack.enter_context(_bridge(settings, ALWAYS)), stack.enter_context(_bridge(settings, NEVER))
-        catalogue = bridges[0].archive.catalogue()
-        columns = list(catalogue.stored_columns(catalogue.table("ztf")))
+        catalog = bridges[0].archive.catalog()
+        columns = list(catalog.stored_columns(catalog.table("ztf")))
         raw = RawSide(scanner, columns, [region.start for region in regions])
         sides = Sides(raw, bridges, {"all": [os.getpid(), scanner.pid, *(bridge.pid for bridge in bridges), *held.regionservers]})
         for work in works():

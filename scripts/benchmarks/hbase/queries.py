@@ -12,7 +12,7 @@ from measure import Line, line, rounds
 from processes import configured_server
 from questions import RADII, Place, Places, against_points, check, cone, read
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.sky_pixels import cone_pixels, pixels_of
 from hbase.clusters import cluster
 from hbase.filling import Filling, fill
@@ -39,7 +39,7 @@ def bench_hbase_queries(folder: Path | None, repeat: int) -> Iterator[Line]:
         with configured_server(settings) as served:
             places = Places(served)
             check(served, places.draw(CHECKED))
-            columns = load_catalogue().table(INDEX).columns or ()
+            columns = load_catalog().table(INDEX).columns or ()
             for name, radius in RADII.items():
                 scan = partial(_scan, raw, columns, radius)
                 _check_scan(places, scan, radius)

@@ -17,7 +17,7 @@ import pytest
 from alert_data import NIGHT, SAMPLES, TDE
 from archives import Opened, digest
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 from flight_server.storage.embedded import EmbeddedStore
@@ -104,8 +104,8 @@ def test_a_view_stays_as_it_was_while_ingests_go_on(open_store: Store, tmp_path:
     opened = open_store()
     opened.ingest(TDE)
     view = opened.store.view()
-    columns = tuple(opened.archive.catalogue().stored_columns(load_catalogue().table("ztf")).values())
-    scan = Scan(table=load_catalogue().table("ztf"), columns=columns)
+    columns = tuple(opened.archive.catalog().stored_columns(load_catalog().table("ztf")).values())
+    scan = Scan(table=load_catalog().table("ztf"), columns=columns)
     started = view.scan(scan)
     first = next(started)
     opened.ingest(NIGHT)
@@ -119,7 +119,7 @@ def _ingest(folder: str, path: Path, go: Any) -> None:
 
     store = EmbeddedStore(Path(folder))
     go.wait()
-    ingest(store, load_catalogue(), [path])
+    ingest(store, load_catalog(), [path])
 
 
 def test_a_commit_of_another_process_shows_without_a_restart(open_store: Store) -> None:
@@ -150,7 +150,7 @@ def test_two_ingests_at_once_wait_for_each_other(open_store: Store, tmp_path: Pa
             store = EmbeddedStore(opened.settings.folder)
             from flight_server.ingest import ingest
 
-            ingest(store, load_catalogue(), [path])
+            ingest(store, load_catalog(), [path])
             store.close()
         except BaseException as error:
             failures.append(error)

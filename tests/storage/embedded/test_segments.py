@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.errors import AlertflightError, CorruptData
 from flight_server.storage.embedded.segment_output import SegmentOutput
 from flight_server.storage.embedded.segments import WRITTEN, Projection, Segment, SegmentCache
 
-TABLE = load_catalogue().table("ztf")
+TABLE = load_catalog().table("ztf")
 
 
 def make(folder, rows, keys, pieces=1):

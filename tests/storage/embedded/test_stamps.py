@@ -138,13 +138,13 @@ def test_stamps_arriving_again_are_not_written_again(open_store: Store) -> None:
 def test_more_stamps_than_an_answer_may_have(open_store: Store) -> None:
     from dataclasses import replace
 
-    from flight_server.catalog.catalog import load_catalogue
+    from flight_server.catalog.catalog import load_catalog
     from flight_server.execution.archive import Archive
 
     opened = open_store()
     opened.ingest(NEWEST)
     settings = replace(opened.settings, limits=replace(opened.settings.limits, cutouts=20))
-    archive = Archive(load_catalogue(), opened.store, opened.store.cutouts, settings)
+    archive = Archive(load_catalog(), opened.store, opened.store.cutouts, settings)
     narrow = Query(table="ztf", all=True, cutouts=("Science", "Template"))
     assert list(archive.answer(narrow, Caller()).messages)[-1].metadata["complete"]
     with pytest.raises(TooLarge, match="at most 20 stamps"):

@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.storage.hbase.requests import NAMED_MOST, cells_wanted
 from flight_server.storage.hbase.schema_rows import find_schema
 
-ZTF = load_catalogue().table("ztf")
+ZTF = load_catalog().table("ztf")
 FURTHER = {f"d:f{number:02d}": "float" for number in range(NAMED_MOST)}
 ROW = {"i:objectId": "string", "i:jd": "double", "i:fid": "integer", "d:odd": "map<int,int>", "b:old": "binary"}
 SCHEMA = find_schema(
     ZTF,
     {"schema_2_1": ROW | FURTHER, "schema_1_1": {"i:objectId": "string", "i:jd": "double", "i:fid": "long"}},
-    load_catalogue(),
+    load_catalog(),
 )
-CATALOGUE = load_catalogue().with_stored({"ztf": SCHEMA.columns})
+CATALOGUE = load_catalog().with_stored({"ztf": SCHEMA.columns})
 
 
 def wanted(names):
@@ -68,9 +68,9 @@ def test_many_columns_are_read_by_their_families(count):
 
 
 def test_whoever_wants_all_columns_reads_families_however_few_there_are():
-    schema = find_schema(ZTF, {"schema_1_1": {"i:objectId": "string", "i:jd": "double", "d:x": "float"}}, load_catalogue())
-    catalogue = load_catalogue().with_stored({"ztf": schema.columns})
-    words = json.loads(cells_wanted(ZTF, catalogue.columns(ZTF, None), schema))
+    schema = find_schema(ZTF, {"schema_1_1": {"i:objectId": "string", "i:jd": "double", "d:x": "float"}}, load_catalog())
+    catalog = load_catalog().with_stored({"ztf": schema.columns})
+    words = json.loads(cells_wanted(ZTF, catalog.columns(ZTF, None), schema))
     assert words["families"] == ["d", "i"]
-    words = json.loads(cells_wanted(ZTF, catalogue.columns(ZTF, ["i:jd", "d:x"]), schema))
+    words = json.loads(cells_wanted(ZTF, catalog.columns(ZTF, ["i:jd", "d:x"]), schema))
     assert names(words["named"]) == ["i:jd", "d:x", "i:objectId"]

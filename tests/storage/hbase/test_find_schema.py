@@ -3,11 +3,11 @@
 import pyarrow as pa
 import pytest
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.errors import TableRefused
 from flight_server.storage.hbase.schema_rows import find_schema, schema_row_key
 
-CATALOGUE = load_catalogue()
+CATALOGUE = load_catalog()
 ZTF = CATALOGUE.table("ztf")
 ALWAYS = {"i:objectId": "string", "i:jd": "double"}
 
@@ -46,7 +46,7 @@ def test_the_row_that_is_named_comes_first_and_the_others_stay():
     assert schema.columns == {"i:objectId": pa.string(), "i:jd": pa.float64(), "d:x": pa.int64(), "d:y": pa.float32()}
 
 
-def test_types_of_known_columns_are_the_catalogues():
+def test_types_of_known_columns_are_the_catalogs():
     schema = found({"schema_1_1": {"i:magpsf": "double", "i:fid": "short", "i:candid": "integer"}})
     assert schema.columns["i:magpsf"] == pa.float32()
     assert schema.columns["i:fid"] == pa.int32()
@@ -82,7 +82,7 @@ def test_columns_that_the_table_has_no_place_for_are_known_but_not_its_own():
     [
         ({}, "newest", "ztf has no schema row"),
         ({"schema_1_1": {}}, "schema_2_1", "no schema row schema_2_1; it has schema_1_1"),
-        ({"schema_1_1": {"i:magpsf": "string"}}, "newest", "schema_1_1 has i:magpsf as string, the catalogue as float"),
+        ({"schema_1_1": {"i:magpsf": "string"}}, "newest", "schema_1_1 has i:magpsf as string, the catalog as float"),
         ({"schema_1_1": {"i:candid": "float"}}, "newest", "i:candid"),
         ({"schema_1_1": {"i:jd": "string"}}, "newest", "i:jd"),
         ({"schema_1_1": {"i:fid": "decimal(3,0)"}}, "newest", "i:fid"),

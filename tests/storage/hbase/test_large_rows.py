@@ -10,7 +10,7 @@ import pytest
 from archives import Opened
 from hbase_stores import HBaseStores
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.storage.protocols import Rows, Scan, Span
 
 ROWS = 300
@@ -39,9 +39,9 @@ def opened(hbase_stores: HBaseStores) -> Iterator[Opened]:
 @pytest.mark.parametrize("how", ["keys", "ids", "all", "reverse"])
 def test_rows_of_many_bytes_come_in_several_batches(opened: Opened, how: str) -> None:
     view = opened.store.view()
-    catalogue = load_catalogue().with_stored(view.columns)
-    table = catalogue.table("ztf")
-    columns = catalogue.columns(table, ["i:objectId", "d:text"])
+    catalog = load_catalog().with_stored(view.columns)
+    table = catalog.table("ztf")
+    columns = catalog.columns(table, ["i:objectId", "d:text"])
     order = {"all": np.arange(ROWS), "reverse": np.arange(ROWS)[::-1]}.get(how, np.random.default_rng(5).permutation(ROWS))
     wanted = {
         "keys": {"keys": np.array([f"ZTF{number:03d}_{number}.5".encode() for number in order])},
@@ -57,4 +57,4 @@ def test_rows_of_many_bytes_come_in_several_batches(opened: Opened, how: str) ->
         for name, text in zip(part.batch["i:objectId"].to_pylist(), part.batch["d:text"].to_pylist(), strict=True):
             assert text == name[3:] * (TEXT // 3)
     if how in ("keys", "ids"):
-        assert [int(place) for part in parts for place in part.asked] == list(range(ROWS))
+        assert [int(place) for part in parts for place in part.request_index] == list(range(ROWS))

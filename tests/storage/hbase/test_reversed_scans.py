@@ -9,7 +9,7 @@ import pytest
 from archives import Opened
 from hbase_stores import HBaseStores
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.storage.protocols import Scan, Span
 
 NAMES = ("AAA", "ZTF18a", "ZTF18aa", "ZTF18ab", "ZTF20b", "ZTF20bb", "ZTF20bc", "ZTF21é", "ZTF9", "schemer", "zzz")
@@ -53,9 +53,9 @@ def split(hbase_stores: HBaseStores) -> Opened:
 
 def keys_of(opened: Opened, **words: Any) -> list[bytes]:
     view = opened.store.view()
-    catalogue = load_catalogue().with_stored(view.columns)
-    table = catalogue.table("ztf")
-    columns = catalogue.columns(table, ["i:objectId", "i:jd"])
+    catalog = load_catalog().with_stored(view.columns)
+    table = catalog.table("ztf")
+    columns = catalog.columns(table, ["i:objectId", "i:jd"])
     parts = [rows for rows in view.scan(Scan(table=table, columns=columns, **words)) if len(rows.keys)]
     found = [key for rows in parts for key in rows.keys.tolist()]
     read = [(row["i:objectId"], row["i:jd"]) for rows in parts for row in rows.batch.to_pylist()]

@@ -18,7 +18,7 @@ from hbase_stores import HBaseStores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.flight import FlightServer
 from flight_server.ingest import count_nights, load
 
@@ -79,8 +79,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory, hbase_stores: HBaseStores) ->
     for name, opened in stores.items():
         report = opened.ingest(*files)
         assert not report.failures
-        load(opened.store, load_catalogue(), "ztf.tns_resolver", [names])
-        count_nights(opened.store, load_catalogue())
+        load(opened.store, load_catalog(), "ztf.tns_resolver", [names])
+        count_nights(opened.store, load_catalog())
         servers[name] = FlightServer(opened.archive, opened.settings)
     reports = [opened.reports[0] for opened in stores.values()]
     assert reports[0].rows == reports[1].rows

@@ -155,7 +155,7 @@ def test_releases_may_disagree_the_length_decides_and_the_newest_names_the_type(
             assert repr(value) == repr(expected), (newest, older, cell)  # tells -0.0 and NaN
 
 
-def test_types_that_the_catalogue_knows_are_the_catalogues(tables: Tables) -> None:
+def test_types_that_the_catalog_knows_are_the_catalogs(tables: Tables) -> None:
     tables.schema({NEW: {"i:fid": "long", "i:magpsf": "double", "i:candid": "integer"}})
     tables.put(row(i__fid=struct.pack(">q", 2), i__magpsf=double(18.4), i__candid=struct.pack(">i", 99)))
     found = tables.read("i:fid", "i:magpsf", "i:candid")
@@ -286,7 +286,7 @@ def test_a_table_without_a_schema_row_is_refused_by_name_while_others_go_on(
 @pytest.mark.parametrize(
     "types", [{"i:magpsf": "string"}, {"i:objectId": "long"}, {"i:candid": "double"}, {"i:jd": "boolean"}, {"i:fid": "tinyint"}]
 )
-def test_a_newest_row_that_contradicts_the_catalogue_refuses_its_table(tables: Tables, types: dict[str, str]) -> None:
+def test_a_newest_row_that_contradicts_the_catalog_refuses_its_table(tables: Tables, types: dict[str, str]) -> None:
     tables.schema({OLD: {}, NEW: types})
     tables.put(row())
     (column,) = types
@@ -297,7 +297,7 @@ def test_a_newest_row_that_contradicts_the_catalogue_refuses_its_table(tables: T
     assert len(tables.read(opened=tables.open(hbase={"schema": OLD}))) == 1, "an older row may be given the say"
 
 
-def test_an_older_row_may_contradict_the_catalogue(tables: Tables) -> None:
+def test_an_older_row_may_contradict_the_catalog(tables: Tables) -> None:
     tables.schema({OLD: {"i:magpsf": "string", "i:fid": "string"}, NEW: {"i:magpsf": "float"}})
     tables.put(row("ZTF1", i__magpsf=b"18.25", i__fid=b"2"), row("ZTF2", i__magpsf=struct.pack(">f", 17.5)))
     assert tables.read("i:magpsf")["i:magpsf"].to_pylist() == [18.25, 17.5]

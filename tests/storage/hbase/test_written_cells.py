@@ -19,7 +19,7 @@ from alert_data import GOLDEN, SAMPLES, TDE, alert_files, swept_folder
 from archives import digest
 from changed_alerts import alerts_of, saved, with_fields
 
-from flight_server.catalog.catalog import load_catalogue
+from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 
@@ -39,9 +39,9 @@ FILLERS = {"0", "0.0", "-1.0", "false", "Unknown"}  # what the public service ha
 
 
 def types(table: str) -> dict[str, str]:
-    """Give the broker's type name of each column that the catalogue has for a table."""
-    declared = load_catalogue().table(table)
-    known = load_catalogue().known["ztf"]
+    """Give the broker's type name of each column that the catalog has for a table."""
+    declared = load_catalog().table(table)
+    known = load_catalog().known["ztf"]
     return {name: NAMES[str(known[name].type)] for name in declared.columns or known if str(known[name].type) in NAMES}
 
 
@@ -53,7 +53,7 @@ def packed(kind: str, value: Any) -> bytes:
 
 def test_every_cell_of_every_alert_has_the_brokers_bytes(ingested: Any) -> None:
     stored = {name: kind.decode() for _, row in ingested.schema_rows("ztf").items() for name, (kind, _) in row.items()}
-    columns = ingested.open().archive.catalogue().stored_columns(load_catalogue().table("ztf"))
+    columns = ingested.open().archive.catalog().stored_columns(load_catalog().table("ztf"))
     expected = oracle.expected_tables(FILES, columns)
     found = ingested.cells("ztf")
     assert [key.decode() for key in found] == sorted(expected)
@@ -117,7 +117,7 @@ def test_each_table_has_one_row_that_names_the_types(ingested: Any) -> None:
 
 
 def test_tables_are_made_with_their_families_and_splits(ingested: Any) -> None:
-    for table in load_catalogue().tables.values():
+    for table in load_catalog().tables.values():
         starts = [region.start.decode() for region in ingested.stores.admin.regions(ingested.prefix + table.name)]
         assert starts == ["", *table.splits]
         families = {column.partition(":")[0] for row in ingested.schema_rows(table.name).values() for column in row}
