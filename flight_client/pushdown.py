@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from flight_server.catalog.declarations import Table, load_surveys
-from flight_server.planning.row_selection import ways
+from flight_server.catalog.selections import selections_of
 from flight_server.protocol.query import MAX_INTEGER, Query
 from flight_server.protocol.times import JD_FROM
 
@@ -72,7 +72,7 @@ def narrowed(query: Query, table: Table, conditions: Iterable[Condition]) -> Que
 
 def _with_ids(query: Query, table: Table, values: tuple[object, ...]) -> Query | None:
     wanted = tuple(dict.fromkeys(value for value in values if isinstance(value, str | int)))
-    if "ids" not in ways(table) or not all(_is_id(value) for value in values):
+    if "ids" not in selections_of(table) or not all(_is_id(value) for value in values):
         return query
     if query.ids is not None:
         asked = set(wanted)

@@ -54,7 +54,7 @@ def _of_store(data: str | None, config: Path | None) -> tuple[Tables, Faults]:
     try:
         more = "; alertflight verify names the files" if archive.store == "embedded" else ""
         faults = {name: f"{fault.code}: {fault.message}{more}" for name, fault in archive.faults().items()}
-        return describe_tables(archive), faults
+        return describe_tables(archive.catalog(), archive.states()), faults
     finally:
         store.close()
 

@@ -1,4 +1,4 @@
-"""The catalog: every table's columns with type, unit and meaning, and the Arrow schemas made of them.
+"""The catalog: every table and its columns.
 
 A column's type is the catalog's, whatever a file says. Columns that config/columns does not know take
 the type of their first ingest, which the store records; they join the catalog through `with_stored`.
@@ -14,79 +14,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from flight_server.catalog.columns import TYPES, Column, Projection
 from flight_server.catalog.declarations import Survey, Table, load_surveys
 from flight_server.protocol.errors import NotSupported, UnknownColumn, UnknownTable
 from flight_server.settings.resources import load_folder, load_resource
 
-__all__ = ["TYPES", "Catalog", "Column", "empty_batch", "load_catalog", "schema_of"]
+__all__ = ["Catalog", "load_catalog"]
 
-KEPT_SELECTIONS = 256
+MAX_PROJECTIONS = 256
 STAMPS_HOLD = {
     "bytes": "FITS file, exactly as stored, which may be compressed",
     "fits": "FITS file, unpacked",
     "array": "pixels, the stamp from [0, 0] on and NaN where it has none",
 }
-
-# The type names of the broker's schema rows (Spark's), which config/columns uses too.
-TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "integer": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "binary": pa.binary(),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column: its family-qualified name, Arrow type and what it means."""
-
-    name: str
-    type: pa.DataType
-    unit: str = ""
-    ucd: str = ""
-    description: str = ""
-    origin: str = "broker"
-    time_scale: str | None = None
-    time_reference: str | None = None
-
-    def field(self) -> pa.Field:
-        """Give the Arrow field, with the meaning as its metadata."""
-        metadata = {"unit": self.unit, "ucd": self.ucd, "description": self.description, "origin": self.origin}
-        if self.time_scale:
-            metadata |= {"time_scale": self.time_scale, "time_reference": self.time_reference or ""}
-        return pa.field(self.name, self.type, metadata=metadata)
-
-
-def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
-    """Give the Arrow schema of some columns; the same object for the same tuple."""
-    held = _schemas.get(id(columns))
-    if held is not None and held[0] is columns:
-        return held[1]
-    made = pa.schema([column.field() for column in columns])
-    if len(_schemas) >= KEPT_SELECTIONS:
-        _schemas.clear()
-    # the tuple is kept beside its schema, so that its identity stays its own
-    _schemas[id(columns)] = (columns, made)
-    return made
-
-
-def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
-    """Give a batch of zero rows; the same object for the same schema."""
-    held = _empties.get(id(schema))
-    if held is not None and held[0] is schema:
-        return held[1]
-    made = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-    if len(_empties) >= KEPT_SELECTIONS:
-        _empties.clear()
-    _empties[id(schema)] = (schema, made)
-    return made
-
-
-_schemas: dict[int, tuple[tuple[Column, ...], pa.Schema]] = {}
-_empties: dict[int, tuple[pa.Schema, pa.RecordBatch]] = {}
 
 
 @dataclass(frozen=True)
@@ -115,7 +55,7 @@ class Catalog:
     # worked out once a table and once a list of names, since a request should not pay for it
     _stored_columns: dict[str, dict[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _described: dict[str, Mapping[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _selections: dict[tuple[str, tuple[str, ...] | None], tuple[Column, ...]] = field(
+    _projections: dict[tuple[str, tuple[str, ...] | None], Projection] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -190,15 +130,17 @@ class Catalog:
         hint = f"; did you mean {', '.join(near)}?" if near else f"; the schema of {table.name} lists them"
         raise UnknownColumn(f"{table.name} has no column {name!r:.80}{hint}", field="columns", value=name)
 
-    def columns(self, table: Table, names: Iterable[str] | None) -> tuple[Column, ...]:
-        """Find the columns of a ticket: those named, or all stored ones."""
+    def columns(self, table: Table, names: Iterable[str] | None) -> Projection:
+        """Return the columns of a ticket: those named, or all stored ones; kept for the same names."""
         key = (table.name, None if names is None else tuple(names))
-        if key not in self._selections:
-            if len(self._selections) >= KEPT_SELECTIONS:
-                self._selections.clear()
+        found = self._projections.get(key)
+        if found is None:
             stored = self.stored_columns(table)
-            self._selections[key] = tuple(stored.values() if key[1] is None else (self.column(table, name) for name in key[1]))
-        return self._selections[key]
+            found = Projection(stored.values() if key[1] is None else (self.column(table, name) for name in key[1]))
+            if len(self._projections) >= MAX_PROJECTIONS:
+                self._projections.clear()
+            self._projections[key] = found
+        return found
 
     def stamp_columns(self, table: Table, kinds: Iterable[str], cutout_format: str) -> tuple[Column, ...]:
         """Give the columns of stamps of some kinds, in order; as arrays each is followed by that of its shape.

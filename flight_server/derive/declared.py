@@ -9,7 +9,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from flight_server.catalog.catalog import TYPES, Column, load_catalog
+from flight_server.catalog.catalog import load_catalog
+from flight_server.catalog.columns import TYPES, Column
 from flight_server.settings.resources import load_folder
 
 __all__ = ["OBJECTS", "Derivation", "DerivedColumn", "load_derived"]

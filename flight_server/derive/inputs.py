@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Column
+from flight_server.catalog.columns import Column
 from flight_server.protocol.errors import BadValue, UnknownColumn
 
 __all__ = ["Codes", "Inputs", "Numbers", "check_declinations", "to_numbers"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from flight_server.protocol.errors import RowTooLarge
-from flight_server.storage.protocols import Rows, joined, part
+from flight_server.storage.scans import Rows
 
 __all__ = ["cut"]
 
@@ -20,8 +20,6 @@ ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequen
 
 def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = None, what: str = "row") -> Iterator[Rows]:
     """Cut and join rows into what fits a message each; the first leave at once.
-
-    Rows of zero rows say that the store is still at work. They leave at once too, in front of rows that wait.
 
     Parameters
     ----------
@@ -46,12 +44,9 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = 
     size = 0
     first = True
     for piece in rows:
-        if len(piece.batch) == 0:
-            yield piece
-            continue
         bytes_ = measure(piece.batch)
         if waiting and (size + bytes_ > soft or bytes_ >= SMALL_BYTES):
-            yield from _split(joined(waiting), measure, hard)
+            yield from _split(Rows.concat(waiting), measure, hard)
             waiting, size = [], 0
         if first or bytes_ >= SMALL_BYTES:
             yield from _split(piece, measure, hard, bytes_)
@@ -60,10 +55,10 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = 
         waiting.append(piece)
         size += bytes_
         if size >= min(TARGET_BYTES, soft):
-            yield from _split(joined(waiting), measure, hard)
+            yield from _split(Rows.concat(waiting), measure, hard)
             waiting, size = [], 0
     if waiting:
-        yield from _split(joined(waiting), measure, hard)
+        yield from _split(Rows.concat(waiting), measure, hard)
 
 
 class _Measure:
@@ -97,7 +92,7 @@ def _split(rows: Rows, measure: _Measure, hard: int, size: int | None = None) ->
     elif length > 1:
         step = max(1, min(-(-length // 2), length * measure.soft * 3 // (size * 4)))
         for begin in range(0, length, step):
-            yield from _split(part(rows, begin, step), measure, hard)
+            yield from _split(rows.slice(begin, step), measure, hard)
     elif size <= hard:
         yield rows
     else:

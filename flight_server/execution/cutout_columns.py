@@ -1,9 +1,8 @@
-"""Stamps beside rows: where they are is read from the stamps table, what they are from their blocks."""
+"""The stage that attaches cutouts: where they are is read from the cutout table, what they are from their blocks."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,25 +10,64 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalog, schema_of
-from flight_server.catalog.declarations import Table
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Projection
 from flight_server.cutouts.arrays import decode
 from flight_server.cutouts.compression import unpacked
-from flight_server.execution.completeness import CompletenessCounter, FailedCutout
-from flight_server.execution.reader import Reading
+from flight_server.execution.completeness import CutoutCounts
+from flight_server.execution.reader import PlanReader
 from flight_server.planning.plan import Plan
+from flight_server.protocol.completeness import FailedCutout
 from flight_server.protocol.errors import TooLarge
-from flight_server.settings.settings import Settings
-from flight_server.storage.protocols import NOTHING_YET, CutoutStore, Rows, Stamps, joined, part
+from flight_server.storage.protocols import CutoutStore, Stamps
+from flight_server.storage.scans import Rows
 
-__all__ = ["Stamping"]
+__all__ = ["CutoutLimits", "attach_cutouts"]
 
-FIRST_ROWS = 32  # rows whose stamps are read together: few at first, so that the first leave soon
+FIRST_ROWS = 32  # rows whose cutouts are read together: few at first, so that the first leave soon
 MOST_ROWS = 4096
-MOST_BYTES = 33_554_432  # of stamps that wait to be sent, about
-PIECE_ROWS = 64  # rows whose stamps are turned into the format asked for together
-PULSE_SECONDS = 5.0  # how long a client hears nothing while stamps are read
-LOOK_SECONDS = 0.25  # between two looks whether the caller is still there
+MOST_BYTES = 33_554_432  # of cutouts that wait to be sent, about
+PIECE_ROWS = 64  # rows whose cutouts are turned into the format asked for together
+CHECK_SECONDS = 0.25  # between two checks of the deadline while cutouts are read
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutLimits:
+    """The most cutouts that one answer has, and the most bytes of one that is unpacked."""
+
+    cutouts: int
+    unpacked_bytes: int
+
+
+def attach_cutouts(
+    rows: Iterator[Rows],
+    *,
+    reader: PlanReader,
+    catalog: Catalog,
+    store: CutoutStore,
+    limits: CutoutLimits,
+    counts: CutoutCounts,
+) -> Iterator[Rows]:
+    """Put the plan's cutouts behind the columns of the answer, some rows at a time.
+
+    Raises
+    ------
+    TooLarge
+        The answer has more cutouts than one may have.
+    """
+    plan = reader.plan
+    source = _Source(reader, catalog, store)
+    window = _Window(FIRST_ROWS)
+    for some in _windows(_bounded(rows, plan, limits.cutouts), window):
+        attached = source.read(some)
+        window.learn(len(some), attached.stamps)
+        attached.count(counts)
+        for first in range(0, len(some), PIECE_ROWS):
+            reader.deadline.check()
+            piece = some.slice(first, PIECE_ROWS)
+            cells = [piece.batch[column.name] for column in plan.shape.columns]
+            cells += attached.columns(plan, first, len(piece), limits.unpacked_bytes, counts)
+            yield replace(piece, batch=pa.RecordBatch.from_arrays(cells, schema=plan.shape.schema))
 
 
 @dataclass(slots=True)
@@ -41,7 +79,7 @@ class _Window:
     bytes: int = 0
 
     def learn(self, rows: int, stamps: Stamps) -> None:
-        """Learn from what some rows' stamps took."""
+        """Learn from the bytes of some rows' cutouts."""
         self.sent += rows
         self.bytes += sum(values.nbytes for values in stamps.kinds.values())
         fitting = MOST_BYTES * self.sent // max(self.bytes, 1)
@@ -49,157 +87,114 @@ class _Window:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stamped:
-    """Stamps of some rows, and whose they are: `own` marks the rows that can have some."""
+class _Attached:
+    """Cutouts of some rows, and whose they are: `own` marks the rows that can have some."""
 
     stamps: Stamps
     own: npt.NDArray[np.bool_]
     object_ids: pa.Array
     alert_ids: pa.Array
 
+    def count(self, counts: CutoutCounts) -> None:
+        """Count what was read and what is missing."""
+        counts.bytes_read += self.stamps.bytes_read
+        for failure in self.stamps.failures:
+            self._add_failed(counts, failure.row, failure.kind, failure.reason)
+        kinds = self.stamps.kinds.values()
+        empty = sum(int(pc.sum(pc.and_(values.is_null(), pa.array(self.own))).as_py() or 0) for values in kinds)
+        counts.missing += empty - len(self.stamps.failures)
 
-class Stamping:
-    """Puts the stamps of one answer beside its rows.
-
-    Parameters
-    ----------
-    reading
-        A plan with cutouts.
-    catalog, cutouts, settings
-        What the archive has.
-    tally
-        Counts what is missing or damaged.
-    """
-
-    def __init__(
-        self, reading: Reading, catalog: Catalog, cutouts: CutoutStore, settings: Settings, tally: CompletenessCounter
-    ) -> None:
-        self._reading = reading
-        self._plan = reading.plan
-        self._catalog = catalog
-        self._cutouts = cutouts
-        self._settings = settings
-        self._tally = tally
-
-    def stamped(self, rows: Iterator[Rows], table: Table) -> Iterator[Rows]:
-        """Give the rows in the answer's schema, some at a time; `table` says where their stamps are."""
-        schema = self._plan.schema
-        window = _Window(FIRST_ROWS)
-        for some in _windows(self._bounded(rows), window):
-            if not len(some.batch):
-                yield some
-                continue
-            stamped = yield from self._read(some, table)
-            window.learn(len(some.batch), stamped.stamps)
-            self._count(stamped)
-            for first in range(0, len(some.batch), PIECE_ROWS):
-                self._reading.deadline.check()
-                piece = part(some, first, PIECE_ROWS)
-                cells = [piece.batch[column.name] for column in self._plan.columns]
-                cells += self._columns(stamped, first, len(piece.batch))
-                yield replace(piece, batch=pa.RecordBatch.from_arrays(cells, schema=schema))
-
-    def _bounded(self, rows: Iterator[Rows]) -> Iterator[Rows]:
-        """Refuse more stamps than one answer may have."""
-        most = self._settings.limits.cutouts
-        asked = 0
-        for some in rows:
-            self._reading.deadline.check()
-            asked += len(some.batch) * len(self._plan.query.cutouts)
-            if asked > most:
-                message = f"one answer has at most {most} stamps: ask for fewer objects at once"
-                raise TooLarge(message, field="cutouts", value=asked)
-            yield some
-
-    def _count(self, stamped: _Stamped) -> None:
-        stamps = stamped.stamps
-        self._tally.cutout_bytes_read += stamps.bytes_read
-        for failure in stamps.failures:
-            self._fail(stamped, failure.row, failure.kind, failure.reason)
-        empty = sum(int(pc.sum(pc.and_(v.is_null(), pa.array(stamped.own))).as_py() or 0) for v in stamps.kinds.values())
-        self._tally.missing_cutouts += empty - len(stamps.failures)
-
-    def _fail(self, stamped: _Stamped, row: int, kind: str, reason: str) -> None:
-        object_id, alert_id = (ids[row].as_py() for ids in (stamped.object_ids, stamped.alert_ids))
-        self._tally.fail(FailedCutout(object_id, alert_id, kind, reason))
-
-    def _columns(self, stamped: _Stamped, first: int, length: int) -> list[pa.Array]:
-        """Give the columns of stamps for some of the rows, in the format asked for."""
-        most = self._settings.cutouts.max_unpacked
+    def columns(self, plan: Plan, first: int, length: int, most: int, counts: CutoutCounts) -> list[pa.Array]:
+        """Return the cutout columns of some of the rows, in the format asked for."""
         made: list[pa.Array] = []
-        for kind in self._plan.query.cutouts:
-            values = stamped.stamps.kinds[kind].slice(first, length)
+        for kind in plan.query.cutouts:
+            values = self.stamps.kinds[kind].slice(first, length)
             faults: dict[int, str] = {}
-            if self._plan.query.cutout_format == "array":
-                decoded = decode(values, tuple(self._plan.cutouts[len(made)].type.shape), most)
+            if plan.query.cutout_format == "array":
+                decoded = decode(values, tuple(plan.shape.cutouts[len(made)].type.shape), most)
                 faults = decoded.faults
                 made += decoded.columns()
-            elif self._plan.query.cutout_format == "fits":
+            elif plan.query.cutout_format == "fits":
                 values, faults = unpacked(values, most)
                 made.append(values)
             else:
                 made.append(values)
             for row, reason in faults.items():
-                self._fail(stamped, first + row, kind, reason)
+                self._add_failed(counts, first + row, kind, reason)
         return made
 
-    def _read(self, rows: Rows, table: Table) -> Generator[Rows, None, _Stamped]:
-        """Read stamps; meanwhile gives rows of zero rows."""
-        own = _own_rows(self._plan, rows)
-        known = self._catalog.known[table.survey]
-        layout = self._catalog.surveys[table.survey].alerts
-        columns = tuple(known[name] for name in (str(table.path), table.id, layout.alert_id))
-        found = []
-        for some in self._reading.scan(table, columns, keys=rows.keys):
-            if len(some.batch):
-                found.append(some)
-            else:
-                yield some
-        position = np.full(len(rows.batch), -1)
+    def _add_failed(self, counts: CutoutCounts, row: int, kind: str, reason: str) -> None:
+        object_id, alert_id = (ids[row].as_py() for ids in (self.object_ids, self.alert_ids))
+        counts.add_failed(FailedCutout(object_id, alert_id, kind, reason))
+
+
+class _Source:
+    """Reads the cutouts of one answer."""
+
+    def __init__(self, reader: PlanReader, catalog: Catalog, store: CutoutStore) -> None:
+        table = reader.plan.cutout_table
+        if table is None:
+            raise ValueError("the plan has no cutouts")
+        self._reader = reader
+        self._store = store
+        self._table = table
+        self._layout = catalog.surveys[table.survey].alerts
+        known = catalog.known[table.survey]
+        self._columns = Projection(known[name] for name in (str(table.path), table.id, self._layout.alert_id))
+
+    def read(self, rows: Rows) -> _Attached:
+        """Read the cutouts of some rows."""
+        reader, columns = self._reader, self._columns
+        own = _own_rows(reader.plan, rows)
+        found = list(reader.scan(self._table, columns, keys=rows.keys))
+        position = np.full(len(rows), -1)
         if found:
-            asked = np.concatenate([some.request_index for some in found])
-            position[asked] = np.arange(len(asked))
+            index = np.concatenate([some.request_index for some in found])
+            position[index] = np.arange(len(index))
         position[~own] = -1
-        places = pa.Table.from_batches([some.batch for some in found], schema=schema_of(columns))
+        places = pa.Table.from_batches([some.batch for some in found], schema=columns.schema)
         places = places.take(pa.array(position, mask=position < 0)).combine_chunks()
         paths, object_ids, alert_ids = (places[column.name].combine_chunks() for column in columns)
-        pending = self._cutouts.begin(layout.block, paths, object_ids, alert_ids, self._plan.query.cutouts)
-        heard = time.monotonic()
+        pending = self._store.begin(self._layout.block, paths, object_ids, alert_ids, reader.plan.query.cutouts)
         try:
-            while (stamps := pending.wait(LOOK_SECONDS)) is None:
-                self._reading.deadline.check()
-                if time.monotonic() - heard >= PULSE_SECONDS:
-                    yield NOTHING_YET
-                    heard = time.monotonic()
+            while (stamps := pending.wait(CHECK_SECONDS)) is None:
+                reader.deadline.check()
         finally:
             pending.cancel()
-        return _Stamped(stamps, own, object_ids, alert_ids)
+        return _Attached(stamps, own, object_ids, alert_ids)
+
+
+def _bounded(rows: Iterator[Rows], plan: Plan, most: int) -> Iterator[Rows]:
+    """Refuse more cutouts than one answer may have."""
+    requested = 0
+    for some in rows:
+        requested += len(some) * len(plan.query.cutouts)
+        if requested > most:
+            message = f"one answer has at most {most} cutouts: ask for fewer objects at once"
+            raise TooLarge(message, field="cutouts", value=requested)
+        yield some
 
 
 def _windows(rows: Iterator[Rows], window: _Window) -> Iterator[Rows]:
-    """Join and cut rows into as many as the window takes; those of zero rows go through at once."""
+    """Join and cut rows into as many as the window takes."""
     waiting: list[Rows] = []
     count = 0
     for some in rows:
-        if not len(some.batch):
-            yield some
-            continue
         waiting.append(some)
-        count += len(some.batch)
+        count += len(some)
         while count >= window.rows:
-            whole = joined(waiting)
-            size = window.rows
-            yield part(whole, 0, size)
+            whole, size = Rows.concat(waiting), window.rows
+            yield whole.slice(0, size)
             count -= size
-            waiting = [part(whole, size, count)] if count else []
+            waiting = [whole.slice(size, count)] if count else []
     if waiting:
-        yield joined(waiting)
+        yield Rows.concat(waiting)
 
 
 def _own_rows(plan: Plan, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Say which rows are of the plan's own table, which are those that can have stamps."""
+    """Return which rows are of the plan's own table, which are those that can have cutouts."""
     limits = plan.table.upper_limits
     if not plan.added or limits is None:
-        return np.ones(len(rows.batch), dtype=bool)
+        return np.ones(len(rows), dtype=bool)
     own: npt.NDArray[np.bool_] = pc.equal(rows.batch[limits.tag], limits.own).to_numpy(zero_copy_only=False)
     return own

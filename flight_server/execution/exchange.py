@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,29 +9,30 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalog, empty_batch
-from flight_server.execution.batches import cut
-from flight_server.execution.completeness import CompletenessCounter, FailedCutout
-from flight_server.execution.digests import Digest
-from flight_server.execution.messages import Message
-from flight_server.execution.pipeline import Answering
-from flight_server.execution.reader import Reading
-from flight_server.planning.plan import Plan, typed_ids
-from flight_server.protocol.callers import Caller, Deadline
+from flight_server.catalog.catalog import Catalog
+from flight_server.execution.completeness import CompletenessCounter, CutoutCounts
+from flight_server.execution.messages import Message, MessageWriter
+from flight_server.execution.pipeline import Pipeline
+from flight_server.execution.reader import PlanReader
+from flight_server.planning.ids import typed_ids
+from flight_server.planning.plan import Plan
+from flight_server.protocol.callers import Caller
+from flight_server.protocol.completeness import CompletenessRecord
+from flight_server.protocol.deadlines import Deadline
 from flight_server.protocol.errors import BadValue
 from flight_server.protocol.query import Cone, Query, cone_of
-from flight_server.storage.protocols import NOTHING_YET, Rows, RowView
+from flight_server.storage.protocols import RowView
+from flight_server.storage.scans import Rows
 
 __all__ = ["INDEX", "Exchange", "placeholder_query"]
 
 INDEX = "index"
 CHUNK = 1000  # objects that are read together
-PULSE_SECONDS = 5.0  # how long a client hears nothing while nothing is found
 CONE = ("ra", "dec", "radius")
 
 
 def placeholder_query(query: Query, sent: pa.Schema, catalog: Catalog) -> Query:
-    """Give the query with some object, or cone, in the place of those that will be asked for in these columns.
+    """Return the query with some object, or cone, in the place of those that will be asked for in these columns.
 
     Raises
     ------
@@ -66,10 +66,19 @@ class _Totals:
     points: int | None = None
     missing: int = 0
     missing_ids: dict[str | int, None] = field(default_factory=dict)
-    missing_cutouts: int = 0
-    cutout_bytes_read: int = 0
-    cutout_errors: dict[str, int] = field(default_factory=dict)
-    failed_cutouts: list[FailedCutout] = field(default_factory=list)
+    cutouts: CutoutCounts = field(default_factory=CutoutCounts)
+
+    def add(self, counter: CompletenessCounter, *, one: bool) -> None:
+        """Add the answer to some IDs, or, if `one`, to one cone."""
+        found = int(counter.rows > 0) if one else counter.objects
+        self.rows += counter.rows
+        self.objects += found
+        self.missing += (1 if one else len(counter.ids or ())) - found
+        if not one:
+            self.missing_ids |= dict.fromkeys(counter.missing())
+        if self.points is not None:
+            self.points += counter.points or 0
+        self.cutouts.add(counter.cutouts)
 
 
 class Exchange:
@@ -81,24 +90,23 @@ class Exchange:
         The query, checked, with any object in the place of those that will be asked for.
     view
         The store as it is when the exchange begins.
-    answering
+    pipeline
         Reads the rows.
     caller, seconds
         Who asks, and how long the answer to one piece may take.
     """
 
-    def __init__(self, plan: Plan, view: RowView, answering: Answering, caller: Caller, seconds: float) -> None:
+    def __init__(self, plan: Plan, view: RowView, pipeline: Pipeline, caller: Caller, seconds: float) -> None:
         self._plan = plan
         self._view = view
-        self._answering = answering
+        self._pipeline = pipeline
         self._caller = caller
         self._seconds = seconds
         fields = [pa.field(INDEX, pa.int64(), metadata={"description": "Which row of what was sent this answers, from 0"})]
         self.schema = pa.schema([*fields, *plan.schema])
         self.query = plan.query
-        self._digest = Digest(self.schema) if plan.query.digest else None
-        self._totals = _Totals(points=0 if plan.query.layout == "nested" else None)
-        self._seq = 0
+        self._writer = MessageWriter(plan.query, self.schema)
+        self._totals = _Totals(points=0 if plan.shape.nested else None)
 
     def answer(self, asked: pa.RecordBatch) -> Iterator[Message]:
         """Answer some rows of what was sent, columns `id`, or `ra`, `dec` and `radius`; each of them, repeated or not.
@@ -106,98 +114,54 @@ class Exchange:
         Raises
         ------
         BadValue
-            Names the row that asks for nothing that can be.
+            A row asks for nothing that can be; names it.
         """
-        query = self._plan.query
-        compression = None if query.compression == "none" else query.compression
-        rows = self._rows(asked)
-        what = "light curve that ends with the row" if query.layout == "nested" else "row"
-        for piece in cut(rows, query.max_message_bytes, compression, what):
-            if not len(piece.batch):
-                yield Message(empty_batch(self.schema))
-                continue
-            if self._digest is not None:
-                self._digest.update(piece.batch)
-            # the last of them may have rows yet to come
-            yield Message(piece.batch, {"seq": self._seq, "answered": int(piece.batch[0][-1].as_py())})
-            self._seq += 1
-
-    def end(self) -> Iterator[Message]:
-        """Say what all answers were."""
-        totals, query, empty = self._totals, self._plan.query, empty_batch(self.schema)
-        as_of = self._view.as_of if query.as_of is None else query.as_of
-        names = tuple(totals.missing_ids)
-        tally = CompletenessCounter(names, as_of, points=totals.points)
-        tally.rows, tally.missing_cutouts = totals.rows, totals.missing_cutouts
-        tally.cutout_bytes_read = totals.cutout_bytes_read
-        tally.cutout_errors.update(totals.cutout_errors)
-        tally.failed_cutouts = totals.failed_cutouts
-        room = query.max_message_bytes - pa.ipc.get_record_batch_size(empty)
-        yield from (Message(empty, note) for note in tally.notes(room))
-        counts = {"asked": totals.asked, "objects": totals.objects, "missing": totals.missing}
-        digest = {} if self._digest is None else {"digest": self._digest.hexdigest()}
-        yield Message(empty, tally.record(room) | counts | digest)
-
-    def _rows(self, asked: pa.RecordBatch) -> Iterator[Rows]:
-        """Read the rows of all that is asked; where none are found for long, says that it is still at work."""
-        heard = time.monotonic()
-        for some in self._found(asked):
-            if len(some.batch) or time.monotonic() - heard >= PULSE_SECONDS:
-                heard = time.monotonic()
-                yield some
+        # each chunk has a deadline of its own, all of them together have none
+        no_end = Deadline(cancelled=self._caller.cancelled)
+        # the last row answered may have rows yet to come
+        yield from self._writer.data(self._rows(asked), no_end, lambda rows: {"answered": int(rows.batch[0][-1].as_py())})
         self._totals.asked += len(asked)
 
-    def _found(self, asked: pa.RecordBatch) -> Iterator[Rows]:
-        """Read them, with rows of no row behind each part."""
+    def end(self) -> Iterator[Message]:
+        """Yield the messages that say what all answers were."""
+        totals, query = self._totals, self._plan.query
+        counts = {"asked": totals.asked, "missing": totals.missing}
+        record = CompletenessRecord(
+            complete=True,
+            rows=totals.rows,
+            objects=totals.objects,
+            points=totals.points,
+            missing_ids=tuple(totals.missing_ids),
+            as_of=self._view.as_of if query.as_of is None else query.as_of,
+            further=counts | self._writer.digest(),
+            **totals.cutouts.of_record(),
+        )
+        yield from self._writer.record(record)
+
+    def _rows(self, asked: pa.RecordBatch) -> Iterator[Rows]:
+        """Read the rows of all that is asked."""
         if "id" in asked.schema.names:
-            for first, ids in _chunks(typed_ids(_values(asked, "id"), self._plan.object_id.type)):
-                yield from self._read(replace(self._plan, ids=ids), first)
-                yield NOTHING_YET
+            for first, ids in _chunks(typed_ids(_values(asked, "id"), self._plan.shape.object_id.type)):
+                yield from self._numbered(self._reader(replace(self._plan, ids=ids)), first, one=False)
         else:
             for number, values in enumerate(zip(*(_values(asked, name) for name in CONE), strict=True)):
                 cone = cone_of(dict(zip(CONE, values, strict=True)))
-                yield from self._read_cone(cone, number)
-                yield NOTHING_YET
+                plan = replace(self._plan, query=replace(self._plan.query, cone=cone))
+                yield from self._numbered(self._pipeline.locate(self._reader(plan)), number, one=True)
 
-    def _reading(self, plan: Plan) -> Reading:
-        return Reading(plan, self._view, Deadline.of(self._caller, self._seconds))
+    def _reader(self, plan: Plan) -> PlanReader:
+        return PlanReader(plan, self._view, Deadline.of(self._caller, self._seconds))
 
-    def _read_cone(self, cone: Cone, number: int) -> Iterator[Rows]:
-        plan = replace(self._plan, query=replace(self._plan.query, cone=cone))
-        reading = yield from self._answering.located(self._reading(plan))
-        yield from self._numbered(reading, CompletenessCounter(reading.plan.ids, 0), number, one=True)
-
-    def _read(self, plan: Plan, first: int) -> Iterator[Rows]:
-        tally = CompletenessCounter(plan.ids, 0)
-        yield from self._numbered(self._reading(plan), tally, first, one=False)
-        self._totals.missing_ids |= dict.fromkeys(tally.missing())
-
-    def _numbered(self, reading: Reading, tally: CompletenessCounter, first: int, *, one: bool) -> Iterator[Rows]:
+    def _numbered(self, reader: PlanReader, first: int, *, one: bool) -> Iterator[Rows]:
         """Read rows, and put in front of each the number of the row sent that asked for it."""
+        counter = CompletenessCounter(reader.plan.ids)
         begin = self._totals.asked + first
-        for rows in self._answering.rows_of(reading, self._plan.schema, tally):
-            reading.deadline.check()
-            if not len(rows.batch):
-                yield rows
-                continue
-            index = np.full(len(rows.request_index), begin) if one else rows.request_index + begin
+        for rows in self._pipeline.rows(reader, counter):
+            reader.deadline.check()
+            index = np.full(len(rows), begin) if one else rows.request_index + begin
             batch = pa.RecordBatch.from_arrays([pa.array(index), *rows.batch.columns], schema=self.schema)
             yield Rows(batch, index, rows.keys)
-        self._count(tally, one=one)
-
-    def _count(self, tally: CompletenessCounter, *, one: bool) -> None:
-        totals = self._totals
-        found = int(tally.rows > 0) if one else tally.objects
-        totals.rows += tally.rows
-        totals.objects += found
-        totals.missing += (1 if one else len(tally.ids or ())) - found
-        if totals.points is not None:
-            totals.points += tally.points or 0
-        totals.missing_cutouts += tally.missing_cutouts
-        totals.cutout_bytes_read += tally.cutout_bytes_read
-        totals.failed_cutouts += tally.failed_cutouts
-        for reason, count in tally.cutout_errors.items():
-            totals.cutout_errors[reason] = totals.cutout_errors.get(reason, 0) + count
+        self._totals.add(counter, one=one)
 
 
 def _values(asked: pa.RecordBatch, name: str) -> list[Any]:

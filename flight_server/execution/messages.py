@@ -1,18 +1,80 @@
-"""Messages: what an answer is made of."""
+"""From rows to messages: the one loop that cuts, numbers and digests, and the record that ends an answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["Message"]
+from flight_server.catalog.columns import empty_batch
+from flight_server.execution.batches import cut
+from flight_server.execution.digests import Digest
+from flight_server.protocol.completeness import CompletenessRecord
+from flight_server.protocol.deadlines import Deadline
+from flight_server.protocol.query import Query
+from flight_server.storage.scans import Rows
+
+__all__ = ["Message", "MessageWriter"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of an answer: a batch, and what it says beside it; nothing where it only says that there is more to come."""
+    """One message of an answer: a record batch and the metadata beside it."""
 
     batch: pa.RecordBatch
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class MessageWriter:
+    """Writes the messages of one answer, whatever the rows are of.
+
+    Parameters
+    ----------
+    query
+        How large messages may be, how they are compressed, whether they are digested.
+    schema
+        The schema of every batch.
+    empty
+        A batch of it without rows, if there is one at hand.
+    """
+
+    def __init__(self, query: Query, schema: pa.Schema, empty: pa.RecordBatch | None = None) -> None:
+        self._query = query
+        self._empty = empty_batch(schema) if empty is None else empty
+        self._digest = Digest(schema) if query.digest else None
+        self._seq = 0
+
+    def data(self, rows: Iterator[Rows], deadline: Deadline, describe: Callable[[Rows], dict[str, Any]]) -> Iterator[Message]:
+        """Yield the messages of rows.
+
+        Parameters
+        ----------
+        rows
+            The rows, in the answer's schema.
+        deadline
+            Checked for each message.
+        describe
+            Return what a message says of its rows beside its number.
+        """
+        query = self._query
+        compression = None if query.compression == "none" else query.compression
+        what = "light curve that ends with the row" if query.layout == "nested" else "row"
+        for piece in cut(rows, query.max_message_bytes, compression, what):
+            deadline.check()
+            if self._digest is not None:
+                self._digest.update(piece.batch)
+            yield Message(piece.batch, {"seq": self._seq} | describe(piece))
+            self._seq += 1
+
+    def digest(self) -> dict[str, str]:
+        """Return the field of the record with the digest so far; none where none was asked for."""
+        return {} if self._digest is None else {"digest": self._digest.hexdigest()}
+
+    def record(self, record: CompletenessRecord) -> Iterator[Message]:
+        """Yield the messages that end an answer: long lists in parts, then the record."""
+        room = self._query.max_message_bytes - pa.ipc.get_record_batch_size(self._empty)
+        for note in record.notes(room):
+            yield Message(self._empty, note)
+        yield Message(self._empty, record.to_dict(room))

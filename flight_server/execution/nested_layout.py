@@ -9,23 +9,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Column, schema_of
-from flight_server.storage.protocols import Rows, joined, part
+from flight_server.planning.shape import LIGHT_CURVE
+from flight_server.storage.scans import Rows
 
-__all__ = ["LIGHT_CURVE", "nested", "nested_schema", "points_of"]
+__all__ = ["nest", "points_of"]
 
-LIGHT_CURVE = "lightcurve"
 ENOUGH_BYTES = 786_432  # of rows that are nested together
 
 
-def nested_schema(columns: tuple[Column, ...], object_id: Column) -> pa.Schema:
-    """Give the schema: the ID column under its own name, then a list of structs of all other columns in their order."""
-    others = schema_of(tuple(column for column in columns if column.name != object_id.name))
-    curve = pa.field(LIGHT_CURVE, pa.list_(pa.struct(list(others))), metadata={"description": "the rows of the object, by time"})
-    return pa.schema([object_id.field(), curve])
-
-
-def nested(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | None) -> Iterator[Rows]:
+def nest(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | None) -> Iterator[Rows]:
     """Bring rows, an object's one behind the other, into the nested layout; the key of an object is that of its last row.
 
     Parameters
@@ -41,23 +33,20 @@ def nested(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | N
     held: list[Rows] = []
     size, enough = 0, 0  # the first light curves leave at once
     for some in rows:
-        if not len(some.batch):
-            yield some
-            continue
         if held and size >= enough:
             ends = _ends(some, schema, known)
             if not _belongs(held[-1], some, schema, known):
-                yield _folded(joined(held), schema, known)
+                yield _fold(Rows.concat(held), schema, known)
                 held, size, enough = [], 0, ENOUGH_BYTES
             elif len(ends) > 1:
                 begun = int(ends[0])
-                yield _folded(joined([*held, part(some, 0, begun)]), schema, known)
-                some = part(some, begun, len(some.batch) - begun)  # noqa: PLW2901
+                yield _fold(Rows.concat([*held, some.slice(0, begun)]), schema, known)
+                some = some.slice(begun, len(some.batch) - begun)  # noqa: PLW2901
                 held, size, enough = [], 0, ENOUGH_BYTES
         held.append(some)
         size += some.batch.nbytes
     if held:
-        yield _folded(joined(held), schema, known)
+        yield _fold(Rows.concat(held), schema, known)
 
 
 def points_of(batch: pa.RecordBatch) -> int:
@@ -65,16 +54,16 @@ def points_of(batch: pa.RecordBatch) -> int:
     return int(pc.sum(pc.list_value_length(batch[LIGHT_CURVE])).as_py() or 0)
 
 
-def _folded(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:
+def _fold(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:
     ends = _ends(rows, schema, known)
     curve = schema.field(1).type
     batch = rows.batch
     points = pa.StructArray.from_arrays([batch[field.name] for field in curve.value_type], fields=list(curve.value_type))
     offsets = pa.array(np.concatenate(([0], ends)), pa.int32())
-    asked = rows.request_index[ends - 1]
-    names = batch[schema.field(0).name].take(pa.array(ends - 1)) if known is None else known.take(pa.array(asked))
+    index = rows.request_index[ends - 1]
+    names = batch[schema.field(0).name].take(pa.array(ends - 1)) if known is None else known.take(pa.array(index))
     curves = pa.ListArray.from_arrays(offsets, points, type=curve)
-    return Rows(pa.RecordBatch.from_arrays([names, curves], schema=schema), asked, rows.keys[ends - 1])
+    return Rows(pa.RecordBatch.from_arrays([names, curves], schema=schema), index, rows.keys[ends - 1])
 
 
 def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[np.int64]:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from flight_server.storage.protocols import Rows, joined, part
+from flight_server.storage.scans import Rows
 
 __all__ = ["newest_first"]
 
@@ -31,17 +30,14 @@ def newest_first(rows: Iterator[Rows], time: str) -> Iterator[Rows]:
     """
     waiting: list[Rows] = []
     for some in rows:
-        if not len(some.batch):
-            yield some
-            continue
-        held = joined([*waiting, some])
+        held = Rows.concat([*waiting, some])
         times = _times(held, time)
         wait = np.isin(times, _beginnings(float(times[-1])))
         yield from _sorted(held, times, np.flatnonzero(~wait))
         waiting = list(_sorted(held, times, np.flatnonzero(wait), turned=False))
     if waiting:
-        held = joined(waiting)
-        yield from _sorted(held, _times(held, time), np.arange(len(held.batch)))
+        held = Rows.concat(waiting)
+        yield from _sorted(held, _times(held, time), np.arange(len(held)))
 
 
 def _times(rows: Rows, time: str) -> Times:
@@ -66,6 +62,6 @@ def _sorted(rows: Rows, times: Times, chosen: npt.NDArray[np.intp], *, turned: b
         return
     order = chosen[np.lexsort((rows.keys[chosen], -times[chosen]))] if turned else chosen
     if np.array_equal(order, np.arange(len(order))):
-        yield part(rows, 0, len(order))
+        yield rows.slice(0, len(order))
     else:
-        yield Rows(rows.batch.take(pa.array(order)), rows.request_index[order], rows.keys[order])
+        yield rows.take(order)

@@ -1,4 +1,4 @@
-"""How one answer reads the store: all its scans see one view, under one bound and one deadline."""
+"""What one answer reads: all its scans see one view of the store, under one bound and one deadline."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flight_server.catalog.catalog import Column
+from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
 from flight_server.planning.plan import Plan
-from flight_server.protocol.callers import Deadline
-from flight_server.storage.protocols import Rows, RowView, Scan, Span
+from flight_server.protocol.deadlines import Deadline
+from flight_server.storage.protocols import RowView
+from flight_server.storage.scans import Rows, Scan, Span
 
-__all__ = ["Reading"]
+__all__ = ["PlanReader"]
 
 NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A plan, the view of the store that answers it, and how long that may take.
+class PlanReader:
+    """A plan, the view of the store that answers it, and until when.
 
     `keys` are the rows to read, where they were found in a table of positions; `rows` they themselves, if they were read.
     """
@@ -41,7 +42,7 @@ class Reading:
     def scan(
         self,
         table: Table,
-        columns: tuple[Column, ...],
+        columns: Projection,
         *,
         ids: Sequence[str | int] | None = None,
         keys: npt.NDArray[np.bytes_] | None = None,
@@ -65,16 +66,16 @@ class Reading:
             )
         )
 
-    def check_bound(self) -> None:
-        """Raise where the store cannot tell any more what the plan's tables held at `as_of`.
+    def check_as_of(self) -> None:
+        """Check that the store can still tell what the plan's tables held at `as_of`.
 
         Raises
         ------
         BadValue
-            Names the oldest moment that can be asked for.
+            It cannot; names the oldest moment that can be asked for.
         """
         if self.plan.query.as_of is not None:
             for table in self.plan.tables:
                 # a scan for nothing costs nothing, and is refused as one for some rows would be
-                for _ in self.scan(table, (), keys=NO_KEYS):
+                for _ in self.scan(table, Projection(), keys=NO_KEYS):
                     pass

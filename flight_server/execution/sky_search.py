@@ -7,24 +7,24 @@ are wanted and the pixels are few, they are read whole at once: a second read co
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Catalog, Column, empty_batch, schema_of
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Pixels, Table
 from flight_server.derive.separations import separation
-from flight_server.execution.reader import Reading
+from flight_server.execution.reader import PlanReader
 from flight_server.execution.sky_pixels import cone_pixels, degraded, in_ranges, pixels_of
 from flight_server.planning.cursors import Place, lost_place
 from flight_server.protocol.query import Cone, SkyMap
-from flight_server.storage.keys import key_expression
-from flight_server.storage.protocols import Rows, Span, joined, part
+from flight_server.storage.row_keys import object_key, object_keys
+from flight_server.storage.scans import Rows, Span
 
-__all__ = ["Found", "find"]
+__all__ = ["Found", "find_in_sky"]
 
 ARCSEC = 3600.0
 FEW_PIXELS = 64  # whose rows are read whole at once
@@ -56,18 +56,17 @@ class Found:
         if not len(found):
             raise lost_place()
         first = int(found[0]) + 1
-        rows = None if self.rows is None else part(self.rows, first, len(self.keys) - first)
+        rows = None if self.rows is None else self.rows.slice(first, len(self.keys) - first)
         return Found(self.ids[first:], self.keys[first:], rows)
 
     def placed(self, place: Place | None, table: Table) -> Place | None:
         """Bring a cursor's place in a table of objects to where its object stands now among those found."""
         if place is None:
             return None
-        expression = key_expression(table.key)
-        begins = expression.first_part(place.key)
-        for asked, prefix in enumerate(expression.prefixes(table.id, self.objects)):
-            if prefix.rstrip(b"\0") == begins:
-                return replace(place, request_index=asked)
+        begins = object_key(table, place.key)
+        for index, key in enumerate(object_keys(table, self.objects)):
+            if key == begins:
+                return replace(place, request_index=index)
         raise lost_place()
 
     @property
@@ -76,48 +75,38 @@ class Found:
         return tuple(dict.fromkeys(self.ids.to_pylist()))
 
 
-def find(
-    reading: Reading, index: Table, catalog: Catalog, wanted: tuple[Column, ...] | None = None
-) -> Generator[Rows, None, Found]:
-    """Find what lies in the plan's cone or sky map; meanwhile gives what the store gives while it waits.
+def find_in_sky(reader: PlanReader, index: Table, catalog: Catalog, wanted: Projection | None = None) -> Found:
+    """Find what lies in the plan's cone or sky map.
 
     Parameters
     ----------
-    reading, index, catalog
+    reader, index, catalog
         What is asked, and the table that knows where things are.
     wanted
         The columns of the index that the answer needs, where the answer is of its rows.
     """
     pixels = index.pixels
-    area = reading.plan.query.cone or reading.plan.query.skymap
+    area = reader.plan.query.cone or reader.plan.query.skymap
     if pixels is None or area is None:
         raise ValueError(f"{index.name} is no index of positions")
     known = catalog.known[index.survey]
     # the bounds of an answer from the index itself are on its own time
-    bounds = (reading.plan.start, reading.plan.stop) if wanted is not None else (None, None)
+    bounds = (reader.plan.start, reader.plan.stop) if wanted is not None else (None, None)
     spans = [Span(values=(pixel,), start=bounds[0], stop=bounds[1]) for pixel in _touched(area, pixels.nside).tolist()]
-    whole = wanted if wanted is not None and len(spans) <= FEW_PIXELS else ()
-    tested = dict.fromkeys((index.id, pixels.ra, pixels.dec, index.time or index.id))
-    read = {column.name for column in whole}
-    further = tuple(known[name] for name in tested if name not in read)
-    columns = (*whole, *further) if further else whole
+    whole = wanted if wanted is not None and len(spans) <= FEW_PIXELS else Projection()
+    tested = (index.id, pixels.ra, pixels.dec, index.time or index.id)
+    columns = whole.with_further(known[name] for name in tested)
     parts = []
-    for some in reading.scan(index, columns, spans=spans):
-        reading.deadline.check()
-        if len(some.batch):
-            parts.append(some)
-        else:
-            yield some
-    if not parts:
-        empty = empty_batch(schema_of(columns))
-        parts = [Rows(empty, np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))]
-    rows = joined(parts)
+    for some in reader.scan(index, columns, spans=spans):
+        reader.deadline.check()
+        parts.append(some)
+    rows = Rows.concat(parts) if parts else Rows.none(columns.schema)
     order = _order(rows, index, area, bounds)
     ids, keys = rows.batch[index.id].take(pa.array(order)), rows.keys[order]
     if not whole:
         return Found(ids, keys)
     cells = [rows.batch[column.name].take(pa.array(order)) for column in whole]
-    batch = pa.RecordBatch.from_arrays(cells, schema=schema_of(whole))
+    batch = pa.RecordBatch.from_arrays(cells, schema=whole.schema)
     return Found(ids, keys, Rows(batch, np.arange(len(order)), keys))
 
 

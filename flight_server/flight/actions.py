@@ -69,7 +69,7 @@ def refresh_schema(asked: Asked) -> dict[str, Any]:
 
 def tables(asked: Asked) -> dict[str, Any]:
     """Return what each table holds and how it can be asked; see `describe_tables`."""
-    return describe_tables(asked.archive)
+    return describe_tables(asked.archive.catalog(), asked.archive.states())
 
 
 def schema(asked: Asked) -> list[dict[str, Any]]:

@@ -1,63 +1,47 @@
 """One `do_exchange`: IDs in, rows out, both at once.
 
-The handler's own thread reads, a second one answers. Neither side's gRPC bears that a call ends while a thread is inside
-it: a server's thread that reads or writes crashes then, and so does a client's that writes while another one reads how
-the call ended. So an error is told in a message first, what is still sent is read and thrown away, and the error is raised
-once the client has sent all.
+The handler's own thread reads, a pump's thread answers, a third one writes. Neither side's gRPC bears that a call ends
+while a thread is inside it: a server's thread that reads or writes crashes then, and so does a client's that writes while
+another one reads how the call ended. So an error is told in a message first, what is still sent is read and thrown away,
+and the error is raised once the client has sent all.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flight_server.catalog.catalog import empty_batch
+from flight_server.catalog.columns import empty_batch
 from flight_server.execution.exchange import Exchange
 from flight_server.execution.messages import Message
+from flight_server.flight import pump as pumping
 from flight_server.flight.errors import to_domain
+from flight_server.flight.incoming import Incoming
+from flight_server.flight.pump import Pump, PumpEnded
 from flight_server.flight.wire import encode_metadata, ipc_options
-from flight_server.protocol.errors import AlertflightError, DeadlinePassed, StreamCancelled, TooLarge
+from flight_server.protocol.errors import AlertflightError, InvalidTicket, StreamCancelled
+from flight_server.service.streams import Stream
 
-__all__ = ["READ_AHEAD", "Conversation", "refuse"]
+__all__ = ["Conversation", "refuse"]
 
-READ_AHEAD = 100_000  # rows that were sent and are not answered yet
-TOGETHER = 20_000  # rows that are answered together
-LOOK_SECONDS = 0.5
+BROKEN = (fl.FlightError, pa.ArrowException, OSError)  # what gRPC raises where the other side has gone
+NOTHING = pa.schema([])
 
 
 def refuse(reader: fl.MetadataRecordBatchReader, writer: fl.MetadataRecordBatchWriter, error: AlertflightError) -> None:
     """Say what is wrong before anything was answered, and wait until the client has sent all."""
-    nothing = pa.schema([])
-    writer.begin(nothing)
-    tell(writer, error, nothing)
-    for _ in sent(reader):
-        pass
-
-
-def sent(reader: fl.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """Give the batches that a client sends, empty ones left out."""
-    while True:
-        try:
-            batch = reader.read_chunk().data
-        except StopIteration:
-            return
-        except (fl.FlightError, pa.ArrowException, OSError) as error:
-            raise StreamCancelled(f"what was sent cannot be read: {str(error).splitlines()[0]}") from error
-        if batch is not None and len(batch):
-            yield batch
-
-
-def tell(writer: fl.MetadataRecordBatchWriter, error: AlertflightError, schema: pa.Schema) -> None:
-    """Say in a message what went wrong."""
-    with suppress(fl.FlightError, pa.ArrowException, OSError):  # nobody may be there to hear it
-        writer.write_with_metadata(empty_batch(schema), json.dumps({"error": error.info()}).encode())
+    with suppress(*BROKEN):
+        writer.begin(NOTHING)
+    _tell(writer, error, NOTHING)
+    with suppress(StreamCancelled):
+        for _ in _sent(reader):
+            pass
 
 
 class Conversation:
@@ -67,8 +51,10 @@ class Conversation:
     ----------
     reader, writer
         The two directions of the stream.
-    exchange
-        What answers.
+    begin
+        Return what answers, given the columns that are sent.
+    stream
+        The place that the exchange has; given back when nothing is answered any more, whatever gRPC's threads wait for.
     stall_seconds
         How long neither direction may move.
     check
@@ -79,121 +65,118 @@ class Conversation:
         self,
         reader: fl.MetadataRecordBatchReader,
         writer: fl.MetadataRecordBatchWriter,
-        exchange: Exchange,
+        *,
+        begin: Callable[[pa.Schema], Exchange],
+        stream: Stream,
         stall_seconds: float,
         check: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._exchange = exchange
-        self._stall_seconds = stall_seconds
-        self._check = check
-        self._waiting: deque[pa.RecordBatch] = deque()
-        self._rows = 0
-        self._ended = False  # nothing more comes in
-        self._failure: AlertflightError | None = None
-        self._moved = time.monotonic()
-        self._change = threading.Condition()
+        self._begin = begin
+        self._incoming = Incoming(stall_seconds, self._check_open)
+        self._check_caller = check
+        self._pump: Pump[Exchange | Message] = Pump(self._answers(), self._check_open, stall_seconds, stream.close)
+        self._failure: Future[None] = Future()
 
-    def run(self) -> None:
-        """Hold it from beginning to end.
+    def run(self, threads: Executor) -> None:
+        """Run until both sides are done.
 
         Raises
         ------
         AlertflightError
             What ended it early.
         """
-        self._writer.begin(self._exchange.schema, options=ipc_options(self._exchange.query))
-        answering = threading.Thread(target=self._answer, name="exchange", daemon=True)
-        answering.start()
+        threads.submit(self._pump.run)
+        # a thread of its own: a client that stops reading holds it for as long as it likes
+        writing = threading.Thread(target=self._write, name="exchange", daemon=True)
+        writing.start()
         self._read()
-        with self._change:
-            self._ended = True
-            self._change.notify_all()
-        answering.join()
-        if self._failure is not None:
-            raise self._failure
+        writing.join()
+        self._failure.result()
+
+    def _check_open(self) -> None:
+        self._check_caller()
+        if self._pump.failure is not None:
+            raise self._pump.failure
+        if self._failure.done():
+            self._failure.result()
 
     def _read(self) -> None:
+        """Take in all that the client sends; after a failure it is thrown away."""
         try:
-            for batch in sent(self._reader):
-                if len(batch) > READ_AHEAD:
-                    message = f"a batch of {len(batch):,} rows was sent: send at most {READ_AHEAD:,} at once"
-                    self._fail(TooLarge(message, field="id", value=len(batch)))
-                self._put(batch)
-        except Exception as error:  # noqa: BLE001  (it is raised when the other thread is done)
-            self._fail(to_domain(error))
+            self._incoming.begin(_schema(self._reader))
+            for batch in _sent(self._reader):
+                if not self._failure.done():
+                    self._incoming.put(batch)
+            self._incoming.end()
+        except Exception as error:  # noqa: BLE001  (it is raised when the other threads are done)
+            self._incoming.fail(to_domain(error))
+            with suppress(StreamCancelled):
+                for _ in _sent(self._reader):
+                    pass
 
-    def _put(self, batch: pa.RecordBatch) -> None:
-        """Take a batch in once there is room; after a failure it is thrown away."""
-        with self._change:
-            while self._failure is None and self._rows and self._rows + len(batch) > READ_AHEAD:
-                self._change.wait(LOOK_SECONDS)
-                if self._is_stalled():
-                    self._failure = self._stalled()
-            if self._failure is None:
-                self._waiting.append(batch)
-                self._rows += len(batch)
-                self._moved = time.monotonic()
-                self._change.notify_all()
+    def _answers(self) -> Iterator[Exchange | Message]:
+        """Yield what answers, and then its messages."""
+        exchange = self._begin(self._incoming.schema(self._pump))
+        yield exchange
+        for asked in self._incoming.batches(self._pump):
+            yield from exchange.answer(asked)
+        yield from exchange.end()
 
-    def _answer(self) -> None:
+    def _write(self) -> None:
+        """Write the answers, and empty batches while none come."""
+        exchange: Exchange | None = None
+        schema = NOTHING
         try:
-            for asked in self._asked():
-                for message in self._exchange.answer(asked):
-                    self._write(message)
-            for message in self._exchange.end():
-                self._write(message)
+            while True:
+                item = self._pump.take(pumping.KEEP_ALIVE_SECONDS)
+                if isinstance(item, Exchange):
+                    exchange, schema = item, item.schema
+                    self._writer.begin(schema, options=ipc_options(exchange.query))
+                elif exchange is not None:
+                    self._send(Message(empty_batch(schema)) if item is None else item)
+        except PumpEnded:
+            self._failure.set_result(None)
         except Exception as error:  # noqa: BLE001  (the handler's thread raises it)
-            self._fail(to_domain(error))
-            if self._failure is not None:
-                tell(self._writer, self._failure, self._exchange.schema)
+            domain = StreamCancelled("the caller went away") if isinstance(error, BROKEN) else to_domain(error)
+            self._failure.set_exception(domain)
+            self._pump.close()
+            if exchange is None:
+                with suppress(*BROKEN):
+                    self._writer.begin(NOTHING)
+            _tell(self._writer, domain, schema)
 
-    def _asked(self) -> Iterator[pa.RecordBatch]:
-        """Give what came in, some batches at once, until no more comes."""
-        while True:
-            with self._change:
-                while not self._waiting and not self._ended:
-                    self._change.wait(LOOK_SECONDS)
-                    self._check()
-                    if self._failure is None and self._is_stalled():
-                        raise self._stalled()
-                if self._failure is not None:
-                    raise self._failure
-                if not self._waiting:
-                    return
-                some = [self._waiting.popleft()]
-                while self._waiting and sum(map(len, some)) + len(self._waiting[0]) <= TOGETHER:
-                    some.append(self._waiting.popleft())
-                self._rows -= sum(map(len, some))
-                self._moved = time.monotonic()
-                self._change.notify_all()
-            yield some[0] if len(some) == 1 else pa.concat_batches(some)
+    def _send(self, message: Message) -> None:
+        beside = encode_metadata(message)
+        if beside is None:
+            self._writer.write_batch(message.batch)
+        else:
+            self._writer.write_with_metadata(message.batch, beside)
 
-    def _write(self, message: Message) -> None:
-        if self._failure is not None:
-            raise self._failure
-        self._check()
+
+def _schema(reader: fl.MetadataRecordBatchReader) -> pa.Schema:
+    try:
+        return reader.schema
+    except (pa.ArrowException, StopIteration, OSError) as error:
+        message = "nothing was sent that could be asked for: send batches with a column id, or ra, dec and radius"
+        raise InvalidTicket(message, field="columns") from error
+
+
+def _sent(reader: fl.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Yield the batches that a client sends, empty ones left out."""
+    while True:
         try:
-            beside = encode_metadata(message)
-            if beside is None:
-                self._writer.write_batch(message.batch)
-            else:
-                self._writer.write_with_metadata(message.batch, beside)
-        except (fl.FlightError, pa.ArrowException, OSError) as error:
-            raise StreamCancelled("the caller went away") from error
-        with self._change:
-            self._moved = time.monotonic()
+            batch = reader.read_chunk().data
+        except StopIteration:
+            return
+        except BROKEN as error:
+            raise StreamCancelled(f"what was sent cannot be read: {str(error).splitlines()[0]}") from error
+        if batch is not None and len(batch):
+            yield batch
 
-    def _fail(self, error: AlertflightError) -> None:
-        with self._change:
-            if self._failure is None:
-                self._failure = error
-            self._change.notify_all()
 
-    def _is_stalled(self) -> bool:
-        return time.monotonic() - self._moved > self._stall_seconds
-
-    def _stalled(self) -> DeadlinePassed:
-        message = f"neither side of the exchange moved for {self._stall_seconds:g} s: read while you write, and end when done"
-        return DeadlinePassed(message)
+def _tell(writer: fl.MetadataRecordBatchWriter, error: AlertflightError, schema: pa.Schema) -> None:
+    """Say in a message what went wrong."""
+    with suppress(*BROKEN):  # nobody may be there to hear it
+        writer.write_with_metadata(empty_batch(schema), json.dumps({"error": error.info()}).encode())

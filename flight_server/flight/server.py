@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.execution.archive import Archive
-from flight_server.execution.messages import Message
 from flight_server.flight.actions import ACTIONS, Asked, run_action
 from flight_server.flight.calls import Call
-from flight_server.flight.errors import guarded, guarded_stream, to_domain
+from flight_server.flight.errors import guarded, to_domain
 from flight_server.flight.exchange import Conversation, refuse
+from flight_server.flight.reads import Reads
 from flight_server.flight.uploads import Uploads
-from flight_server.flight.wire import encode_metadata, ipc_options
 from flight_server.planning.plan import Plan
 from flight_server.protocol.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
 from flight_server.protocol.query import Query, parse_exchange, parse_ticket
 from flight_server.security.tickets import TicketOffice
-from flight_server.service.streams import Stream, Streams
+from flight_server.service.streams import Streams
 from flight_server.settings.settings import Settings
 
 __all__ = ["FlightServer", "address"]
 
 MOST_IDS = 20_000  # of one plan
 INFO_BYTES = 3_500_000  # of a plan as it travels: clients in Go and Rust take no message of 4 MiB
-Sent = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC takes it
 
 
 class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
@@ -53,11 +49,19 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         self._streams = Streams(settings.limits.streams)
         self._draining = threading.Event()
         self._tickets = TicketOffice(settings.tickets)
-        self._uploads = Uploads(archive)
+        stall_seconds = settings.limits.stall_seconds
+        self._threads = ThreadPoolExecutor(settings.limits.streams, thread_name_prefix="stream")
+        self._reads = Reads(archive, self._streams, self._threads, stall_seconds)
+        self._uploads = Uploads(archive, stall_seconds)
 
     def drain(self) -> None:
         """Take no new calls from now on; those under way go on."""
         self._draining.set()
+
+    def shutdown(self) -> None:
+        """Stop the server once the calls under way have ended."""
+        super().shutdown()
+        self._threads.shutdown(wait=False)
 
     @guarded
     def list_flights(self, context: fl.ServerCallContext, criteria: bytes) -> list[fl.FlightInfo]:
@@ -105,15 +109,8 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         """Answer a ticket."""
         self._check_open()
         call = Call(context)
-        caller = call.caller()
-        query = self._tickets.read(ticket.ticket, caller, time.time())
-        opened = self._streams.stream(query.plan)
-        gone = caller.cancelled
-        answer = self._archive.answer(query, replace(caller, cancelled=lambda: opened.cancelled or gone()))
-        stream = guarded_stream(_sent(answer.messages, call, opened))
-        # calls into a stream cost more than the work that a small answer is, so what is quick is done here
-        ready = _first(stream, 2 if len(query.ids or ()) == 1 else 1)
-        return fl.GeneratorStream(answer.schema, chain(ready, stream), options=ipc_options(query))
+        query = self._tickets.read(ticket.ticket, call.caller(), time.time())
+        return self._reads.begin(query, call)
 
     @guarded
     def list_actions(self, context: fl.ServerCallContext) -> list[fl.ActionType]:
@@ -163,13 +160,12 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         """Answer IDs, or cones, that come in a stream, in their order."""
         call = Call(context)
         try:
-            with ExitStack() as held:
-                try:
-                    conversation = self._conversation(descriptor, reader, writer, call, held)
-                except Exception as error:
-                    refuse(reader, writer, to_domain(error))
-                    raise
-                conversation.run()
+            try:
+                conversation = self._conversation(descriptor, reader, writer, call)
+            except Exception as error:
+                refuse(reader, writer, to_domain(error))
+                raise
+            conversation.run(self._threads)
         finally:
             call.end()
 
@@ -179,25 +175,30 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         reader: fl.MetadataRecordBatchReader,
         writer: fl.MetadataRecordBatchWriter,
         call: Call,
-        held: ExitStack,
     ) -> Conversation:
-        """Begin an exchange, which is among the streams while `held` is."""
+        """Admit an exchange."""
         self._check_open()
         _check_command(descriptor)
         query = parse_exchange(descriptor.command, self._settings.tickets.max_bytes)
-        opened = self._streams.stream(query.plan)
+        stream = self._streams.stream(query.plan)
+        stream.open()
         caller = call.caller()
         gone = caller.cancelled
-        waiting = replace(caller, cancelled=lambda: opened.cancelled or gone())
-        exchange = self._archive.exchange(query, _sent_schema(reader), waiting)
-        held.enter_context(opened)
+        waiting = replace(caller, cancelled=lambda: stream.cancelled or gone())
 
         def check() -> None:
-            opened.check()
+            stream.check()
             if gone():
                 raise StreamCancelled("the caller went away")
 
-        return Conversation(reader, writer, exchange, self._settings.limits.stall_seconds, check)
+        return Conversation(
+            reader,
+            writer,
+            begin=lambda sent: self._archive.exchange(query, sent, waiting),
+            stream=stream,
+            stall_seconds=self._settings.limits.stall_seconds,
+            check=check,
+        )
 
     def _check_open(self) -> None:
         if self._draining.is_set():
@@ -252,14 +253,6 @@ def _check_command(descriptor: fl.FlightDescriptor) -> None:
         raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
 
 
-def _sent_schema(reader: fl.MetadataRecordBatchReader) -> pa.Schema:
-    try:
-        return reader.schema
-    except (pa.ArrowException, StopIteration, OSError) as error:
-        message = "nothing was sent that could be asked for: send batches with a column id, or ra, dec and radius"
-        raise InvalidTicket(message, field="columns") from error
-
-
 def _table_name(descriptor: fl.FlightDescriptor) -> str:
     if len(descriptor.path) != 1:
         raise BadValue("a path has one element, the table's name", field="path", value=len(descriptor.path))
@@ -267,27 +260,3 @@ def _table_name(descriptor: fl.FlightDescriptor) -> str:
         return str(descriptor.path[0].decode())
     except UnicodeDecodeError:
         raise BadValue("the path is not UTF-8 text", field="path") from None
-
-
-def _sent(messages: Iterator[Message], call: Call, opened: Stream) -> Iterator[Sent]:
-    """Give the messages of an answer as they are sent, until they end or their plan is cancelled."""
-    try:
-        with opened:
-            for message in messages:
-                opened.check()
-                yield message.batch, encode_metadata(message)
-    except StreamCancelled:
-        opened.check()  # who waits for a store hears only that nobody waits for him any more
-        raise
-    finally:
-        call.end()
-
-
-def _first(stream: Iterator[Sent], most: int) -> list[Sent]:
-    """Take the first messages, but none behind one that says nothing: that one is to keep the stream and leaves at once."""
-    taken: list[Sent] = []
-    for message in stream:
-        taken.append(message)
-        if message[1] is None or len(taken) == most:
-            break
-    return taken

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.execution.archive import Archive
+from flight_server.ingest import Upload
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import BadValue, DeadlinePassed, InvalidTicket, Overloaded, UnknownField
 from flight_server.protocol.query import load_object
@@ -21,31 +22,92 @@ from flight_server.protocol.query import load_object
 __all__ = ["Uploads"]
 
 RETRY_AFTER_MS = 1000
-STALL_SECONDS = 60.0  # after such a silence an upload makes way for another one
 
 
-@dataclass(slots=True, eq=False)
 class _Turn:
-    """The turn of one upload: when its client was last heard, whether it is being written, whether it was given up."""
+    """The turn of one upload: held while something is done for it, and lost after a silence.
 
-    heard: float = field(default_factory=time.monotonic)
-    writing: bool = False
-    lost: bool = False
+    Parameters
+    ----------
+    stall_seconds
+        How long the client may send nothing.
+    on_lost
+        Called when the turn is lost.
+    """
+
+    def __init__(self, stall_seconds: float, on_lost: Callable[[], None]) -> None:
+        self._stall_seconds = stall_seconds
+        self._on_lost = on_lost
+        self._change = threading.Condition()
+        self._heard = time.monotonic()
+        self._held = False
+        self._over = False
+        self._lost = False
+        self.upload: Upload | None = None
+        threading.Thread(target=self._watch, name="upload", daemon=True).start()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the turn while what the client sent is dealt with.
+
+        Raises
+        ------
+        DeadlinePassed
+            The client sent it too late.
+        """
+        with self._change:
+            if self._lost:
+                raise DeadlinePassed(f"nothing came for {self._stall_seconds:g} s: nothing of the upload is stored")
+            self._held = True
+        try:
+            yield
+        finally:
+            with self._change:
+                self._held = False
+                self._heard = time.monotonic()
+                self._change.notify_all()
+
+    def end(self) -> None:
+        """End the turn, and take away what was kept."""
+        with self._change:
+            self._over = True
+            self._change.notify_all()
+            self._close()
+
+    def _watch(self) -> None:
+        with self._change:
+            while not self._over:
+                left = self._stall_seconds if self._held else self._heard + self._stall_seconds - time.monotonic()
+                if left <= 0:
+                    self._lost = self._over = True
+                    self._close()
+                    break
+                self._change.wait(left)
+            lost = self._lost
+        if lost:
+            self._on_lost()
+
+    def _close(self) -> None:
+        if self.upload is not None:
+            self.upload.close()
+            self.upload = None
 
 
 class Uploads:
-    """Takes in the uploads of one server.
+    """Takes in the uploads of one server, one at a time.
 
     Parameters
     ----------
     archive
         Where they go.
+    stall_seconds
+        After such a silence an upload is given up.
     """
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, stall_seconds: float) -> None:
         self._archive = archive
-        self._lock = threading.Lock()
-        self._turn: _Turn | None = None
+        self._stall_seconds = stall_seconds
+        self._free = threading.Semaphore()
 
     def receive(
         self,
@@ -71,45 +133,40 @@ class Uploads:
             Who uploads.
         """
         survey = _survey(descriptor)
-        with self._turns() as turn, closing(self._archive.upload(survey, _schema(reader))) as upload:
+        with self._turn() as turn:
+            schema = _schema(reader)
+            with turn.hold():
+                turn.upload = upload = self._archive.upload(survey, schema)
             while (chunk := _next(reader)) is not None:
-                self._hear(turn)
-                if chunk.data is not None and not chunk.app_metadata:
-                    upload.add(chunk.data)
-                    continue
-                _check_commit(chunk)
-                self._hear(turn, writing=True)
-                report = upload.commit(caller.cancelled)
+                with turn.hold():
+                    if chunk.data is not None and not chunk.app_metadata:
+                        upload.add(chunk.data)
+                        continue
+                    _check_commit(chunk)
+                    report = upload.commit(caller.cancelled)
                 writer.write(pa.py_buffer(json.dumps(asdict(report)).encode()))
                 return
-        raise InvalidTicket('the upload ended without the message {"commit": true}: nothing of it is stored', field="commit")
+            with turn.hold():
+                message = 'the upload ended without the message {"commit": true}: nothing of it is stored'
+                raise InvalidTicket(message, field="commit")
 
     @contextmanager
-    def _turns(self) -> Iterator[_Turn]:
-        """Wait for nobody: who comes while another upload is under way is sent away, unless that one has fallen silent."""
-        turn = _Turn()
-        with self._lock:
-            other = self._turn
-            if other is not None and (other.writing or turn.heard - other.heard < STALL_SECONDS):
-                raise Overloaded("another upload is under way: one is taken at a time", retry_after_ms=RETRY_AFTER_MS)
-            if other is not None:
-                other.lost = True
-            self._turn = turn
+    def _turn(self) -> Iterator[_Turn]:
+        """Admit one upload at a time and refuse others; a stalled one gives its turn back by itself."""
+        if not self._free.acquire(blocking=False):
+            raise Overloaded("another upload is under way: one is taken at a time", retry_after_ms=RETRY_AFTER_MS)
+        given_back = threading.Lock()  # locked once the turn was given back
+
+        def give_back() -> None:
+            if given_back.acquire(blocking=False):
+                self._free.release()
+
+        turn = _Turn(self._stall_seconds, give_back)
         try:
             yield turn
         finally:
-            with self._lock:
-                if self._turn is turn:
-                    self._turn = None
-
-    def _hear(self, turn: _Turn, *, writing: bool = False) -> None:
-        """Note that the client was heard; raises where that was too late."""
-        with self._lock:
-            if turn.lost:
-                message = f"nothing came for {STALL_SECONDS:g} s and another upload began: nothing of this one is stored"
-                raise DeadlinePassed(message)
-            turn.heard = time.monotonic()
-            turn.writing = writing
+            turn.end()
+            give_back()
 
 
 def _schema(reader: fl.MetadataRecordBatchReader) -> pa.Schema:

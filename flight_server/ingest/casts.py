@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import TYPES
+from flight_server.catalog.columns import TYPES
 from flight_server.protocol.errors import BadValue
 
 __all__ = ["cast_exactly", "stored_type", "widest"]

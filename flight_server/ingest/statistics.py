@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalog, Column
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
 from flight_server.derive.classes import load_classes
 from flight_server.ingest.table_load import LoadReport, put_rows
 from flight_server.ingest.tables import computed_columns, computed_from
-from flight_server.storage.protocols import RowStore, RowView, Scan
+from flight_server.storage.protocols import RowStore, RowView
+from flight_server.storage.scans import Scan
 
 __all__ = ["count_nights"]
 
@@ -50,8 +52,7 @@ def count_nights(store: RowStore, catalog: Catalog) -> LoadReport:
     alerts = known.surveys[table.survey].alert_table
     # the rows of the main table, so that each alert counts once, in the class that its merged cells give it
     for some in view.scan(Scan(table=alerts, columns=_columns(known, alerts))) if view.columns.get(alerts.name) else ():
-        if len(some.batch):
-            _count(nights, known, alerts, pa.Table.from_batches([some.batch]))
+        _count(nights, known, alerts, pa.Table.from_batches([some.batch]))
     names = sorted({name for night in nights.values() for name in night.cells()})
     held = _held_raw(view, known, table)
     dates = sorted(nights)
@@ -65,12 +66,12 @@ def count_nights(store: RowStore, catalog: Catalog) -> LoadReport:
     return LoadReport(0, len(rows), put_rows(store, known, table, rows))
 
 
-def _columns(catalog: Catalog, alerts: Table) -> tuple[Column, ...]:
+def _columns(catalog: Catalog, alerts: Table) -> Projection:
     """Give the columns to read: those that are counted, and those that the class is made of."""
     wanted = {"i:jd", "i:fid", "i:field", "d:cdsxmatch"} | {one.name for one in computed_from(catalog.surveys[alerts.survey])}
     if alerts.points:
         wanted.add(alerts.points.lacks)
-    return tuple(column for name, column in catalog.stored_columns(alerts).items() if name in wanted)
+    return Projection(column for name, column in catalog.stored_columns(alerts).items() if name in wanted)
 
 
 def _count(nights: dict[str, _Night], catalog: Catalog, alerts: Table, rows: pa.Table) -> None:
@@ -108,8 +109,5 @@ def _held_raw(view: RowView, catalog: Catalog, table: Table) -> dict[str, int | 
         return {}
     scan = Scan(table=table, columns=catalog.columns(table, [NIGHT, RAW]))
     return {
-        night: raw
-        for some in view.scan(scan)
-        if len(some.batch)
-        for night, raw in zip(*(c.to_pylist() for c in some.batch.columns), strict=True)
+        night: raw for some in view.scan(scan) for night, raw in zip(*(c.to_pylist() for c in some.batch.columns), strict=True)
     }

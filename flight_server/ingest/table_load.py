@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalog, Column
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
 from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.ingest.loaded_files import read_records
 from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn
-from flight_server.storage.keys import key_expression, row_keys
-from flight_server.storage.merge import key_array
-from flight_server.storage.protocols import VERSION, RowStore, RowView, Scan
+from flight_server.storage.protocols import VERSION, RowStore, RowView
+from flight_server.storage.row_keys import check_keys, keys_of_parts
+from flight_server.storage.scans import Scan
 
 __all__ = ["LoadReport", "load", "put_rows"]
 
@@ -92,7 +93,7 @@ def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
             columns[name] = cast_exactly(values, kind, name) if kind is not None else values
         rows = pa.table(columns)
         if not table.aliases:
-            row_keys(table, rows)  # says which row is at fault, while it is known whose file it is
+            check_keys(table, rows)  # says which row is at fault, while it is known whose file it is
         missing = [name for name in table.aliases if name not in columns]
         if missing:
             raise BadValue(f"there is no column {missing[0]}, which row keys need", field=missing[0])
@@ -130,7 +131,7 @@ def _typed(part: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
     return pa.table({name: cast_exactly(part[name], types[name], name) for name in part.column_names if name in types})
 
 
-def _with_aliases(table: Table, rows: pa.Table, columns: tuple[Column, ...], view: RowView) -> pa.Table:
+def _with_aliases(table: Table, rows: pa.Table, columns: Projection, view: RowView) -> pa.Table:
     """Give a row for each name of each row, equal names numbered: as they are held, then in the order of the rows."""
     parts = []
     for name in table.aliases:
@@ -145,7 +146,7 @@ def _with_aliases(table: Table, rows: pa.Table, columns: tuple[Column, ...], vie
     return unfolded.append_column(DUPLICATE, pa.array(_duplicates(table, unfolded, columns, view), pa.int64()))
 
 
-def _duplicates(table: Table, rows: pa.Table, columns: tuple[Column, ...], view: RowView) -> list[int]:
+def _duplicates(table: Table, rows: pa.Table, columns: Projection, view: RowView) -> list[int]:
     """Give each row its number among those of its alias: the one that it is held under, else the first free one."""
     lower = pc.utf8_lower(rows[ALIAS]).to_pylist()
     names = [column.name for column in columns]
@@ -166,14 +167,12 @@ def _duplicates(table: Table, rows: pa.Table, columns: tuple[Column, ...], view:
     return numbers
 
 
-def _held(
-    table: Table, aliases: list[str], columns: tuple[Column, ...], view: RowView
-) -> Iterator[tuple[str, int, tuple[object, ...]]]:
+def _held(table: Table, aliases: list[str], columns: Projection, view: RowView) -> Iterator[tuple[str, int, tuple[object, ...]]]:
     """Give the rows that the store holds of some aliases: alias, number, and cells."""
     number = 0
     while aliases and view.columns.get(table.name):
         numbered = {ALIAS: pa.array(aliases), DUPLICATE: pa.array(np.full(len(aliases), number))}
-        keys = key_array(key_expression(table.key).build(numbered, apart=False))
+        keys = keys_of_parts(table, numbered)
         found: list[str] = []
         for some in view.scan(Scan(table=table, columns=columns, keys=keys)):
             cells = (values.to_pylist() for values in some.batch.columns)

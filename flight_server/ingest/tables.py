@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalog, Column
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Column
 from flight_server.catalog.declarations import Condition, Points, Survey, Table, Where
 from flight_server.derive import derive, load_derived
 from flight_server.ingest.casts import cast_exactly, stored_type

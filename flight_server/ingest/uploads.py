@@ -19,8 +19,8 @@ from flight_server.ingest.cells import cell_types, flatten
 from flight_server.ingest.run import naming_faults, recognise, settle_types
 from flight_server.ingest.tables import table_rows
 from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
-from flight_server.storage.keys import row_keys
 from flight_server.storage.protocols import RowStore
+from flight_server.storage.row_keys import check_keys
 
 __all__ = ["Upload", "UploadReport"]
 
@@ -151,7 +151,7 @@ class Upload:
         with naming_faults("the upload"):
             cells = flatten(pa.Table.from_batches(batches).unify_dictionaries(), self._survey.alerts, self._types)
             for table, rows in table_rows(self._survey, self._known, cells):
-                row_keys(table, rows)
+                check_keys(table, rows)
 
     def _settled(self) -> tuple[Catalog, Mapping[str, pa.DataType]]:
         """Give the catalog with what the store holds now, and the type of each cell."""

@@ -7,16 +7,15 @@ import struct
 from dataclasses import dataclass, replace
 
 from flight_server.protocol.errors import CursorMismatch
-from flight_server.storage.keys import MAX_KEY_BYTES
-from flight_server.storage.protocols import Rows
+from flight_server.storage.row_keys import LONGEST_KEY
+from flight_server.storage.scans import Rows
 
-__all__ = ["LONGEST_KEY", "MOST_OBJECTS", "Place", "lost_place", "read_cursor"]
+__all__ = ["MOST_OBJECTS", "Place", "lost_place", "read_cursor"]
 
 # fingerprint, asked, same, sent, objects; the key follows. Binary, since JSON would swell keys beyond what a message has
 # room for.
 HEAD = struct.Struct(">6sIIQI")
 MOST_OBJECTS = 2**32 - 1
-LONGEST_KEY = 4 * MAX_KEY_BYTES  # no row key is longer; a longer one would widen all that it is compared with
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from flight_server.catalog.declarations import Table
+from flight_server.catalog.selections import selections_of
 from flight_server.derive import DerivedColumn, load_derived
-from flight_server.planning.row_selection import ways
 from flight_server.protocol.errors import AlertflightError, NotSupported, UnknownColumn
 
 __all__ = ["TICKET_FIELD_FOR_INPUT", "derivable", "refusal"]
@@ -40,7 +40,7 @@ def refusal(column: DerivedColumn, table: Table, stored: Container[str], selecti
 
 def derivable(table: Table, stored: Container[str]) -> Iterator[DerivedColumn]:
     """Give the derived columns that a table can give, to the right ticket, in the order of their declaration."""
-    selections = tuple(ways(table))
+    selections = tuple(selections_of(table))
     for column in load_derived(table.survey).values():
         if refusal(column, table, stored, selections) is None:
             yield column

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from flight_server.catalog.catalog import Catalog, Column
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Column
 from flight_server.catalog.declarations import Table
-from flight_server.execution.archive import Archive
+from flight_server.catalog.selections import selections_of
 from flight_server.planning.derivable_columns import TICKET_FIELD_FOR_INPUT, derivable
-from flight_server.planning.row_selection import ways
+from flight_server.storage.protocols import TableState
 
 __all__ = ["describe", "describe_tables"]
 
 
-def describe_tables(archive: Archive) -> dict[str, dict[str, Any]]:
-    """Describe the tables of an archive, by name.
+def describe_tables(catalog: Catalog, states: Mapping[str, TableState]) -> dict[str, dict[str, Any]]:
+    """Describe tables, by name, and what they hold.
 
     Returns
     -------
@@ -23,16 +25,15 @@ def describe_tables(archive: Archive) -> dict[str, dict[str, Any]]:
         `description`; `rows`, `bytes`, `first`, `last` and `written`, as in `TableState`; `time`, the time column;
         `columns`, their number; `selections`, the fields of a ticket that choose rows.
     """
-    catalog = archive.catalog()
     return {
         name: {
             "description": catalog.table(name).description,
             **asdict(state),
             "time": catalog.table(name).time,
             "columns": len(catalog.stored_columns(catalog.table(name))),
-            "selections": list(ways(catalog.table(name))),
+            "selections": list(selections_of(catalog.table(name))),
         }
-        for name, state in archive.states().items()
+        for name, state in states.items()
     }
 
 

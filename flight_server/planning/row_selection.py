@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Selection, Table
+from flight_server.catalog.selections import AREAS, is_selected_by_time, selections_of
 from flight_server.derive.classes import load_classes, nearest_names
 from flight_server.protocol.errors import BadValue, NoSelection, NotSupported
 from flight_server.protocol.query import FIELDS, Query
-from flight_server.storage.protocols import Span
+from flight_server.storage.scans import Span
 
-__all__ = ["RowSelection", "by_time", "check_class", "choose", "ways"]
-
-AREAS = ("cone", "skymap")
-BOUNDS = ("start", "stop")
+__all__ = ["RowSelection", "select_rows", "unknown_class"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class RowSelection:
     named: tuple[str, tuple[str, ...]] | None = None
 
 
-def choose(query: Query, table: Table, catalog: Catalog, start: float | None, stop: float | None) -> RowSelection:
+def select_rows(query: Query, table: Table, catalog: Catalog, start: float | None, stop: float | None) -> RowSelection:
     """Choose rows.
 
     Parameters
@@ -61,9 +58,9 @@ def choose(query: Query, table: Table, catalog: Catalog, start: float | None, st
         Bounds on the time alone choose rows of tables kept by time only.
     """
     field = next(iter(query.selections), None)
-    if field is None and not by_time(table):
+    if field is None and not is_selected_by_time(table):
         raise NoSelection(f"start and stop alone choose no rows of {table.name}: say which objects", field="ids")
-    if field is None or (field == "all" and by_time(table)):
+    if field is None or (field == "all" and is_selected_by_time(table)):
         return RowSelection(spans=(Span(start=start, stop=stop),), newest=True)
     if field in AREAS:
         return RowSelection(index=_index(table, field, catalog))
@@ -71,34 +68,12 @@ def choose(query: Query, table: Table, catalog: Catalog, start: float | None, st
         return _selected(table, table.select[field], getattr(query, FIELDS.get(field, field)), start, stop)
     if field == "all" or (field == "ids" and table.by_object):
         return RowSelection()
-    own = ", ".join(ways(table))
-    others = ", ".join(name for name, other in catalog.tables.items() if field in ways(other))
+    own = ", ".join(selections_of(table))
+    others = ", ".join(name for name, other in catalog.tables.items() if field in selections_of(other))
     raise NotSupported(f"{table.name} cannot be asked by {field}, but by {own}; by {field}: {others}"[:290], field=field)
 
 
-def by_time(table: Table) -> bool:
-    """Say whether bounds on the time alone choose rows."""
-    return table.newest_first and not table.select
-
-
-def ways(table: Table) -> Iterator[str]:
-    """Give the selections that a table can be asked by, and bounds on the time where these do alone.
-
-    >>> from flight_server.catalog.declarations import load_surveys
-    >>> list(ways(load_surveys()["ztf"].tables["ztf"]))
-    ['ids', 'cone', 'skymap', 'all']
-    """
-    if table.by_object:
-        yield "ids"
-    if table.pixels is not None or table.cone is not None:
-        yield from AREAS
-    yield from table.select
-    if by_time(table):
-        yield from BOUNDS
-    yield "all"
-
-
-def check_class(asked: str, known: tuple[str, ...]) -> BadValue:
+def unknown_class(asked: str, known: tuple[str, ...]) -> BadValue:
     """Give the error for a class that nobody knows, with the nearest names."""
     near = ", ".join(nearest_names(asked, known))
     hint = f"; did you mean {near}?" if near else ""
@@ -109,7 +84,7 @@ def _index(table: Table, field: str, catalog: Catalog) -> Table:
     if table.pixels is not None:
         return table
     if table.cone is None:
-        having = ", ".join(name for name, other in catalog.tables.items() if field in ways(other))
+        having = ", ".join(name for name, other in catalog.tables.items() if field in selections_of(other))
         raise NotSupported(f"{table.name} has no positions to choose by; {having} have", field=field)
     return catalog.table(table.cone)
 

@@ -17,7 +17,7 @@ REMEMBERED = 10_000  # cancelled plans, the newest
 
 
 class Streams:
-    """Knows the streams of one server.
+    """The streams of one server.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Streams:
         self._cancelled: dict[bytes, None] = {}  # in the order in which they were cancelled
 
     def stream(self, plan: str | None) -> Stream:
-        """Give a stream of a plan, or of none; entering it opens it."""
+        """Return a stream of a plan, or of none, that is not open yet."""
         return Stream(self, _key(plan))
 
     def cancel(self, plans: Iterable[str]) -> None:
@@ -69,13 +69,7 @@ class Streams:
 
 
 class Stream:
-    """One stream; open inside its `with` block.
-
-    Raises
-    ------
-    Overloaded, StreamCancelled
-        On entering: too many are open, or its plan was cancelled.
-    """
+    """One stream; open inside its `with` block, or between `open` and `close`."""
 
     def __init__(self, streams: Streams, plan: bytes | None) -> None:
         self._streams = streams
@@ -87,14 +81,28 @@ class Stream:
         if self.cancelled:
             raise StreamCancelled("the plan that this ticket is of was cancelled by CancelFlightInfo", field="plan")
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Take a place.
+
+        Raises
+        ------
+        Overloaded, StreamCancelled
+            Too many are open, or its plan was cancelled.
+        """
         self._streams.enter(self)
+
+    def close(self) -> None:
+        """Give the place back; a second time does nothing."""
+        self._streams.leave(self)
+
+    def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._streams.leave(self)
+        self.close()
 
 
 def _key(plan: str | None) -> bytes | None:
-    """Give what a plan is remembered by; a plan is what a client says it is, and may be long."""
+    """Return what a plan is remembered by; a plan is what a client says it is, and may be long."""
     return None if plan is None else hashlib.sha256(plan.encode()).digest()[:16]

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import BadValue
-from flight_server.storage.protocols import Scan, Span
+from flight_server.storage.scans import Scan, Span
 
 __all__ = ["KeyExpression", "key_expression", "prefix_ranges", "row_keys"]
 
@@ -148,7 +148,7 @@ class KeyExpression:
                     found.append((number, start, stop))
         return found
 
-    def parts(self, scan: Scan, cuts: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+    def split(self, scan: Scan, cuts: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
         """Cut a scan of a whole table or of one span at those of some keys, ascending, that lie inside; see `RowView.parts`."""
         ranges = self.ranges(scan)
         if len(ranges) != 1:

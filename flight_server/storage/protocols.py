@@ -7,141 +7,27 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Column, schema_of
 from flight_server.catalog.declarations import BlockLayout, Table
-from flight_server.protocol.callers import NO_DEADLINE, Deadline
 from flight_server.protocol.errors import AlertflightError
+from flight_server.storage.scans import Rows, Scan
 
 __all__ = [
     "ALERT",
-    "NOTHING_YET",
     "VERSION",
     "CutoutStore",
     "PendingStamps",
     "RowStore",
     "RowView",
     "RowWriter",
-    "Rows",
-    "Scan",
-    "Span",
     "StampFailure",
     "Stamps",
     "TableState",
-    "joined",
-    "part",
 ]
 
 ALERT = "~alert"  # the alert's place in its file; travels with rows of stamps, and sorts behind every column
 VERSION = "_version"  # text that sorts as the versions of an alert do; travels with rows into a `RowWriter`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """Rows whose keys begin alike, told by the values that stand in the keys, not by their text.
-
-    Parameters
-    ----------
-    values
-        What the first columns of the key are, in their order; maybe none.
-    prefix
-        What the text of the column behind these begins with.
-    start, stop
-        Bounds on the column behind these, a time. Rows a little outside of them may come too: the text of a time in a
-        key does not sort quite as its value does.
-    """
-
-    values: tuple[str | int, ...] = ()
-    prefix: str = ""
-    start: float | None = None
-    stop: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scan:
-    """Which rows of a table, and which of their cells.
-
-    Parameters
-    ----------
-    table
-        The table.
-    columns
-        The columns wanted, in this order.
-    ids
-        Objects in the order wanted; None with no `keys` and no `spans` means the whole table.
-    keys
-        Exact row keys in the order wanted, as an earlier scan gave them.
-    spans
-        Ranges of rows in the order wanted; those with an impossible value have none.
-    reverse
-        Of the one span that is given, the last key first.
-    after
-        Of a whole table or of spans only the rows with keys behind this one.
-    within
-        Of a whole table or of spans only the rows with first <= key < stop; an empty stop is an open end. Where a table
-        is kept by object, an object lies in it whole or not at all: by where its keys begin.
-    as_of
-        Only what was written until then, ms since 1970; None: all that the view holds.
-    deadline
-        How long the scan may go on. A store that has to wait for its rows asks it now and then, and meanwhile
-        gives `Rows` of zero rows, so that the client hears something.
-    """
-
-    table: Table
-    columns: tuple[Column, ...]
-    ids: Sequence[str | int] | None = None
-    keys: npt.NDArray[np.bytes_] | None = None
-    spans: Sequence[Span] | None = None
-    reverse: bool = False
-    after: bytes | None = None
-    within: tuple[bytes, bytes] | None = None
-    as_of: int | None = None
-    deadline: Deadline = NO_DEADLINE
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema of the batches that come."""
-        return schema_of(self.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of a scan, in its order: by asked item, and by row key within one.
-
-    Parameters
-    ----------
-    batch
-        The cells, n rows.
-    request_index
-        For each row the index of the asked ID, key or span that selects it, int64 of shape (n,); zeros in a whole table.
-    keys
-        The row keys, bytes of shape (n,).
-    """
-
-    batch: pa.RecordBatch
-    request_index: npt.NDArray[np.int64]
-    keys: npt.NDArray[np.bytes_]
-
-
-# rows of no row and no column, such as a scan may give while it waits: they say that it is still at work
-NOTHING_YET = Rows(pa.record_batch([], schema=pa.schema([])), np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))
-
-
-def joined(parts: list[Rows]) -> Rows:
-    """Join rows into one batch; a single part stays as it is."""
-    if len(parts) == 1:
-        return parts[0]
-    batch = pa.concat_batches([part.batch for part in parts])
-    return Rows(batch, np.concatenate([p.request_index for p in parts]), np.concatenate([p.keys for p in parts]))
-
-
-def part(rows: Rows, first: int, length: int) -> Rows:
-    """Give some of the rows, without copying."""
-    last = first + length
-    return Rows(rows.batch.slice(first, length), rows.request_index[first:last], rows.keys[first:last])
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +58,13 @@ class RowView(Protocol):
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows; every selected row comes exactly once, or the iterator raises.
 
-        Among them may be `Rows` of zero rows and any columns, such as `NOTHING_YET`; see `Scan.deadline`.
-
         Raises
         ------
         BadValue
             The store has thrown away rows that had to be read for `as_of`. A scan of no keys raises it too.
         """
 
-    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+    def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Cut a scan of a whole table or of one span: gives one or more values for `Scan.within`, by ascending keys.
 
         Together they select what the scan does, each of its rows once. Parts are worth a stream each: a region in HBase.
@@ -219,6 +103,10 @@ class RowWriter(Protocol):
 
 class RowStore(Protocol):
     """A store of tables."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a scan may have to wait for other machines, and so for long."""
 
     def writing(self) -> AbstractContextManager[RowWriter]:
         """Begin an ingest; one at a time."""

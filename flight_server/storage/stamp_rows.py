@@ -9,11 +9,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Column
+from flight_server.catalog.columns import Column, Projection
 from flight_server.catalog.declarations import AlertLayout, Table
 from flight_server.protocol.errors import CorruptData
 from flight_server.storage.merge import merge_over
-from flight_server.storage.protocols import CutoutStore, RowView, Scan, StampFailure
+from flight_server.storage.protocols import CutoutStore, RowView, StampFailure
+from flight_server.storage.scans import Scan
 
 __all__ = ["BLOCK_ROWS", "WriteBlocks", "place_stamps"]
 
@@ -56,8 +57,8 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
     bare = rows.drop_columns(names)
     paths = np.full(len(keys), None, dtype=object)
     fresh = np.ones(len(keys), dtype=bool)
-    wanted = tuple(columns[name] for name in (str(table.path), table.id, layout.alert_id))
-    parts = [part for part in view.scan(Scan(table=table, columns=wanted, keys=keys)) if len(part.batch)]
+    wanted = Projection(columns[name] for name in (str(table.path), table.id, layout.alert_id))
+    parts = list(view.scan(Scan(table=table, columns=wanted, keys=keys)))
     if parts:
         held = pa.Table.from_batches([part.batch for part in parts])
         where = np.concatenate([part.request_index for part in parts])

@@ -17,7 +17,7 @@ from flight_server.execution.archive import Archive
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query, parse_ticket
 from flight_server.storage.embedded import EmbeddedStore
-from flight_server.storage.protocols import Scan
+from flight_server.storage.scans import Scan
 
 __all__ = ["functions", "stages"]
 

@@ -1,7 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from flight_server.catalog.catalog import TYPES, load_catalog
+from flight_server.catalog.catalog import load_catalog
+from flight_server.catalog.columns import TYPES
 from flight_server.protocol.errors import UnknownColumn, UnknownTable
 from flight_server.settings.resources import load_folder
 from flight_server.storage.keys import key_expression

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ import pytest
 from alert_data import ROOT
 from archives import Opened, ask
 from foreign_hash import column_hash
-from slow_stores import pausing
+from slow_stores import for_ever, pausing
 
 from flight_server.catalog.catalog import load_catalog
 from flight_server.flight import FlightServer
-from flight_server.storage.protocols import NOTHING_YET, Rows, Scan
+from flight_server.storage.scans import Scan
 
 GO = shutil.which("go")
 pytestmark = [pytest.mark.go, pytest.mark.skipif(GO is None, reason="Go is not installed"), pytest.mark.timeout(900)]
@@ -112,12 +110,9 @@ def test_go_gets_plans_schemas_tables_and_actions(call: Any, client: fl.FlightCl
 
 
 def test_go_cancels_plans(call: Any, sample: Opened) -> None:
-    def pause(scan: Scan) -> Iterator[Rows]:
-        waiting = threading.Event()
-        while scan.ids:  # until somebody ends it; the planner's scans of no keys are not kept waiting
-            yield NOTHING_YET
-            waiting.wait(0.01)
-            scan.deadline.check()
+    def pause(scan: Scan) -> None:
+        if scan.ids:  # the planner's scans of no keys are not kept waiting
+            for_ever(scan)
 
     wanted = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:jd"]}
     slow = pausing(sample, pause)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from astropy.io.votable.ucd import check_ucd
 
-from flight_server.catalog.catalog import TYPES, load_catalog
+from flight_server.catalog.catalog import load_catalog
+from flight_server.catalog.columns import TYPES
 from flight_server.derive import derive, load_derived
 from flight_server.derive.declared import OBJECTS, parse_derivation
 from flight_server.protocol.errors import BadValue, NotSupported, UnknownColumn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pages import ROOT, prose
 
-from flight_server.catalog.catalog import TYPES
+from flight_server.catalog.columns import TYPES
 from flight_server.derive import DerivedColumn, load_derived
 from flight_server.derive.classification import LABELS
 

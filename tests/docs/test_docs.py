@@ -38,7 +38,7 @@ from pages import (
 import flight_client
 from flight_client import Answer, Archive
 from flight_client.profiles import WORDS, find_profile
-from flight_server.catalog.catalog import TYPES, Column
+from flight_server.catalog.columns import TYPES, Column
 from flight_server.catalog.declarations import (
     AlertLayout,
     BlockLayout,

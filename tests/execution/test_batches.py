@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.execution.batches import cut, joined, part
+from flight_server.execution.batches import cut
 from flight_server.protocol.errors import RowTooLarge
-from flight_server.storage.protocols import NOTHING_YET, Rows
+from flight_server.storage.scans import Rows
 
 MIB = 1_048_576
 DEFAULT = 3_670_016
@@ -113,25 +113,10 @@ def test_a_message_too_small_for_any_row_is_row_too_large():
 
 def test_joined_and_part_are_inverse():
     pieces = list(numbered([[1, None], [3], [4, 5, 6]]))
-    whole = joined(pieces)
-    again = [part(whole, 0, 2), part(whole, 2, 1), part(whole, 3, 3)]
+    whole = Rows.concat(pieces)
+    again = [whole.slice(0, 2), whole.slice(2, 1), whole.slice(3, 3)]
     for mine, theirs in zip(again, pieces, strict=True):
         assert mine.batch.equals(theirs.batch)
         assert mine.request_index.tolist() == theirs.request_index.tolist()
         assert mine.keys.tolist() == theirs.keys.tolist()
-    assert joined(pieces[:1]) is pieces[0]
-
-
-def test_rows_of_zero_rows_leave_at_once_and_are_not_joined():
-    read = []
-
-    def source():
-        for piece in numbered([[1], [2], [3], [4]]):
-            read.append(0)
-            yield NOTHING_YET
-            read.append(1)
-            yield piece
-
-    taken = [(piece, len(read)) for piece in cut(source(), DEFAULT)]
-    assert [(len(piece.batch), after) for piece, after in taken] == [(0, 1), (1, 2), (0, 3), (0, 5), (0, 7), (3, 8)]
-    assert taken[-1][0].keys.tolist() == [b"key1", b"key2", b"key3"]
+    assert Rows.concat(pieces[:1]) is pieces[0]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.execution.completeness import CompletenessCounter
-from flight_server.storage.protocols import Rows
+from flight_server.storage.scans import Rows
 
 MOST = 262_144
 
@@ -19,25 +19,29 @@ def rows(asked):
     return Rows(batch, asked, np.array([b"k%d" % n for n in asked], dtype="S8"))
 
 
+def record_of(counter, cursor=None):
+    return counter.record(7, cursor, {})
+
+
 @given(st.integers(0, 30), st.lists(st.lists(st.integers(0, 29), min_size=1), max_size=6))
 def test_each_asked_object_was_seen_or_is_missing(count, batches):
     ids = [f"ZTF{n}" if n % 2 else n for n in range(count)]
     batches = [[n % count for n in batch] for batch in batches] if count else []
-    tally = CompletenessCounter(ids, as_of=7)
+    counter = CompletenessCounter(ids)
     for batch in batches:
-        tally.count(rows(batch), None)
+        counter.count(rows(batch), None)
     seen = {n for batch in batches for n in batch}
-    record = tally.record()
+    record = record_of(counter).to_dict()
     assert (record["rows"], record["objects"]) == (sum(map(len, batches)), len(seen))
     assert record["missing_ids"] == [value for n, value in enumerate(ids) if n not in seen]
     assert record["missing"] == len(record["missing_ids"])
     assert (record["complete"], record["cursor"], record["as_of"]) == (True, None, 7)
-    assert list(tally.notes()) == []
+    assert list(record_of(counter).notes()) == []
 
 
-def told(tally):
-    notes = list(tally.notes())
-    return notes, [value for note in [*notes, tally.record()] for value in note["missing_ids"]]
+def noted(counter):
+    notes = list(record_of(counter).notes())
+    return notes, [value for note in [*notes, record_of(counter).to_dict()] for value in note["missing_ids"]]
 
 
 @pytest.mark.parametrize(
@@ -53,48 +57,47 @@ def told(tally):
     ids=["texts", "numbers", "accents", "escapes", "long", "longer than a note"],
 )
 def test_many_missing_ids_are_spread_over_notes_and_none_is_lost(ids):
-    tally = CompletenessCounter(ids, as_of=0)
-    notes, found = told(tally)
+    counter = CompletenessCounter(ids)
+    notes, found = noted(counter)
     assert found == ids
-    assert tally.record()["missing"] == len(ids)
+    assert record_of(counter).to_dict()["missing"] == len(ids)
     assert all(list(note) == ["missing_ids"] and note["missing_ids"] for note in notes)
     assert all(len(json.dumps(note)) <= MOST or len(note["missing_ids"]) == 1 for note in notes)
-    assert len(json.dumps(tally.record())) <= MOST + 1024
+    assert len(json.dumps(record_of(counter).to_dict())) <= MOST + 1024
 
 
 @pytest.mark.parametrize("length", range(MOST - 70, MOST + 8))
 def test_nothing_is_lost_near_the_limit(length):
     ids = ["a" * (length - 14), "b", "c"]
-    notes, found = told(CompletenessCounter(ids, as_of=0))
+    notes, found = noted(CompletenessCounter(ids))
     assert found == ids
     assert bool(notes) == (len(json.dumps(ids)) > MOST)
 
 
 def test_after_a_limit_nothing_is_said_to_be_missing():
-    tally = CompletenessCounter(["a", "b"], as_of=0)
-    tally.count(rows([0]), None)
-    tally.complete = False
-    tally.cursor = "here"
-    record = tally.record()
+    counter = CompletenessCounter(["a", "b"])
+    counter.count(rows([0]), None)
+    counter.complete = False
+    record = record_of(counter, "here").to_dict()
     assert (record["complete"], record["missing"], record["missing_ids"], record["cursor"]) == (False, 0, [], "here")
-    assert list(tally.notes()) == []
+    assert list(record_of(counter).notes()) == []
 
 
 @given(st.lists(st.lists(st.sampled_from("aabc"), min_size=1, max_size=6), max_size=6))
 def test_objects_of_a_whole_table_are_counted_over_the_borders_of_batches(batches):
-    tally = CompletenessCounter(None, as_of=0)
+    counter = CompletenessCounter(None)
     for batch in batches:
-        tally.count(rows([0] * len(batch)), pa.array(batch))
+        counter.count(rows([0] * len(batch)), pa.array(batch))
     flat = [value for batch in batches for value in batch]
-    assert tally.record()["objects"] == len(list(groupby(flat)))
-    assert tally.record()["rows"] == len(flat)
-    assert tally.record()["missing_ids"] == []
+    assert record_of(counter).to_dict()["objects"] == len(list(groupby(flat)))
+    assert record_of(counter).to_dict()["rows"] == len(flat)
+    assert record_of(counter).to_dict()["missing_ids"] == []
 
 
 def test_the_record_is_json_with_the_words_of_the_design():
-    tally = CompletenessCounter(["a"], as_of=5)
-    tally.cutout_errors.update(["bad_gzip", "bad_gzip"])
-    record = json.loads(json.dumps(tally.record()))
+    counter = CompletenessCounter(["a"])
+    counter.cutouts.errors.update(["bad_gzip", "bad_gzip"])
+    record = json.loads(json.dumps(record_of(counter).to_dict()))
     words = ["complete", "rows", "objects", "missing", "missing_ids", "failed_cutouts"]
     words += ["missing_cutouts", "cutout_errors", "cutout_bytes_read"]
     assert list(record) == [*words, "as_of", "cursor"]
@@ -102,9 +105,9 @@ def test_the_record_is_json_with_the_words_of_the_design():
 
 
 def test_an_object_known_to_have_rows_is_neither_missing_nor_counted():
-    tally = CompletenessCounter(["a", "b", "c", "d"], as_of=0)
-    tally.know(np.array([0, 0]))
-    tally.know(1)
-    tally.count(rows([1, 2]), None)
-    record = tally.record()
+    counter = CompletenessCounter(["a", "b", "c", "d"])
+    counter.mark_present(np.array([0, 0]))
+    counter.mark_present(1)
+    counter.count(rows([1, 2]), None)
+    record = record_of(counter).to_dict()
     assert (record["rows"], record["objects"], record["missing_ids"]) == (2, 2, ["d"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight_server.execution.newest_first import newest_first
-from flight_server.storage.protocols import NOTHING_YET, Rows
+from flight_server.storage.scans import Rows
 
 times = st.builds(
     lambda day, digits, places: round(day + digits / 10**7, places),
@@ -34,9 +34,8 @@ def test_rows_come_by_time_whatever_their_text(found: list[tuple[float, str]], s
             some = by_key[first : first + size]
             batch = pa.record_batch({"t": [time for time, _ in some], "n": [name for _, name in some]})
             yield Rows(batch, np.zeros(len(some), dtype=np.int64), np.array([key(*one) for one in some]))
-            yield NOTHING_YET
 
-    given_ = [rows for rows in newest_first(stored(), "t") if len(rows.batch)]
+    given_ = list(newest_first(stored(), "t"))
     rows = [(row["t"], row["n"]) for some in given_ for row in some.batch.to_pylist()]
     assert rows == sorted(found, key=lambda one: (-one[0], key(*one)))
     assert [k for some in given_ for k in some.keys.tolist()] == [key(*row) for row in rows]

@@ -16,7 +16,8 @@ from hbase_rig import Rig, Truth, points_to_kill_at
 from waiting import is_running, wait_until
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.storage.protocols import Rows, RowView, Scan, Span
+from flight_server.storage.protocols import RowView
+from flight_server.storage.scans import Rows, Scan, Span
 
 KINDS = ("reverse", "one", "many")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from archives import Opened, ask, read
 from cancel_requests import CANCELLED, NOT_CANCELLABLE, cancel, request, varint
 from hypothesis import given
 from hypothesis import strategies as st
-from slow_stores import pausing
+from slow_stores import for_ever, pausing
 
+from flight_server.flight import pump
 from flight_server.flight.cancellation import _info
 from flight_server.protocol.errors import StreamCancelled
-from flight_server.storage.protocols import NOTHING_YET, Rows, Scan
+from flight_server.storage.scans import Scan
 
 EMPTY = pa.schema([])
 WANTED = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:jd"]}
@@ -89,21 +89,21 @@ def test_what_is_of_no_plan_cannot_be_cancelled(sample: Opened, serve: Callable[
 
 
 @pytest.mark.both_stores
-def test_a_stream_that_waits_for_its_store_ends(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
+def test_a_stream_that_waits_for_its_store_ends(
+    sample: Opened, serve: Callable[..., fl.FlightClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended: list[str] = []
 
-    def pause(scan: Scan) -> Iterator[Rows]:
-        yield NOTHING_YET
-        waiting = threading.Event()
+    def pause(scan: Scan) -> None:
         try:
-            while not waiting.wait(0.01):
-                scan.deadline.check()
+            for_ever(scan)
         except StreamCancelled:
             ended.append(scan.table.name)
             raise
 
     client = serve(pausing(sample, pause))
     ticket = fl.Ticket(json.dumps(WANTED | {"plan": "slow"}).encode())
+    monkeypatch.setattr(pump, "KEEP_ALIVE_SECONDS", 0.05)
     readers = [client.do_get(ticket) for _ in range(3)]
     for reader in readers:
         assert len(reader.read_chunk().data) == 0
@@ -117,18 +117,11 @@ def test_a_stream_that_waits_for_its_store_ends(sample: Opened, serve: Callable[
 
 @pytest.mark.both_stores
 def test_a_stream_that_waits_for_its_client_ends(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
-    """The store gives its rows at once; the stream is cancelled between two messages."""
-    got = threading.Event()
-
-    def pause(scan: Scan) -> Iterator[Rows]:
-        yield NOTHING_YET
-        assert got.wait(60), "the client never went on"
-
-    client = serve(pausing(sample, pause))
+    """The store always has more rows; the stream is cancelled while nobody reads."""
+    client = serve(pausing(sample, lambda _: None, again=True))
     reader = client.do_get(fl.Ticket(json.dumps({"table": "ztf", "all": True, "plan": "p"}).encode()))
-    assert len(reader.read_chunk().data) == 0
+    assert len(reader.read_chunk().data)
     assert cancel(client, request(info_of("p"))) == CANCELLED
-    got.set()
     with pytest.raises(fl.FlightServerError) as caught:
         read(reader)
     assert json.loads(caught.value.extra_info)["code"] == "cancelled"

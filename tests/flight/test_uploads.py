@@ -6,11 +6,13 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from archives import Opened, ask
 from waiting import PAUSE, wait_until
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.flight import FlightServer, uploads
+from flight_server.flight import FlightServer
 from flight_server.ingest import Upload
 from flight_server.ingest import uploads as keeping
 from flight_server.protocol.errors import BackendLost, BadValue, StreamCancelled, TooLarge
@@ -219,15 +221,30 @@ def _overloaded(client: fl.FlightClient, alerts: pa.Table) -> bool:
     return False
 
 
-def test_an_upload_that_fell_silent_makes_way(
-    receiving: tuple[Opened, fl.FlightClient], tde: pa.Table, monkeypatch: pytest.MonkeyPatch
+def test_uploads_that_fell_silent_make_way(
+    open_store: Callable[..., Opened],
+    serve: Callable[..., fl.FlightClient],
+    tde: pa.Table,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opened, client = receiving
+    """Twenty stop: one while its alerts are taken in, whose files go away; the others are refused meanwhile."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(kept))
+    opened = open_store("receiving")
+    limits = replace(opened.settings.limits, stall_seconds=0.5)
+    client = serve(opened, ingest=Ingest("allow"), limits=limits)
     writer, reader = under_way(client, tde, tde.slice(0, 5))
-    monkeypatch.setattr(uploads, "STALL_SECONDS", 0.0)
+    stopped = [begin(client, tde.schema) for _ in range(19)]
+    wait_until(lambda: not list(kept.iterdir()), "what was kept is gone")
+    wait_until(lambda: not _overloaded(client, tde), "the turn is free")
     assert put(client, tde.slice(5).to_batches(), tde.schema)["alerts"] == 16
     assert refusal(lambda: _end(writer, reader))["code"] == "deadline"
     assert rows(opened) == 48, "nothing of the first one"
+    for other, _ in stopped:
+        with suppress(fl.FlightError):
+            other.close()
 
 
 def _end(writer: fl.FlightStreamWriter, reader: fl.FlightMetadataReader, message: bytes = COMMIT) -> None:

@@ -17,7 +17,7 @@ from archives import Opened, digest
 from changed_alerts import alerts_of, saved, with_candidates, with_fields
 
 from flight_server.storage.keys import key_expression
-from flight_server.storage.protocols import Scan
+from flight_server.storage.scans import Scan
 
 TABLES = list(index_oracle.RULES)
 

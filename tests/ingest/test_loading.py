@@ -22,7 +22,7 @@ from flight_server.cli.app import main
 from flight_server.derive.classes import load_classes
 from flight_server.ingest import LoadReport, count_nights, load
 from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn, UnknownTable
-from flight_server.storage.protocols import Scan
+from flight_server.storage.scans import Scan
 
 TNS = [
     {"fullname": "SN 2023ixf", "internalname": "ZTF23aaklqou", "ra": "210.91067", "declination": "54.31165", "type": "SN II"},

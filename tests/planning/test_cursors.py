@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flight_server.planning.cursors import Place, read_cursor
 from flight_server.protocol.errors import CursorMismatch
-from flight_server.storage.protocols import Rows
+from flight_server.storage.scans import Rows
 
 OURS, THEIRS = "0123456789ab", "0123456789ac"
 KEYS = st.binary(min_size=1, max_size=60).map(lambda key: key.rstrip(b"\0")).filter(bool)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flight_server.protocol.errors import BadValue
 from flight_server.storage.keys import key_expression, prefix_ranges
-from flight_server.storage.protocols import Span
+from flight_server.storage.scans import Span
 
 KEY = key_expression("{i:objectId}_{i:jd}")
 

@@ -24,7 +24,7 @@ from flight_server.protocol.errors import CursorMismatch
 from flight_server.protocol.query import CUTOUT_KINDS, Query
 from flight_server.settings.settings import load_settings
 from flight_server.simulate import simulate
-from flight_server.storage.protocols import Scan
+from flight_server.storage.scans import Scan
 
 TDE_NAME = "ZTF20abfcszi"
 

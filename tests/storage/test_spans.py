@@ -11,7 +11,7 @@ from alert_data import NEWEST, NIGHT, TDE
 from archives import Opened
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.storage.protocols import Scan, Span
+from flight_server.storage.scans import Scan, Span
 
 CATALOGUE = load_catalog()
 TABLE = CATALOGUE.table("ztf")

@@ -26,7 +26,7 @@ from flight_server.service.stores import open_blocks
 from flight_server.settings.settings import Settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.storage.hbase.view import HBaseView
-from flight_server.storage.protocols import Rows, Scan
+from flight_server.storage.scans import Rows, Scan
 from hbase_bridge import BridgeFault, GatewaySettings
 
 Fields = Mapping[str, Any]

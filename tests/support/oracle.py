@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flight_server.catalog.catalog import Column
+from flight_server.catalog.columns import Column
 
 Cells = dict[str, Any]
 ROOT = ("objectId", "schemavsn", "publisher", "fink_broker_version", "fink_science_version")

@@ -1,11 +1,11 @@
-"""Stores whose scans pause: real rows of a real store, with signs of life between them."""
+"""Stores whose scans pause, or never end: real rows of a real store."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 from archives import Opened
 
@@ -15,18 +15,23 @@ from flight_server.execution.archive import Archive
 from flight_server.protocol.errors import AlertflightError
 from flight_server.settings.settings import Settings
 from flight_server.storage.embedded import EmbeddedStore
-from flight_server.storage.protocols import NOTHING_YET, Rows, RowView, Scan, TableState, part
+from flight_server.storage.protocols import RowView, TableState
+from flight_server.storage.scans import Rows, Scan
 
-Pause = Callable[[Scan], Iterator[Rows]]
+Pause = Callable[[Scan], None]
 
 
 @dataclass
 class PausingView:
-    """A view of the embedded store that gives few rows at a time, and pauses before, between and after them."""
+    """A view of the embedded store that gives few rows at a time, and pauses before, between and after them.
+
+    With `again` a scan begins anew whenever it has come to its end.
+    """
 
     view: RowView
     pause: Pause
-    step: int = 5
+    step: int = 50
+    again: bool = False
 
     @property
     def columns(self) -> Mapping[str, Mapping[str, pa.DataType]]:
@@ -37,14 +42,17 @@ class PausingView:
         return self.view.as_of
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
-        yield from self.pause(scan)
-        for rows in self.view.scan(scan):
-            for first in range(0, len(rows.batch), self.step):
-                yield part(rows, first, self.step)
-                yield from self.pause(scan)
+        while True:
+            self.pause(scan)
+            for rows in self.view.scan(scan):
+                for first in range(0, len(rows), self.step):
+                    yield rows.slice(first, self.step)
+                    self.pause(scan)
+            if not self.again:
+                return
 
-    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
-        return self.view.parts(scan)
+    def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+        return self.view.split(scan)
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
         return self.view.count(table, ids)
@@ -62,9 +70,11 @@ class PausingStore:
 
     store: EmbeddedStore
     pause: Pause
+    again: bool = False
+    is_remote = True
 
     def view(self) -> PausingView:
-        return PausingView(self.store.view(), self.pause)
+        return PausingView(self.store.view(), self.pause, again=self.again)
 
     def writing(self) -> object:
         raise NotImplementedError
@@ -73,16 +83,22 @@ class PausingStore:
         pass
 
 
-def nothing_yet(scan: Scan) -> Iterator[Rows]:
-    """Give both kinds of rows of zero rows: with the scan's columns and without any."""
+def moment(scan: Scan) -> None:
+    """Wait a moment, as long as the caller does."""
     scan.deadline.check()
-    yield NOTHING_YET
-    empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in scan.schema], schema=scan.schema)
-    yield Rows(empty, np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))
+    time.sleep(0.03)
+    scan.deadline.check()
 
 
-def pausing(opened: Opened, pause: Pause = nothing_yet, **limits: float) -> Opened:
+def for_ever(scan: Scan) -> None:
+    """Wait until nobody waits for the scan any more."""
+    while True:
+        scan.deadline.check()
+        time.sleep(0.01)
+
+
+def pausing(opened: Opened, pause: Pause = moment, *, again: bool = False, **limits: float) -> Opened:
     """Give an archive over the same store that pauses; its `rows` is a real store that is slow."""
     settings: Settings = replace(opened.settings, limits=replace(opened.settings.limits, **limits))
-    archive = Archive(load_catalog(), PausingStore(opened.store, pause), opened.store.cutouts, settings)  # type: ignore[arg-type]
+    archive = Archive(load_catalog(), PausingStore(opened.store, pause, again), opened.store.cutouts, settings)  # type: ignore[arg-type]
     return Opened(opened.store, archive, settings)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import Catalog, Column
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Column, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.manifest import Manifest, ManifestState, SegmentRecord
 from flight_server.storage.embedded.segment_output import SEGMENT_BYTES, SegmentOutput
@@ -23,7 +24,7 @@ from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.versions import newest_replacement
 from flight_server.storage.embedded.writer import next_number, remove_leftovers
 from flight_server.storage.injection import injection_point
-from flight_server.storage.protocols import Scan
+from flight_server.storage.scans import Scan
 
 __all__ = ["CompactionReport", "choose", "compact"]
 
@@ -130,7 +131,7 @@ def _merge(
     segments = [_open(folder, record) for record in records]
     view = Snapshot(state, {table.name: segments}, SegmentCache(batches=2 * len(segments)))
     types = {column.name: column.type for segment in segments for column in segment.schema}
-    columns = tuple(Column(name=name, type=kind) for name, kind in types.items())
+    columns = Projection(Column(name=name, type=kind) for name, kind in types.items())
     schema = pa.schema([pa.field(column.name, column.type) for column in columns])
     width = max(record.key_width for record in records)
     rows = 0
@@ -164,7 +165,7 @@ def _drop_unused_blocks(folder: Path, manifest: Manifest, state: ManifestState, 
             # one by one: a row that a newer one hides is still read where `as_of` is before that one
             for record in (record for record in state.segments if record.table_name == name):
                 view = Snapshot(state, {name: [_open(folder, record)]}, SegmentCache(batches=8))
-                for some in view.scan(Scan(table=table, columns=(path,))):
+                for some in view.scan(Scan(table=table, columns=Projection([path]))):
                     used.update(pc.unique(some.batch[0]).to_pylist())
     now = time.time_ns() // 1_000_000
     gone = [record.name for record in state.blocks if record.name not in used and 0 < record.dropped <= now - KEPT_MS]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Projection, Segment
+from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentProjection
 
 __all__ = ["gather", "runs_of"]
 
@@ -33,7 +33,7 @@ def runs_of(segments: Places, rows: Places) -> Places:
 
 
 def gather(
-    opened: Sequence[tuple[Segment, Projection]],
+    opened: Sequence[tuple[Segment, SegmentProjection]],
     segments: Places,
     rows: Places,
     schema: pa.Schema,
@@ -84,7 +84,7 @@ class _Runs:
 
 
 def _take_fixed(
-    opened: Sequence[tuple[Segment, Projection]], runs: _Runs, schema: pa.Schema, columns: Sequence[int]
+    opened: Sequence[tuple[Segment, SegmentProjection]], runs: _Runs, schema: pa.Schema, columns: Sequence[int]
 ) -> dict[int, pa.Array]:
     """Take those of the columns that have fixed width and no nulls in any batch needed, straight out of the files."""
     where = np.full((len(runs.starts), len(columns)), -1, dtype=np.int64)

@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from flight_server.catalog.columns import Projection
 from flight_server.protocol.errors import CorruptData
 from flight_server.storage.embedded.manifest import SegmentRecord
 from flight_server.storage.embedded.objects import ObjectIndex
 from flight_server.storage.keys import KeyExpression
 
-__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "OpenBatch", "Projection", "Segment", "SegmentCache"]
+__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "OpenBatch", "Segment", "SegmentCache", "SegmentProjection"]
 
 BATCH_ROWS = 1000
 FEW_BATCHES = 16
@@ -206,15 +207,16 @@ class Segment:
         return found
 
 
-class Projection:
-    """Reads a segment's batches as another schema has them: its columns, in its order, with its metadata.
+class SegmentProjection:
+    """Reads a segment's batches as a projection has them: its columns, in its order, with its metadata.
 
     Columns that the segment lacks are typed nulls.
     """
 
-    def __init__(self, segment: Segment, schema: pa.Schema) -> None:
+    def __init__(self, segment: Segment, columns: Projection) -> None:
         self._segment = segment
-        self.schema = schema
+        self.key = (segment.record.id, columns.key)
+        self.schema = schema = columns.schema
         self.places = [segment.schema.get_field_index(name) for name in schema.names]
         self._whole = -1 not in self.places
         fields = {field.name: field for field in schema}
@@ -234,13 +236,12 @@ class Projection:
 
 
 class OpenBatch:
-    """A batch as a projection has it."""
+    """A batch as a projection has it, and its bytes in a message."""
 
-    __slots__ = ("_projection", "batch", "bytes")
+    __slots__ = ("batch", "bytes")
 
-    def __init__(self, batch: pa.RecordBatch, projection: Projection) -> None:
+    def __init__(self, batch: pa.RecordBatch) -> None:
         self.batch = batch
-        self._projection = projection  # held, so that its identity is not another one's while this is cached
         self.bytes = int(pa.ipc.get_record_batch_size(batch))
 
 
@@ -248,8 +249,8 @@ class SegmentCache:
     """The batches opened last, by segment, number and projection; bounded by their number."""
 
     def __init__(self, batches: int = 512) -> None:
-        self._held: OrderedDict[tuple[object, ...], OpenBatch] = OrderedDict()
-        self._projections: dict[tuple[int, int], Projection] = {}
+        self._held: OrderedDict[tuple[int, str, int], OpenBatch] = OrderedDict()
+        self._projections: dict[tuple[int, str], SegmentProjection] = {}
         self._most = batches
         self._lock = threading.Lock()
 
@@ -260,25 +261,26 @@ class SegmentCache:
                 del self._held[key]
             self._projections.clear()
 
-    def projection(self, segment: Segment, schema: pa.Schema) -> Projection:
-        """Give the projection of a segment to a schema, made and kept if there is none."""
-        key = (segment.record.id, id(schema))
+    def projection(self, segment: Segment, columns: Projection) -> SegmentProjection:
+        """Return what reads a segment as a projection, made and kept if there is none."""
+        key = (segment.record.id, columns.key)
         found = self._projections.get(key)
-        if found is None or found.schema is not schema:
-            found = Projection(segment, schema)
+        if found is None:
+            found = SegmentProjection(segment, columns)
             with self._lock:
                 if len(self._projections) >= self._most:
                     self._projections.clear()
                 self._projections[key] = found
         return found
 
-    def get(self, key: tuple[object, ...], projection: Projection, number: int) -> OpenBatch:
-        """Give the batch held under `key`, read and kept if there is none."""
+    def batch(self, projection: SegmentProjection, number: int) -> OpenBatch:
+        """Return a batch of a segment, read and kept if it is not held."""
+        key = (*projection.key, number)
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
                 return self._held[key]
-        made = OpenBatch(projection.batch(number), projection)
+        made = OpenBatch(projection.batch(number))
         with self._lock:
             self._held[key] = made
             while len(self._held) > self._most:

@@ -15,15 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalog.catalog import TYPES
+from flight_server.catalog.columns import TYPES, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import AlertflightError
 from flight_server.storage.embedded.gather import gather, runs_of
 from flight_server.storage.embedded.manifest import ManifestState
-from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Projection, Segment, SegmentCache
+from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentCache, SegmentProjection
 from flight_server.storage.embedded.versions import segments_until, written_at
 from flight_server.storage.keys import MAX_KEY_BYTES, KeyExpression, key_expression, prefix_ranges
-from flight_server.storage.protocols import Rows, Scan, TableState
+from flight_server.storage.protocols import TableState
+from flight_server.storage.scans import Rows, Scan
 
 __all__ = ["Snapshot"]
 
@@ -98,7 +99,7 @@ class Snapshot:
         """Say why the table cannot be read, or None where it can."""
         return self.faults.get(table.name)
 
-    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+    def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Cut a scan where batches begin, so that a part is worth a stream."""
         if table_fault := self.fault(scan.table):
             raise table_fault
@@ -106,7 +107,7 @@ class Snapshot:
         batch_bytes = max(1, (state.bytes or 0) * BATCH_ROWS // max(1, state.rows or 0))
         fences = [segment.fences for segment in self._segments.get(scan.table.name, ())]
         cuts = np.sort(np.concatenate(fences)) if fences else np.zeros(0, dtype="S1")
-        return key_expression(scan.table.key).parts(scan, cuts[:: -(-PART_BYTES // batch_bytes)].tolist())
+        return key_expression(scan.table.key).split(scan, cuts[:: -(-PART_BYTES // batch_bytes)].tolist())
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
         """Count rows; None where overlapping segments would have to be read for it."""
@@ -115,7 +116,7 @@ class Snapshot:
         segments = self._segments.get(table.name, ())
         if len(segments) != 1:
             return None if segments or self.fault(table) else 0
-        hits = _find(segments, Scan(table=table, columns=(), ids=ids))
+        hits = _find(segments, Scan(table=table, columns=Projection(), ids=ids))
         return int((hits.high - hits.low).sum())
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
@@ -254,6 +255,7 @@ class _Reader:
         self._segments = segments
         self._until = until
         self._schema = scan.schema
+        self._columns = scan.columns
         self._ids = scan.ids
         self._id = scan.table.id
         self._cache = cache
@@ -361,11 +363,10 @@ class _Reader:
         return self._open(segment, number).batch.slice(first, length)
 
     def _open(self, segment: int, number: int) -> OpenBatch:
-        projection = self._projection(segment)
-        return self._cache.get((self._segments[segment].record.id, number, id(projection)), projection, number)
+        return self._cache.batch(self._projection(segment), number)
 
-    def _projection(self, segment: int) -> Projection:
-        return self._cache.projection(self._segments[segment], self._schema)
+    def _projection(self, segment: int) -> SegmentProjection:
+        return self._cache.projection(self._segments[segment], self._columns)
 
 
 def _expand(hits: _Hits) -> tuple[Places, Places, Places]:

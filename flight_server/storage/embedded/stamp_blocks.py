@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalog.catalog import Column
+from flight_server.catalog.columns import Column
 from flight_server.catalog.declarations import AlertLayout, Table
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.blocks.footers import footer_crc

@@ -46,6 +46,8 @@ class EmbeddedStore:
         The folder cannot be used.
     """
 
+    is_remote = False
+
     def __init__(self, folder: Path, catalog: Catalog | None = None, threads: int = READ_THREADS) -> None:
         self._folder = folder
         self._catalog = catalog or load_catalog()

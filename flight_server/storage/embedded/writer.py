@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.catalog.catalog import TYPES, Catalog, Column
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import TYPES, Column, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.manifest import (
     BlockRecord,
@@ -34,8 +35,9 @@ from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
 from flight_server.storage.keys import row_keys
 from flight_server.storage.merge import drop_superseded, key_array, merge_equal_keys, merge_over
-from flight_server.storage.protocols import VERSION, Scan
+from flight_server.storage.protocols import VERSION
 from flight_server.storage.runs import Runs
+from flight_server.storage.scans import Scan
 from flight_server.storage.stamp_rows import BLOCK_ROWS
 
 __all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]
@@ -149,7 +151,7 @@ class Transaction:
         self, table: Table, columns: list[Column], rows: pa.Table, keys: npt.NDArray[np.bytes_]
     ) -> tuple[pa.Table, npt.NDArray[np.bytes_], npt.NDArray[np.bool_]]:
         """Merge rows with those held under the same keys; rows that this leaves as they were drop out."""
-        parts = list(self._view.scan(Scan(table=table, columns=tuple(columns), keys=keys)))
+        parts = list(self._view.scan(Scan(table=table, columns=Projection(columns), keys=keys)))
         replaced = np.zeros(len(keys), dtype=bool)
         if not parts:
             return rows, keys, replaced

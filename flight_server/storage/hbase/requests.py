@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from flight_server.catalog.catalog import TYPES, Column
+from flight_server.catalog.columns import TYPES, Column
 from flight_server.catalog.declarations import Table
 from flight_server.storage.hbase.schema_rows import SCHEMA_KEY, TableSchema
 

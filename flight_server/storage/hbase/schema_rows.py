@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from flight_server.catalog.catalog import TYPES, Catalog
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import TYPES
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import TableRefused
 

@@ -47,6 +47,8 @@ class HBaseStore:
         The bridge does not start.
     """
 
+    is_remote = True
+
     def __init__(
         self,
         catalog: Catalog,

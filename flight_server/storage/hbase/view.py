@@ -16,16 +16,16 @@ from flight_server.protocol.errors import ERRORS, AlertflightError, BackendLost,
 from flight_server.storage.hbase.requests import cells_wanted
 from flight_server.storage.hbase.schema_rows import TableSchema
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
-from flight_server.storage.protocols import NOTHING_YET, Rows, Scan, TableState
+from flight_server.storage.protocols import TableState
+from flight_server.storage.scans import Rows, Scan
 from hbase_bridge import BridgeFault, Gateway, GatewayLost, ScanChannel
 
 __all__ = ["HBaseView", "LeftOut", "domain_error"]
 
 RESUMES = 3  # times that one scan goes on after a loss
-KEEP_ALIVE_SECONDS = 5.0
 WAIT_SECONDS = 0.5
 BATCH_BYTES = 1 << 20
-KEPT_REQUESTS = 256
+MAX_REQUESTS = 256
 MAX_DEFINE_RETRIES = 3  # that a gateway may forget at once what it was told, under very many kinds of scans
 Place = tuple[int, bytes]  # the asked item and the row key of the last row that left
 
@@ -56,19 +56,19 @@ class Known:
     schemas: Mapping[str, TableSchema]
     faults: Mapping[str, AlertflightError]
     columns: Mapping[str, Mapping[str, pa.DataType]]
-    # what scans read, by table and by the identity of the columns, which are kept beside it
-    _cells: dict[tuple[str, int], tuple[object, CellsWanted]] = field(default_factory=dict)
+    # what scans read, by table and projection
+    _cells: dict[tuple[str, str], CellsWanted] = field(default_factory=dict)
 
     def cells_of(self, scan: Scan) -> CellsWanted:
-        """Say which cells a scan reads."""
-        key = scan.table.name, id(scan.columns)
+        """Return which cells a scan reads."""
+        key = scan.table.name, scan.columns.key
         held = self._cells.get(key)
-        if held is None or held[0] is not scan.columns:
-            if len(self._cells) >= KEPT_REQUESTS:
+        if held is None:
+            if len(self._cells) >= MAX_REQUESTS:
                 self._cells.clear()
             text = cells_wanted(scan.table, scan.columns, self.schemas[scan.table.name])
-            held = self._cells[key] = scan.columns, CellsWanted(sha256(text.encode()).hexdigest()[:24], text)
-        return held[1]
+            held = self._cells[key] = CellsWanted(sha256(text.encode()).hexdigest()[:24], text)
+        return held
 
 
 class HBaseView:
@@ -101,7 +101,7 @@ class HBaseView:
         """Say why the table cannot be read, or None where it can."""
         return self._known.faults.get(table.name)
 
-    def parts(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
+    def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Cut a scan where regions begin."""
         if fault := self.fault(scan.table):
             raise fault
@@ -110,7 +110,7 @@ class HBaseView:
         except BridgeFault as refusal:
             raise domain_error(refusal) from refusal
         cuts = [region["start"].encode("latin-1") for region in regions]
-        return key_expression(scan.table.key).parts(scan, cuts)
+        return key_expression(scan.table.key).split(scan, cuts)
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:  # noqa: ARG002  (cheap nowhere)
         """Count rows: HBase cannot without reading them."""
@@ -133,8 +133,7 @@ class HBaseView:
         while True:
             try:
                 for rows in self._read(scan, cells, wanted.behind(place)):
-                    if len(rows.keys):
-                        place = int(rows.request_index[-1]), bytes(rows.keys[-1])
+                    place = int(rows.request_index[-1]), bytes(rows.keys[-1])
                     yield rows
             except BridgeFault as loss:
                 losses += 1
@@ -142,7 +141,7 @@ class HBaseView:
                     raise domain_error(loss) from loss
             else:
                 return
-            yield from self._await_gateway(scan)
+            self._await_gateway(scan)
 
     def _read(self, scan: Scan, cells: CellsWanted, selection: Mapping[str, object]) -> Iterator[Rows]:
         """Read one scan of the gateway, once."""
@@ -159,17 +158,12 @@ class HBaseView:
             milliseconds=int(min(deadline.left(), 86_400.0) * 1000),
             **selection,
         )
-        heard = time.monotonic()
         with ScanChannel(socket, opened["id"], opened["secret"], scan.schema, gateway.settings.call_timeout) as channel:
             try:
                 for batch in channel:
                     deadline.check()
                     if batch is not None:
                         yield Rows(batch.cells, batch.request_index, batch.keys)
-                        heard = time.monotonic()
-                    elif time.monotonic() - heard > KEEP_ALIVE_SECONDS:
-                        yield NOTHING_YET
-                        heard = time.monotonic()
             except GatewayLost as fault:
                 deadline.check()  # one that took its time is left in the middle, and that is no fault of the gateway
                 gateway.terminate(socket, fault.message)
@@ -188,16 +182,12 @@ class HBaseView:
             self._gateway.call("define-cells", name=cells.name, cells=cells.text)
         return self._gateway.call("open-scan", cells=cells.name, **words)
 
-    def _await_gateway(self, scan: Scan) -> Iterator[Rows]:
+    def _await_gateway(self, scan: Scan) -> None:
         """Wait for the next gateway, as long as the caller does."""
-        heard = time.monotonic()
         while not self._gateway.wait_ready(WAIT_SECONDS):
             scan.deadline.check()
             if self._gateway.is_closed:
                 raise BackendLost("the server is about to stop")
-            if time.monotonic() - heard > KEEP_ALIVE_SECONDS:
-                yield NOTHING_YET
-                heard = time.monotonic()
 
 
 class _Wanted:

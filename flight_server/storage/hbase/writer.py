@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.catalog import TYPES, Catalog, Column
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import TYPES, Column, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import CorruptData, RowTooLarge
 from flight_server.storage.hbase.schema_rows import newest_schema_row, schema_row_key
@@ -27,8 +28,9 @@ from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.injection import injection_point
 from flight_server.storage.keys import row_keys
 from flight_server.storage.merge import changed_cells, drop_superseded, key_array, lost_cells, merge_equal_keys, merge_over
-from flight_server.storage.protocols import ALERT, VERSION, RowView, Scan
+from flight_server.storage.protocols import ALERT, VERSION, RowView
 from flight_server.storage.runs import Runs
+from flight_server.storage.scans import Scan
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
 from hbase_bridge import Gateway, WriteChannel
 
@@ -171,8 +173,8 @@ class HBaseWriter:
                 known = self._catalog.known[table.survey]
                 rows = place_stamps(table, layout, known, rows, keys, view, self._cutouts, self._blocks_of(table))
             rows = _as_columns(rows, columns)
-            scan = Scan(table=table, columns=tuple(columns), keys=keys)
-            held = [some for some in view.scan(scan) if len(some.batch)]
+            scan = Scan(table=table, columns=Projection(columns), keys=keys)
+            held = list(view.scan(scan))
             if held:
                 where = np.concatenate([some.request_index for some in held])
                 stands = pa.Table.from_batches([some.batch for some in held])

@@ -20,7 +20,8 @@ from flight_server.protocol.query import Query
 from flight_server.service.process import open_archive
 from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase import HBaseStore, requests
-from flight_server.storage.protocols import RowView, Scan
+from flight_server.storage.protocols import RowView
+from flight_server.storage.scans import Scan
 from hbase.clusters import cluster
 from hbase.cpu import Metered
 from hbase.filling import TABLE, fill

@@ -20,7 +20,7 @@ from flight_server.protocol.query import parse_ticket
 from flight_server.service.process import open_archive
 from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase import HBaseStore
-from flight_server.storage.protocols import Scan
+from flight_server.storage.scans import Scan
 from hbase.jvm import Way
 from hbase.works import RawSide, Request, Work
 

@@ -21,7 +21,7 @@ from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 from flight_server.storage.embedded import EmbeddedStore
-from flight_server.storage.protocols import Scan
+from flight_server.storage.scans import Scan
 
 Store = Callable[..., Opened]
 

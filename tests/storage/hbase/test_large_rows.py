@@ -11,7 +11,7 @@ from archives import Opened
 from hbase_stores import HBaseStores
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.storage.protocols import Rows, Scan, Span
+from flight_server.storage.scans import Rows, Scan, Span
 
 ROWS = 300
 TEXT = 60_000  # so that 256 rows, as many as are fetched together, are more than a frame may have

@@ -10,7 +10,7 @@ from archives import Opened
 from hbase_stores import HBaseStores
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.storage.protocols import Scan, Span
+from flight_server.storage.scans import Scan, Span
 
 NAMES = ("AAA", "ZTF18a", "ZTF18aa", "ZTF18ab", "ZTF20b", "ZTF20bb", "ZTF20bc", "ZTF21é", "ZTF9", "schemer", "zzz")
 TIMES = (2458999.5, 2459000.5, 2459000.75, 2459010.25)

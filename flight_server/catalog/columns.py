@@ -1,0 +1,77 @@
+"""Columns with type, unit and meaning, and the Arrow schemas made of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+__all__ = ["TYPES", "Column", "Projection", "empty_batch"]
+
+# The type names of the broker's schema rows (Spark's), which config/columns uses too.
+TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "binary": pa.binary(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: its family-qualified name, Arrow type and what it means."""
+
+    name: str
+    type: pa.DataType
+    unit: str = ""
+    ucd: str = ""
+    description: str = ""
+    origin: str = "broker"
+    time_scale: str | None = None
+    time_reference: str | None = None
+
+    def field(self) -> pa.Field:
+        """Return the Arrow field, with the meaning as its metadata."""
+        metadata = {"unit": self.unit, "ucd": self.ucd, "description": self.description, "origin": self.origin}
+        if self.time_scale:
+            metadata |= {"time_scale": self.time_scale, "time_reference": self.time_reference or ""}
+        return pa.field(self.name, self.type, metadata=metadata)
+
+
+class Projection(tuple[Column, ...]):  # noqa: SLOT001  (what is made of the columns is kept beside them)
+    """Columns in the order wanted, with what is made of them once and used by every query for them.
+
+    >>> Projection([Column(name="i:jd", type=TYPES["double"])]).schema.names
+    ['i:jd']
+    """
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema."""
+        return pa.schema([column.field() for column in self])
+
+    @cached_property
+    def key(self) -> str:
+        """Text that is the same for equal columns in the same order, to keep things under."""
+        return hashlib.sha256("\n".join(map(repr, self)).encode()).hexdigest()
+
+    @cached_property
+    def by_name(self) -> dict[str, Column]:
+        """The columns by name."""
+        return {column.name: column for column in self}
+
+    def with_further(self, columns: Iterable[Column]) -> Projection:
+        """Return these columns and, behind them, the further ones that are not among them."""
+        further = {column.name: column for column in columns if column.name not in self.by_name}
+        return Projection((*self, *further.values())) if further else self
+
+
+def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch of zero rows."""
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)

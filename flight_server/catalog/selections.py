@@ -1,0 +1,34 @@
+"""Which selections of a ticket choose rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flight_server.catalog.declarations import Table
+
+__all__ = ["AREAS", "BOUNDS", "is_selected_by_time", "selections_of"]
+
+AREAS = ("cone", "skymap")
+BOUNDS = ("start", "stop")
+
+
+def is_selected_by_time(table: Table) -> bool:
+    """Return whether bounds on the time alone choose rows."""
+    return table.newest_first and not table.select
+
+
+def selections_of(table: Table) -> Iterator[str]:
+    """Yield the selections that a table takes, and bounds on the time where these choose rows alone.
+
+    >>> from flight_server.catalog.declarations import load_surveys
+    >>> list(selections_of(load_surveys()["ztf"].tables["ztf"]))
+    ['ids', 'cone', 'skymap', 'all']
+    """
+    if table.by_object:
+        yield "ids"
+    if table.pixels is not None or table.cone is not None:
+        yield from AREAS
+    yield from table.select
+    if is_selected_by_time(table):
+        yield from BOUNDS
+    yield "all"

@@ -1,0 +1,107 @@
+"""Stages that leave rows out: in front of a cursor, out of bounds, with another value, over a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow.compute as pc
+
+from flight_server.execution.completeness import CompletenessCounter
+from flight_server.planning.cursors import Place
+from flight_server.planning.plan import Plan
+from flight_server.storage.row_keys import object_key
+from flight_server.storage.scans import Rows
+
+__all__ = ["after_place", "after_time", "equal_to", "limit_objects", "limit_rows", "within_bounds"]
+
+
+def within_bounds(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
+    """Leave out rows outside of the plan's bounds on the time."""
+    for some in rows:
+        times = some.batch[plan.table.time].to_numpy(zero_copy_only=False)
+        mask = np.ones(len(times), dtype=bool)
+        if plan.start is not None:
+            mask &= times >= plan.start
+        if plan.stop is not None:
+            mask &= times < plan.stop
+        if mask.all():
+            yield some
+        elif mask.any():
+            yield some.filter(mask)
+
+
+def equal_to(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:
+    """Leave out rows whose cell has another value."""
+    for some in rows:
+        mask = pc.fill_null(pc.equal(some.batch[column], value), fill_value=False)
+        if mask.true_count == len(mask):
+            yield some
+        elif mask.true_count:
+            yield some.filter(mask.to_numpy(zero_copy_only=False))
+
+
+def after_time(rows: Iterator[Rows], time: str, reached: float, key: bytes) -> Iterator[Rows]:
+    """Leave out rows up to a row of this time and key; rows come by descending time and, within one, by ascending key."""
+    for some in rows:
+        times = some.batch[time].to_numpy(zero_copy_only=False)
+        before = int(np.count_nonzero((times > reached) | ((times == reached) & (some.keys <= key))))
+        if before < len(some):
+            yield some.slice(before, len(some) - before) if before else some
+
+
+def after_place(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:
+    """Leave out rows up to a place; rows begin with the place's object, whose request index is 0 in them."""
+    reached = False
+    for some in rows:
+        before = 0 if reached else _rows_before(some, place)
+        if before < len(some):
+            reached = True
+            left = some.slice(before, len(some) - before) if before else some
+            yield Rows(left.batch, left.request_index + place.request_index, left.keys)
+
+
+def limit_rows(rows: Iterator[Rows], limit: int, counter: CompletenessCounter) -> Iterator[Rows]:
+    """Stop after `limit` rows, and note whether that left any behind."""
+    left = limit
+    for some in rows:
+        if len(some) <= left:
+            left -= len(some)
+            yield some
+            continue
+        counter.complete = False
+        if left:
+            yield some.slice(0, left)
+        return
+
+
+def limit_objects(rows: Iterator[Rows], plan: Plan, limit: int, counter: CompletenessCounter) -> Iterator[Rows]:
+    """Stop in front of the first row of one object too many, and note that rows were left behind."""
+    column, after = plan.table.id, plan.after
+    seen: set[object] = set()
+    limit -= 0 if after is None else after.objects
+    for some in rows:
+        if after is not None:
+            # an object that was begun counts once
+            begun = object_key(plan.table, bytes(some.keys[0])) == object_key(plan.table, after.key)
+            limit += bool(after.objects) and begun
+            after = None
+        fresh = [value for value in some.batch[column].dictionary_encode().dictionary.to_pylist() if value not in seen]
+        if len(seen) + len(fresh) <= limit:
+            seen.update(fresh)
+            yield some
+            continue
+        first = fresh[limit - len(seen)]  # values stand in the dictionary in the order in which they come
+        counter.complete = False
+        if end := pc.index(some.batch[column], first).as_py():
+            yield some.slice(0, end)
+        return
+
+
+def _rows_before(rows: Rows, place: Place) -> int:
+    """Count the rows in front of a place; they are the first ones, since rows come in the answer's order."""
+    own = rows.request_index == 0
+    found = np.flatnonzero(own & (rows.keys == place.key))
+    if len(found):
+        return int(found[0]) + min(place.same, len(found))
+    return int(np.count_nonzero(own & (rows.keys < place.key)))

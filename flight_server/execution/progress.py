@@ -1,0 +1,52 @@
+"""How far an answer has come: the cursor behind each message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flight_server.planning.cursors import MOST_OBJECTS, Place
+from flight_server.planning.plan import Plan
+from flight_server.storage.row_keys import object_key
+from flight_server.storage.scans import Rows
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """The place behind the rows that have left.
+
+    Parameters
+    ----------
+    plan
+        What is answered.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._place = plan.after
+        self._fingerprint = plan.query.fingerprint()
+        # objects whose rows are apart cannot be counted from a cursor on
+        self._has_cursors = plan.query.limit_objects is None or plan.table.by_object
+
+    def advance(self, rows: Rows) -> dict[str, str]:
+        """Move behind some rows, and return the field of their message with the cursor."""
+        self._place = self._behind(rows)
+        return {"cursor": self._place.cursor(self._fingerprint)} if self._has_cursors else {}
+
+    def next_page(self) -> str | None:
+        """Return the cursor of a record: whoever goes on from it gets the ticket's limit anew."""
+        if self._place is None or not self._has_cursors:
+            return None
+        return replace(self._place, sent=0, objects=0).cursor(self._fingerprint)
+
+    def _behind(self, rows: Rows) -> Place:
+        plan, before = self._plan, self._place
+        place = Place.behind(rows, before)
+        if plan.shape.nested:
+            # an object is there whole, whichever of its rows share the last one's key
+            place = replace(place, same=MOST_OBJECTS)
+        if plan.query.limit_objects is None or not plan.table.by_object:
+            return place
+        objects = dict.fromkeys(object_key(plan.table, key) for key in rows.keys.tolist())
+        begun = before is not None and before.objects > 0 and object_key(plan.table, before.key) in objects
+        return replace(place, objects=len(objects) - begun + (0 if before is None else before.objects))

@@ -1,0 +1,145 @@
+"""The streams of do_get: what is quick is answered by gRPC's own thread, everything else through a pump."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Self, TypeAlias
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from flight_server.execution.archive import Archive
+from flight_server.execution.messages import Message
+from flight_server.flight import pump as pumping
+from flight_server.flight.calls import Call
+from flight_server.flight.errors import to_flight
+from flight_server.flight.pump import Pump, PumpEnded
+from flight_server.flight.wire import encode_metadata, ipc_options
+from flight_server.protocol.errors import StreamCancelled
+from flight_server.protocol.query import Query
+from flight_server.service.streams import Stream, Streams
+
+__all__ = ["Reads"]
+
+Sent: TypeAlias = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC takes it
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Begins the streams of do_get.
+
+    Parameters
+    ----------
+    archive, streams, threads
+        What answers, how many answers there are at once, and the threads that make them.
+    stall_seconds
+        How long a reader may take nothing.
+    """
+
+    archive: Archive
+    streams: Streams
+    threads: Executor
+    stall_seconds: float
+
+    def begin(self, query: Query, call: Call) -> fl.GeneratorStream:
+        """Begin to answer a query.
+
+        Raises
+        ------
+        AlertflightError
+            The query is refused, or its first rows cannot be read.
+        """
+        stream = self.streams.stream(query.plan)
+        caller = call.caller()
+        gone = caller.cancelled
+        try:
+            stream.open()
+            answer = self.archive.answer(query, replace(caller, cancelled=lambda: stream.cancelled or gone()))
+            messages = _cancellable(answer.messages, stream)
+            # to hand over to another thread takes longer than to make a small answer
+            most = 0 if not answer.is_quick else 2 if len(query.ids or ()) == 1 else 1
+            ready, is_whole = _first(messages, most)
+        except BaseException:
+            stream.close()
+            call.end()
+            raise
+        outlet: Iterator[Sent]
+        if is_whole:
+            stream.close()
+            call.end()
+            outlet = map(_encode, ready)
+        else:
+
+            def check() -> None:
+                stream.check()
+                answer.deadline.check()
+
+            pump = Pump(messages, check, self.stall_seconds, stream.close)
+            self.threads.submit(pump.run)
+            outlet = _Outlet(ready, pump, answer.plan.shape.empty, call)
+        return fl.GeneratorStream(answer.schema, outlet, options=ipc_options(query))
+
+
+class _Outlet:
+    """What gRPC takes out of a pump: messages, and empty batches while none come."""
+
+    def __init__(self, ready: deque[Message], pump: Pump[Message], empty: pa.RecordBatch, call: Call) -> None:
+        self._ready = ready
+        self._pump = pump
+        self._empty = empty
+        self._call = call
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Sent:
+        if self._ready:
+            return _encode(self._ready.popleft())
+        try:
+            message = self._pump.take(pumping.KEEP_ALIVE_SECONDS)
+        except PumpEnded:
+            self._call.end()
+            raise StopIteration from None
+        except Exception as error:  # noqa: BLE001  (nothing else may leave)
+            self._call.end()
+            failure = to_flight(error)
+        else:
+            return (self._empty, None) if message is None else _encode(message)
+        raise failure
+
+    def __del__(self) -> None:
+        # gRPC drops the stream where the client has gone, maybe before it took anything
+        self._pump.close()
+        self._call.end()
+
+
+def _encode(message: Message) -> Sent:
+    return message.batch, encode_metadata(message)
+
+
+def _cancellable(messages: Generator[Message, None, None], stream: Stream) -> Iterator[Message]:
+    """Yield the messages until their plan is cancelled, and close them in the end."""
+    try:
+        for message in messages:
+            stream.check()
+            yield message
+    except StreamCancelled:
+        stream.check()  # what waits for a store knows only that it was cancelled
+        raise
+    finally:
+        messages.close()
+
+
+def _first(messages: Iterator[Message], most: int) -> tuple[deque[Message], bool]:
+    """Return the first messages, and whether they are all."""
+    taken: deque[Message] = deque()
+    while len(taken) < most:
+        taken.append(next(messages))
+        if "complete" in taken[-1].metadata:
+            for _ in messages:
+                pass
+            return taken, True
+    return taken, False

@@ -1,0 +1,37 @@
+"""Object IDs as a table types them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from flight_server.protocol.errors import BadValue
+
+__all__ = ["typed_ids"]
+
+
+def typed_ids(ids: Sequence[str | int], kind: pa.DataType | None) -> Sequence[str | int]:
+    """Return IDs as the table types them.
+
+    >>> typed_ids(("170028500000000000",), pa.int64())
+    [170028500000000000]
+
+    Raises
+    ------
+    BadValue
+        An ID is of the other kind; names it.
+    """
+    if kind is not None and pa.types.is_integer(kind):
+        return [_integer(value) for value in ids]
+    if set(map(type, ids)) <= {str}:
+        return ids
+    value = next(value for value in ids if isinstance(value, int))
+    raise BadValue(f"the IDs of this table are texts, not {value}", field="ids", value=value)
+
+
+def _integer(value: str | int) -> int:
+    if not isinstance(value, int) and not re.fullmatch(r"\d{1,19}", value):
+        raise BadValue(f"the IDs of this table are integers, not {value!r:.60}", field="ids", value=value)
+    return int(value)

@@ -1,0 +1,223 @@
+"""What all queries of one form share: columns and schemas, worked out once for the form and not for each query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import pyarrow as pa
+
+from flight_server.catalog.catalog import Catalog
+from flight_server.catalog.columns import Column, Projection, empty_batch
+from flight_server.catalog.declarations import Table
+from flight_server.derive import DerivedColumn, load_derived
+from flight_server.derive.evaluation import find_derived
+from flight_server.planning.derivable_columns import refusal
+from flight_server.planning.row_selection import RowSelection
+from flight_server.protocol.errors import BadValue, NotSupported
+from flight_server.protocol.query import Query
+
+__all__ = ["LIGHT_CURVE", "QueryShape", "Source", "form_of", "make_shape", "nested_schema"]
+
+DERIVED = "v:"
+LIGHT_CURVE = "lightcurve"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table whose rows are part of an object's light curve.
+
+    Parameters
+    ----------
+    table
+        The table.
+    tag
+        What marks its rows.
+    columns
+        Those of the scan's columns that it has.
+    """
+
+    table: Table
+    tag: str
+    columns: Projection
+
+
+@dataclass(frozen=True)
+class QueryShape:
+    """The columns of a query's answer, and of the scan that they are made of.
+
+    Parameters
+    ----------
+    columns
+        The columns of the answer in order, but for the cutouts.
+    derived
+        Those of them that are derived, by name.
+    cutouts
+        The cutout columns, in order: one for each kind of cutout, as arrays two.
+    read
+        The columns to scan: those of the answer that are stored, and those that the stages need.
+    nested
+        Whether the answer has a row for each object.
+    object_id
+        The column that says whose a row is.
+    sources
+        The tables that are merged by time, the query's own first; none where it is read alone.
+    """
+
+    columns: Projection
+    derived: Mapping[str, DerivedColumn]
+    cutouts: tuple[Column, ...]
+    read: Projection
+    nested: bool
+    object_id: Column
+    sources: tuple[Source, ...] = ()
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of every batch of the answer."""
+        if self.nested:
+            return nested_schema(self.columns, self.object_id)
+        return pa.schema([*self.columns.schema, *(column.field() for column in self.cutouts)])
+
+    @cached_property
+    def empty(self) -> pa.RecordBatch:
+        """A batch of the answer without rows."""
+        return empty_batch(self.schema)
+
+    @cached_property
+    def rows_schema(self) -> pa.Schema:
+        """The Arrow schema of the rows in front of the cutouts."""
+        return self.columns.schema
+
+
+def nested_schema(columns: Projection, object_id: Column) -> pa.Schema:
+    """Return the schema of nested light curves: the ID column, then a list of structs of all others in their order."""
+    others = [column.field() for column in columns if column.name != object_id.name]
+    curve = pa.field(LIGHT_CURVE, pa.list_(pa.struct(others)), metadata={"description": "the rows of the object, by time"})
+    return pa.schema([object_id.field(), curve])
+
+
+def form_of(query: Query) -> tuple[object, ...]:
+    """Return what the shape of a query depends on, as a value to keep it under."""
+    limits = (query.start is None, query.stop is None, query.limit_objects is None)
+    return (
+        query.table,
+        query.columns,
+        query.cutouts,
+        query.cutout_format,
+        query.upper_limits,
+        query.layout,
+        query.selections,
+        limits,
+    )
+
+
+def make_shape(query: Query, table: Table, selection: RowSelection, catalog: Catalog) -> QueryShape:
+    """Work out the shape of a query.
+
+    Raises
+    ------
+    UnknownColumn, BadValue, NotSupported
+        Each names the column or field at fault.
+    """
+    columns, derived = _columns(query, table, catalog)
+    object_id = catalog.described(table)[table.id]
+    shape = QueryShape(
+        columns=columns,
+        derived=derived,
+        cutouts=_cutouts(query, table, catalog),
+        read=columns,
+        nested=query.layout == "nested",
+        object_id=object_id,
+    )
+    _check_layout(query, table, shape)
+    # objects found in the sky are read by their IDs
+    by_id = query.ids is not None or selection.index not in (None, table)
+    known = catalog.described(table)
+    left_out = table.id if shape.nested and by_id else None  # light curves take the ID that they were requested by
+    stored = [column for column in columns if column.name not in derived and column.name != left_out]
+    needed = dict.fromkeys(_needed(query, table, selection, shape, catalog, by_id=by_id))
+    read = Projection(stored).with_further(known[name] for name in needed)
+    same = [column.name for column in read] == [column.name for column in columns]
+    read = columns if same else read
+    return replace(shape, read=read, sources=tuple(_sources(table, read, catalog)) if query.upper_limits else ())
+
+
+def _sources(table: Table, read: Projection, catalog: Catalog) -> Iterator[Source]:
+    """Yield the tables of a light curve with upper limits."""
+    limits = table.upper_limits
+    if limits is None:
+        return
+    for source, tag in ((table, limits.own), *((catalog.table(name), tag) for name, tag in limits.add.items())):
+        having = (c for c in read if c.name != limits.tag and (source.columns is None or c.name in source.columns))
+        yield Source(source, tag, Projection(having))
+
+
+def _needed(
+    query: Query, table: Table, selection: RowSelection, shape: QueryShape, catalog: Catalog, *, by_id: bool
+) -> Iterator[str]:
+    """Yield the columns that the stages need, whether or not they are in the answer."""
+    bounded = query.start is not None or query.stop is not None or query.upper_limits or selection.newest
+    if bounded and table.time is not None:
+        yield table.time
+    if selection.exact is not None:
+        yield selection.exact[0]
+    # cutouts alone stand beside rows too
+    if not by_id or not shape.columns or shape.derived or query.limit_objects is not None:
+        yield table.id
+    stored = catalog.stored_columns(table)
+    for column in shape.derived.values():
+        yield from column.reads(stored)
+
+
+def _columns(query: Query, table: Table, catalog: Catalog) -> tuple[Projection, Mapping[str, DerivedColumn]]:
+    """Return the columns of the answer, and which of them are derived."""
+    names = query.columns
+    derived = {name: _derived(query, table, catalog, name) for name in names or () if name.startswith(DERIVED)}
+    if not query.upper_limits and not derived:
+        return catalog.columns(table, names), {}
+    tag = _tag(table, catalog) if query.upper_limits else None
+    if names is None:
+        columns = catalog.columns(table, None)
+    else:
+        made = {name: column.column for name, column in derived.items()} | ({tag.name: tag} if tag else {})
+        columns = Projection(made[name] if name in made else catalog.column(table, name) for name in names)
+    return columns.with_further([tag] if tag else []), derived
+
+
+def _derived(query: Query, table: Table, catalog: Catalog, name: str) -> DerivedColumn:
+    column = find_derived(name, load_derived(table.survey))
+    refused = refusal(column, table, catalog.stored_columns(table), query.selections)
+    if refused is not None:
+        raise refused
+    return column
+
+
+def _tag(table: Table, catalog: Catalog) -> Column:
+    if table.upper_limits is None:
+        having = ", ".join(name for name, other in catalog.tables.items() if other.upper_limits)
+        raise NotSupported(f"{table.name} has no upper limits besides; {having} has", field="upper_limits", value=True)
+    return catalog.known[table.survey][table.upper_limits.tag]
+
+
+def _cutouts(query: Query, table: Table, catalog: Catalog) -> tuple[Column, ...]:
+    if not query.cutouts:
+        return ()
+    if table.cutouts is None:
+        having = ", ".join(name for name, other in catalog.tables.items() if other.cutouts)
+        raise NotSupported(f"{table.name} has no cutouts; {having} has", field="cutouts", value=query.cutouts[0])
+    return catalog.stamp_columns(table, query.cutouts, query.cutout_format)
+
+
+def _check_layout(query: Query, table: Table, shape: QueryShape) -> None:
+    if not shape.nested:
+        return
+    if not table.by_object:
+        message = f"the rows of {table.name} are not kept by object: layout nested is for tables that are"
+        raise NotSupported(message, field="layout", value=query.layout)
+    if query.cutouts:
+        raise NotSupported("layout nested has no place for cutouts: leave one of them out", field="layout", value=query.layout)
+    if all(column.name == table.id for column in shape.columns):
+        message = f"a light curve needs columns: name some besides {table.id}"
+        raise BadValue(message, field="columns", value=table.id)
