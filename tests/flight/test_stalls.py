@@ -103,8 +103,7 @@ def test_readers_that_stop_make_way(server: FlightServer, connect: Callable[[], 
     readers = []
     other = connect()
     try:
-        for client in [connect(), *clients[1:]]:
-            readers.append(client.do_get(ticket))
+        readers += (client.do_get(ticket) for client in [connect(), *clients[1:]])
         wait_until(lambda: is_served(other), "another client is served")
         wait_until(lambda: open_scans(server) == 0, "no scan is open")
         with pytest.raises(fl.FlightTimedOutError) as caught:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from store_faults import EMBEDDED, fill, open_archive, rename, write_changed, write_coincident
 
 from flight_server.catalog.catalog import Catalog, load_catalog
-from flight_server.planning.plan import make_plan
+from flight_server.planning.plan import Planner
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.protocol.query import CUTOUT_KINDS, Query
@@ -295,11 +295,11 @@ def test_tables_whose_rows_are_overwritten_refuse_it(sample: Opened) -> None:
 
     for name, changes in (("ztf", {}), ("ztf.upper", {"upper_limits": True}), ("ztf.cutouts", {"cutouts": ("Science",)})):
         with pytest.raises(NotSupported) as caught:
-            make_plan(replace(query, **changes), overwriting(name))
+            Planner(overwriting(name)).plan(replace(query, **changes))
         assert caught.value.field == "as_of"
         assert name in caught.value.message
-        assert make_plan(replace(query, as_of=None, **changes), overwriting(name))
-    assert make_plan(query, overwriting("ztf.upper"))
+        assert Planner(overwriting(name)).plan(replace(query, as_of=None, **changes))
+    assert Planner(overwriting("ztf.upper")).plan(query)
 
 
 def test_an_empty_archive_has_nothing_as_of_any_moment(open_store: Callable[..., Opened]) -> None:

@@ -13,7 +13,7 @@ import pyarrow.flight as fl
 import pytest
 from archives import Opened, ask, digest, messages, read
 
-from flight_server.planning.plan import endpoint_queries
+from flight_server.planning.endpoints import endpoint_queries
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query, parse_ticket
 from flight_server.storage.embedded import snapshot

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from store_faults import fill, open_archive, rename, write_changed, write_coincident
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.planning.plan import endpoint_queries, make_plan
+from flight_server.planning.endpoints import endpoint_queries
+from flight_server.planning.plan import Planner
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import CursorMismatch
 from flight_server.protocol.query import CUTOUT_KINDS, Query
@@ -269,7 +270,7 @@ def test_a_query_that_goes_on_is_one_endpoint(sample: Opened) -> None:
     (_, cursor), *_ = cursors(messages(sample, query))
     assert len(list(endpoint_queries(query))) == 3
     assert list(endpoint_queries(replace(query, resume_after=cursor))) == [replace(query, resume_after=cursor)]
-    plan = make_plan(replace(query, resume_after=cursor), sample.archive.catalog())
+    plan = Planner(sample.archive.catalog()).plan(replace(query, resume_after=cursor))
     assert sample.archive.count(plan) is None
 
 

@@ -11,11 +11,12 @@ from alert_data import NEWEST, NIGHT, TDE
 from archives import Opened
 
 from flight_server.catalog.catalog import load_catalog
+from flight_server.catalog.columns import Projection
 from flight_server.storage.scans import Scan, Span
 
 CATALOGUE = load_catalog()
 TABLE = CATALOGUE.table("ztf")
-COLUMNS = (CATALOGUE.known["ztf"]["i:objectId"], CATALOGUE.known["ztf"]["i:jd"])
+COLUMNS = Projection([CATALOGUE.known["ztf"]["i:objectId"], CATALOGUE.known["ztf"]["i:jd"]])
 
 
 def read(opened: Opened, **words: Any) -> tuple[list[bytes], list[int]]:

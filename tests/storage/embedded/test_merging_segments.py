@@ -18,6 +18,7 @@ from alert_data import NIGHT, SAMPLES, TDE
 from archives import Opened, digest
 
 from flight_server.catalog.catalog import load_catalog
+from flight_server.catalog.columns import Projection
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 from flight_server.storage.embedded import EmbeddedStore
@@ -104,7 +105,7 @@ def test_a_view_stays_as_it_was_while_ingests_go_on(open_store: Store, tmp_path:
     opened = open_store()
     opened.ingest(TDE)
     view = opened.store.view()
-    columns = tuple(opened.archive.catalog().stored_columns(load_catalog().table("ztf")).values())
+    columns = Projection(opened.archive.catalog().stored_columns(load_catalog().table("ztf")).values())
     scan = Scan(table=load_catalog().table("ztf"), columns=columns)
     started = view.scan(scan)
     first = next(started)

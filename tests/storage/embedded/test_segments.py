@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.catalog.catalog import load_catalog
+from flight_server.catalog.columns import Column, Projection
 from flight_server.protocol.errors import AlertflightError, CorruptData
 from flight_server.storage.embedded.segment_output import SegmentOutput
-from flight_server.storage.embedded.segments import WRITTEN, Projection, Segment, SegmentCache
+from flight_server.storage.embedded.segments import WRITTEN, Segment, SegmentCache, SegmentProjection
 
 TABLE = load_catalog().table("ztf")
 
@@ -196,9 +197,9 @@ def test_a_flipped_key_is_corrupt_data_for_those_who_touch_its_batch(tmp_path):
 
 def test_columns_that_a_segment_lacks_are_typed_nulls(tmp_path):
     segment = Segment(tmp_path / "s", make(tmp_path, *sample(3)))
-    schema = pa.schema([("new", pa.float32()), ("i:jd", pa.float64())])
-    batch = Projection(segment, schema).batch(0)
-    assert batch.schema == schema
+    columns = Projection([Column(name="new", type=pa.float32()), Column(name="i:jd", type=pa.float64())])
+    batch = SegmentProjection(segment, columns).batch(0)
+    assert batch.schema == columns.schema
     assert batch.to_pydict() == {"new": [None] * 3, "i:jd": [0.5, 1.5, 2.5]}
 
 
@@ -206,8 +207,8 @@ def test_the_cache_keeps_what_was_used_last():
     cache, made = SegmentCache(2), []
 
     def get(name):
-        made_of = SimpleNamespace(batch=lambda number: made.append(name) or pa.record_batch({name: [number]}))
-        return cache.get((name,), made_of, 1).batch
+        batch = lambda number: made.append(name) or pa.record_batch({name: [number]})  # noqa: E731
+        return cache.batch(SimpleNamespace(key=(1, name), batch=batch), 1).batch
 
     for name in "abacab":
         assert get(name).schema.names == [name]

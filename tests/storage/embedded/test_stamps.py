@@ -147,7 +147,7 @@ def test_more_stamps_than_an_answer_may_have(open_store: Store) -> None:
     archive = Archive(load_catalog(), opened.store, opened.store.cutouts, settings)
     narrow = Query(table="ztf", all=True, cutouts=("Science", "Template"))
     assert list(archive.answer(narrow, Caller()).messages)[-1].metadata["complete"]
-    with pytest.raises(TooLarge, match="at most 20 stamps"):
+    with pytest.raises(TooLarge, match="at most 20 cutouts"):
         list(archive.answer(Query(table="ztf", all=True, cutouts=KINDS), Caller()).messages)
 
 
