@@ -20,7 +20,8 @@ from flight_server.execution.reader import Reading
 from flight_server.planning.plan import Plan, typed_ids
 from flight_server.protocol.callers import Caller, Deadline
 from flight_server.protocol.errors import BadValue
-from flight_server.protocol.query import Cone, Query, cone_of
+from flight_server.protocol.query import Cone, Query
+from flight_server.protocol.ticket_values import cone_of
 from flight_server.storage.protocols import NOTHING_YET, Rows, RowView
 
 __all__ = ["INDEX", "Exchange", "placeholder_query"]

@@ -23,7 +23,8 @@ from flight_server.flight.uploads import Uploads
 from flight_server.flight.wire import encode_metadata, ipc_options
 from flight_server.planning.plan import Plan
 from flight_server.protocol.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
-from flight_server.protocol.query import Query, parse_exchange, parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_exchange, parse_ticket
 from flight_server.security.tickets import TicketOffice
 from flight_server.service.streams import Stream, Streams
 from flight_server.settings.settings import Settings

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from flight_client.pushdown import Condition, declared, narrowed
 from flight_server.catalog.declarations import Table
-from flight_server.protocol.query import Query, parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.protocol.times import to_table_time
 
 ZTF = declared("ztf")

@@ -55,7 +55,9 @@ from flight_server.catalog.declarations import (
 from flight_server.cli.app import main
 from flight_server.flight.actions import ACTIONS
 from flight_server.protocol.errors import TRANSPORT
-from flight_server.protocol.query import _PARSERS, CUTOUT_KINDS, NOT_YET
+from flight_server.protocol.query import CUTOUT_KINDS
+from flight_server.protocol.ticket_fields import FIELD_TYPES
+from flight_server.protocol.ticket_json import NOT_YET
 from flight_server.settings.resources import load_folder, load_resource
 from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase.requests import NAMED_MOST
@@ -229,7 +231,7 @@ def _named(page: Path) -> set[str]:
 
 def test_the_ticket_reference_names_every_field_and_error_code() -> None:
     named = _named(REFERENCE / "ticket.md")
-    assert {*_PARSERS, *NOT_YET, *CUTOUT_KINDS} <= named
+    assert {*FIELD_TYPES, *NOT_YET, *CUTOUT_KINDS} <= named
     assert set(TRANSPORT) <= named
     assert set(ACTIONS) <= named
 
