@@ -22,7 +22,7 @@ from flight_server.planning.row_selection import RowSelection, check_class
 from flight_server.protocol.callers import Caller, Deadline
 from flight_server.protocol.errors import AlertflightError
 from flight_server.protocol.query import Query
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.keys import key_expression
 from flight_server.storage.protocols import CutoutStore, Rows, RowStore, RowView, Scan, Span, TableState
 

@@ -19,7 +19,7 @@ from flight_server.execution.completeness import CompletenessCounter, FailedCuto
 from flight_server.execution.reader import Reading
 from flight_server.planning.plan import Plan
 from flight_server.protocol.errors import TooLarge
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.protocols import NOTHING_YET, CutoutStore, Rows, Stamps, joined, part
 
 __all__ = ["Stamping"]

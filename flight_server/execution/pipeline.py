@@ -16,7 +16,7 @@ from flight_server.execution.reader import Reading
 from flight_server.execution.selection import earlier, limited, limited_to_objects, selected
 from flight_server.execution.sky_search import find
 from flight_server.planning.plan import Plan
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.protocols import CutoutStore, Rows
 
 __all__ = ["Answering"]

@@ -27,7 +27,7 @@ from flight_server.protocol.query import Query
 from flight_server.protocol.ticket_json import parse_exchange, parse_ticket
 from flight_server.security.tickets import TicketOffice
 from flight_server.service.streams import Stream, Streams
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 
 __all__ = ["FlightServer", "address"]
 

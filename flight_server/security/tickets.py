@@ -11,7 +11,7 @@ from flight_server.protocol.query import Query
 from flight_server.protocol.ticket_json import decode_query, parse_query
 from flight_server.security.signatures import Signer, load_ticket
 from flight_server.security.signing_keys import load_keys
-from flight_server.settings.settings import Tickets
+from flight_server.settings import Tickets
 
 __all__ = ["Issued", "TicketOffice"]
 

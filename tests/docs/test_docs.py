@@ -58,8 +58,8 @@ from flight_server.protocol.errors import TRANSPORT
 from flight_server.protocol.query import CUTOUT_KINDS
 from flight_server.protocol.ticket_fields import FIELD_TYPES
 from flight_server.protocol.ticket_json import NOT_YET
+from flight_server.settings import load_settings
 from flight_server.settings.resources import load_folder, load_resource
-from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase.requests import NAMED_MOST
 
 REFERENCE = ROOT / "docs" / "reference"

@@ -22,7 +22,7 @@ from flight_server.planning.plan import endpoint_queries, make_plan
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import CursorMismatch
 from flight_server.protocol.query import CUTOUT_KINDS, Query
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.simulate import simulate
 from flight_server.storage.protocols import Scan
 
