@@ -21,11 +21,15 @@ WORDS = {str: "a text", int: "an integer", float: "a number", bool: "true or fal
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first part of a value that is not of its type: its dotted name, what stands there, and what must."""
+    """The first part of a value that is not of its type.
+
+    Its dotted name, what stands there, what must, and msgspec's words for it.
+    """
 
     name: str
     value: object
     wanted: str
+    reason: str
 
 
 def explain(error: msgspec.ValidationError, kind: Any, value: object, name: str) -> Fault:
@@ -49,7 +53,7 @@ def explain(error: msgspec.ValidationError, kind: Any, value: object, name: str)
     ...     msgspec.convert({"http": 80, "flight": 70_000}, Ports)
     ... except msgspec.ValidationError as error:
     ...     explain(error, Ports, {"http": 80, "flight": 70_000}, "ports")
-    Fault(name='ports.flight', value=70000, wanted='a port')
+    Fault(name='ports.flight', value=70000, wanted='a port', reason='Expected `int` <= 65535')
     """
     bare, wanted = _describe(kind)
     inner = None
@@ -59,7 +63,7 @@ def explain(error: msgspec.ValidationError, kind: Any, value: object, name: str)
             return inner
     elif isinstance(value, list) and _is_list(bare):  # an item is shown, but has no name of its own
         inner = _first((get_args(bare)[0], item, name) for item in value)
-    return Fault(name, value if inner is None else inner.value, wanted or str(error))
+    return Fault(name, value if inner is None else inner.value, wanted or str(error), str(error))
 
 
 def _first(parts: Iterable[tuple[Any, object, str]]) -> Fault | None:
@@ -88,11 +92,15 @@ def _describe(kind: Any) -> tuple[Any, str | None]:
 
 def _parts(kind: Any, wanted: str | None, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the keys of an object that may be wrong by themselves, with their types."""
-    if isinstance(kind, type) and hasattr(kind, "__annotations__"):
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    elif isinstance(kind, type) and hasattr(kind, "__annotations__"):
         hints = get_type_hints(kind, include_extras=True)
-        yield from ((key, hints[key]) for key in hints if key in value)
     elif get_origin(kind) is Mapping and wanted is None:
-        yield from ((key, get_args(kind)[1]) for key in value)
+        hints = dict.fromkeys(value, get_args(kind)[1])
+    else:
+        return
+    yield from ((key, hints[key]) for key in hints if key in value)
 
 
 def _is_list(kind: Any) -> bool:

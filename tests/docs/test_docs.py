@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import re
@@ -10,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -95,7 +95,7 @@ NOT_RUN = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Running:
     """A server process over the sample alerts, and a home for what the blocks run."""
 
@@ -293,8 +293,8 @@ def test_the_client_reference_names_everything_public() -> None:
 
 def test_the_table_reference_names_every_word_and_table() -> None:
     classes = (Table, AlertLayout, BlockLayout, Family, Nested, UpperLimits, Points, Pixels, Selection, Column)
-    words = {field.name for cls in classes for field in dataclasses.fields(cls)} - {"block"} | {"blocks"}
-    words |= {field.name for field in dataclasses.fields(Condition)} - {"equal", "among"} | {"is", "in", "not", "either"}
+    words = {name for cls in classes for name in cls.__annotations__} - {"block"} | {"blocks"}
+    words |= set(Condition.__annotations__) - {"equal", "among"} | {"is", "in", "not", "either"}
     words |= {"survey", "alerts", "tables"}
     words |= {"cells", *TYPES}
     named = _named(REFERENCE / "tables.md")
