@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from flight_client.pushdown import Condition, declared, narrowed
 from flight_server.catalog.declarations import Table
@@ -22,7 +23,7 @@ ZTF = declared("ztf")
 ANOMALY = declared("ztf.anomaly")
 assert ZTF is not None
 assert ANOMALY is not None
-MJD = replace(ZTF, time_format="mjd")
+MJD = structs.replace(ZTF, time_format="mjd")
 MEETS: dict[str, Callable[[float, float], bool]] = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 EDGE = 2_400_000.0
