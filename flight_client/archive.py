@@ -22,7 +22,7 @@ from flight_client.profiles import find_profile
 from flight_client.retries import FIRST, Retries
 from flight_client.values import angle, angles, centre, centres, id_list, moment, plain_ids
 from flight_server.protocol.errors import BadValue
-from flight_server.protocol.query import parse_ticket
+from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["Archive", "connect"]
 

@@ -13,7 +13,8 @@ from flight_client.options import moment_option, server_options, split_option
 from flight_client.output import show, write_csv, write_file
 from flight_client.profiles import find_profile
 from flight_client.stream import Stream
-from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS, parse_ticket
+from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS
+from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["get"]
 

@@ -21,7 +21,8 @@ from flight_client.records import Record
 from flight_client.retries import FIRST, Retries
 from flight_client.stream import Piece, Stream
 from flight_server.protocol.errors import AlertflightError, BackendLost, CorruptData, from_info
-from flight_server.protocol.query import Query, parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["Endpoint", "Hangup", "Piece", "Plan", "Record", "Retries", "plan", "plans", "read_endpoint"]
 

@@ -12,7 +12,8 @@ from flight_client.options import moment_option, server_options, split_option
 from flight_client.profiles import find_profile
 from flight_client.pull_files import MISSING, OBJECTS_A_FILE, pull_into
 from flight_server.protocol.errors import BadValue, NoSelection
-from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS, LAYOUTS, parse_ticket
+from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS, LAYOUTS
+from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["pull"]
 

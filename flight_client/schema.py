@@ -55,7 +55,7 @@ def schema(  # noqa: PLR0917  (click passes its options by name)
 def _of_store(table: str, data: str | None, config: Path | None) -> Columns:
     from flight_server.planning.descriptions import describe
     from flight_server.service.process import open_archive
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
 
     archive, store = open_archive(load_settings(config, data=data))
     try:

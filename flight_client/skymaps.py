@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flight_server.protocol.errors import BadValue
-from flight_server.protocol.query import MAX_NSIDE
+from flight_server.protocol.ticket_fields import MAX_NSIDE
 
 __all__ = ["read_skymap"]
 

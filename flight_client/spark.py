@@ -19,7 +19,8 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from flight_client.endpoints import MAX_QUERY_BYTES, Endpoint, plan, read_endpoint, schema_of
 from flight_client.pushdown import Condition, declared, narrowed
 from flight_server.protocol.errors import BadValue, NoSelection, NotSupported, UnknownField
-from flight_server.protocol.query import SELECTIONS, Query, parse_ticket
+from flight_server.protocol.query import SELECTIONS, Query
+from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["AlertflightDataSource", "register"]
 

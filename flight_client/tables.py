@@ -48,7 +48,7 @@ def _of_server(server: str) -> tuple[Tables, Faults]:
 def _of_store(data: str | None, config: Path | None) -> tuple[Tables, Faults]:
     from flight_server.planning.descriptions import describe_tables
     from flight_server.service.process import open_archive
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
 
     archive, store = open_archive(load_settings(config, data=data))
     try:

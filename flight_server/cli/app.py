@@ -69,7 +69,7 @@ def serve(host: str | None, port: int | None, data: str | None, config: Path | N
     """Serve the archive until interrupted."""
     from flight_server.flight.server import address
     from flight_server.service.process import serve as run
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = load_settings(config, data=data, host=host, port=port)
@@ -115,7 +115,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
     from flight_server.ingest import ingest as run
     from flight_server.ingest.files import Found, find_files
     from flight_server.service.stores import open_store
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
 
     settings = load_settings(config, data=data)
     catalog = load_catalog()
@@ -157,7 +157,7 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
     from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import load as run
     from flight_server.service.stores import open_store
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
 
     catalog = load_catalog()
     store = open_store(load_settings(config, data=data), catalog)
@@ -175,7 +175,7 @@ def statistics(data: str | None, config: Path | None) -> None:
     from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import count_nights
     from flight_server.service.stores import open_store
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
 
     catalog = load_catalog()
     store = open_store(load_settings(config, data=data), catalog)
@@ -211,7 +211,7 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
     from flight_server.catalog.catalog import load_catalog
     from flight_server.execution.archive import Archive
     from flight_server.service.process import embedded_folder
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
     from flight_server.storage.embedded import EmbeddedStore
 
     settings = load_settings(config, data=data)
@@ -236,7 +236,7 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
 def verify(data: str | None, config: Path | None) -> None:
     """Read every byte of the store and name each file that is not as it was written; exits with 1 if any is."""
     from flight_server.service.process import embedded_folder
-    from flight_server.settings.settings import load_settings
+    from flight_server.settings import load_settings
     from flight_server.storage.embedded import verify_folder
 
     folder = embedded_folder(load_settings(config, data=data))

@@ -24,7 +24,7 @@ from flight_server.protocol.callers import Caller
 from flight_server.protocol.deadlines import Deadline
 from flight_server.protocol.errors import AlertflightError
 from flight_server.protocol.query import Query
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.protocols import CutoutStore, RowStore, RowView, TableState
 from flight_server.storage.scans import Scan, Span
 

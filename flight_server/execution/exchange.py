@@ -20,7 +20,8 @@ from flight_server.protocol.callers import Caller
 from flight_server.protocol.completeness import CompletenessRecord
 from flight_server.protocol.deadlines import Deadline
 from flight_server.protocol.errors import BadValue
-from flight_server.protocol.query import Cone, Query, cone_of
+from flight_server.protocol.query import Cone, Query
+from flight_server.protocol.ticket_values import cone_of
 from flight_server.storage.protocols import RowView
 from flight_server.storage.scans import Rows
 

@@ -1,11 +1,9 @@
-"""CancelFlightInfo, an action of the Flight protocol itself: its body and its result are protobuf messages.
-
-CancelFlightInfoRequest has `FlightInfo info = 1`, CancelFlightInfoResult has `CancelStatus status = 1`.
-"""
+"""CancelFlightInfo, an action of the Flight protocol itself, whose body and result are protobuf messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -15,13 +13,10 @@ from flight_server.protocol.errors import BadValue
 from flight_server.security.tickets import TicketOffice
 from flight_server.service.streams import Streams
 
-__all__ = ["CANCELLED", "NOT_CANCELLABLE", "cancel_plan"]
+__all__ = ["cancel_plan"]
 
-CANCELLED, NOT_CANCELLABLE = b"\x08\x01", b"\x08\x03"  # field 1, a varint: the status
-INFO = 1
-FIXED = {1: 8, 5: 4}  # the bytes of a field's value by its wire type
-VARINT, BYTES = 0, 2
-LONGEST_VARINT = 10
+PACKAGE = "arrow.flight.protocol"
+CANCELLED, NOT_CANCELLABLE = 1, 3  # of the enumeration CancelStatus
 
 
 def cancel_plan(body: bytes, caller: Caller, tickets: TicketOffice, streams: Streams, now: float) -> bytes:
@@ -41,7 +36,7 @@ def cancel_plan(body: bytes, caller: Caller, tickets: TicketOffice, streams: Str
     Returns
     -------
     result
-        The result: `NOT_CANCELLABLE` where a ticket is of no plan, and then nothing is cancelled.
+        The result: NOT_CANCELLABLE where a ticket is of no plan, and then nothing is cancelled.
     """
     try:
         info = fl.FlightInfo.deserialize(_info(body))
@@ -50,46 +45,45 @@ def cancel_plan(body: bytes, caller: Caller, tickets: TicketOffice, streams: Str
     found = {tickets.read(end.ticket.ticket, caller, now, planned=False).plan for end in info.endpoints}
     plans = [plan for plan in found if plan is not None]
     if not plans or len(plans) < len(found):
-        return NOT_CANCELLABLE
+        return _result(NOT_CANCELLABLE)
     streams.cancel(plans)
-    return CANCELLED
+    return _result(CANCELLED)
 
 
 def _info(body: bytes) -> bytes:
-    """Give the request's FlightInfo; a field that stands twice is taken as the last one of it."""
-    found = [value for number, value in _fields(body) if number == INFO]
-    if not found:
+    """Return the request's FlightInfo; of a repeated one, the last."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        request = _message_class("CancelFlightInfoRequest").FromString(body)
+    except DecodeError as error:
+        raise ValueError("no protobuf message") from error
+    if not request.HasField("info"):
         raise ValueError("no info")
-    return found[-1]
+    return bytes(request.info)
 
 
-def _fields(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give the fields of a protobuf message that hold bytes; others are passed over."""
-    place = 0
-    while place < len(body):
-        tag, place = _varint(body, place)
-        kind = tag & 7
-        if kind == VARINT:
-            _, place = _varint(body, place)
-            continue
-        if kind == BYTES:
-            length, place = _varint(body, place)
-        elif kind in FIXED:
-            length = FIXED[kind]
-        else:
-            raise ValueError(f"wire type {kind}")
-        if place + length > len(body):
-            raise ValueError("cut off")
-        if kind == BYTES:
-            yield tag >> 3, body[place : place + length]
-        place += length
+def _result(status: int) -> bytes:
+    made: bytes = _message_class("CancelFlightInfoResult")(status=status).SerializeToString()
+    return made
 
 
-def _varint(body: bytes, place: int) -> tuple[int, int]:
-    """Read a number at a place; gives it and the place behind it."""
-    value = 0
-    for shift, byte in enumerate(body[place : place + LONGEST_VARINT]):
-        value |= (byte & 127) << (7 * shift)
-        if byte < 128:  # noqa: PLR2004  (the last one)
-            return value, place + shift + 1
-    raise ValueError("a number without an end")
+@cache
+def _message_class(name: str) -> Any:
+    """Return the class of a message of Flight.proto.
+
+    Declared is what travels: the FlightInfo as its bytes, which pyarrow reads, and the CancelStatus as its number.
+    """
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+    from google.protobuf.descriptor_pool import DescriptorPool
+    from google.protobuf.message_factory import GetMessageClass
+
+    file = FileDescriptorProto(name="CancelFlightInfo.proto", package=PACKAGE)
+    optional = FieldDescriptorProto.LABEL_OPTIONAL
+    request = file.message_type.add(name="CancelFlightInfoRequest")
+    request.field.add(name="info", number=1, type=FieldDescriptorProto.TYPE_BYTES, label=optional)
+    result = file.message_type.add(name="CancelFlightInfoResult")
+    result.field.add(name="status", number=1, type=FieldDescriptorProto.TYPE_INT32, label=optional)
+    pool = DescriptorPool()  # its own, since an application may have all of Flight.proto in the default one
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))

@@ -20,10 +20,11 @@ from flight_server.flight.reads import Reads
 from flight_server.flight.uploads import Uploads
 from flight_server.planning.plan import Plan
 from flight_server.protocol.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
-from flight_server.protocol.query import Query, parse_exchange, parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_exchange, parse_ticket
 from flight_server.security.tickets import TicketOffice
 from flight_server.service.streams import Streams
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 
 __all__ = ["FlightServer", "address"]
 

@@ -17,7 +17,7 @@ from flight_server.execution.archive import Archive
 from flight_server.ingest import Upload
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import BadValue, DeadlinePassed, InvalidTicket, Overloaded, UnknownField
-from flight_server.protocol.query import load_object
+from flight_server.protocol.json_text import load_object
 
 __all__ = ["Uploads"]
 

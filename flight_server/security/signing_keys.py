@@ -17,12 +17,12 @@ TOO_OPEN = 0o027  # permissions that a file with secrets must not give: to other
 
 
 def load_keys(file: Path) -> dict[str, bytes]:
-    """Read keys: a line each, `KID BASE64SECRET`; empty lines and those that begin with # say nothing.
+    """Read keys: a line each, `KID BASE64SECRET`; empty lines and those that begin with # are ignored.
 
     Raises
     ------
     BadValue
-        The file cannot be read, others can read it, or a line is wrong; says which, but not what stands there.
+        The file cannot be read, others can read it, or a line is wrong; names the line, but shows nothing of it.
     """
     try:
         with file.open("rb") as handle:
@@ -46,7 +46,7 @@ def load_keys(file: Path) -> dict[str, bytes]:
 
 
 def _fault(words: list[str], keys: Mapping[str, bytes]) -> str | None:
-    """Say what is wrong with a line of keys."""
+    """Return what is wrong with a line of keys, or None."""
     if len(words) != 2:  # noqa: PLR2004
         return "a key is two words, KID BASE64SECRET"
     try:

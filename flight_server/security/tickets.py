@@ -1,4 +1,4 @@
-"""Where tickets are given out and taken in, signed and plain."""
+"""The tickets that a server issues and reads, signed and plain."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import Forbidden, TooLarge
-from flight_server.protocol.query import Query, load_object, parse_query
-from flight_server.security.signatures import Signer
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import decode_query, parse_query
+from flight_server.security.signatures import Signer, load_ticket
 from flight_server.security.signing_keys import load_keys
-from flight_server.settings.settings import Tickets
+from flight_server.settings import Tickets
 
 __all__ = ["Issued", "TicketOffice"]
 
@@ -19,14 +20,14 @@ ENVELOPE_BYTES = 1024  # what a signature may add to a ticket of the largest siz
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A ticket that the server gives out, and until when it is good, seconds since 1970; None: for ever."""
+    """A ticket that the server hands out, and until when it is good, seconds since 1970; None: for ever."""
 
     ticket: bytes
     expires: int | None
 
 
 class TicketOffice:
-    """Gives out the tickets of plans, and reads all that come, signed and plain.
+    """Issuer of the tickets of plans, and reader of all that come, signed and plain.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class TicketOffice:
         self._signer = Signer({} if file is None else load_keys(Path(file)), settings.lifetime)
 
     def issue(self, query: Query, caller: Caller, now: float) -> Issued:
-        """Give the ticket of a query, signed for the caller if there are keys."""
+        """Return the ticket of a query, signed for the caller if there are keys."""
         if not self._signer.keys:
             return Issued(query.to_json(), None)
         return Issued(self._signer.sign(query, caller.name, now), int(now) + self._settings.lifetime)
@@ -72,12 +73,14 @@ class TicketOffice:
         most = self._settings.max_bytes
         if len(ticket) > most + ENVELOPE_BYTES:
             raise _too_large(ticket, most)
-        given = load_object(ticket)
-        if "sig" in given:
-            return self._signer.take(given, caller, now)
-        if len(ticket) > most:
-            raise _too_large(ticket, most)
-        query = parse_query(given)
+        query = decode_query(ticket) if len(ticket) <= most else None
+        if query is None:
+            given = load_ticket(ticket)
+            if "sig" in given:
+                return self._signer.take(given, caller, now)
+            if len(ticket) > most:
+                raise _too_large(ticket, most)
+            query = parse_query(given)
         if planned and self._settings.signed_only:
             raise Forbidden("this server answers signed tickets only: ask get_flight_info for them", field="sig")
         return query

@@ -17,7 +17,7 @@ from flight_server.flight import FlightServer
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.service.compaction import BackgroundCompaction
 from flight_server.service.stores import Store, open_store
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 
 __all__ = ["embedded_folder", "open_archive", "serve"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from flight_server.catalog.catalog import Catalog
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.embedded import EmbeddedStore
 
 if TYPE_CHECKING:

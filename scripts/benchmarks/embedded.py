@@ -23,7 +23,7 @@ from zero_copy import zero_copy
 from flight_server.execution.archive import Archive
 from flight_server.execution.digests import Digest
 from flight_server.protocol.callers import Caller
-from flight_server.protocol.query import parse_ticket
+from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.storage.embedded import EmbeddedStore
 
 __all__ = ["Sizes", "bench_embedded"]

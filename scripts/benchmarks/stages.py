@@ -15,7 +15,8 @@ from measure import aligned
 
 from flight_server.execution.archive import Archive
 from flight_server.protocol.callers import Caller
-from flight_server.protocol.query import Query, parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.storage.embedded import EmbeddedStore
 from flight_server.storage.scans import Scan
 

@@ -16,7 +16,7 @@ from flight_server.execution.archive import Archive
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 from flight_server.service.process import open_archive
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.storage.embedded import EmbeddedStore
 
 __all__ = ["ALERTS_EACH", "COMMAND", "Stores", "build", "build_one", "ids_of", "opened", "wide_columns"]

@@ -11,17 +11,19 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from flight_client.pushdown import Condition, declared, narrowed
 from flight_server.catalog.declarations import Table
-from flight_server.protocol.query import Query, parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.protocol.times import to_table_time
 
 ZTF = declared("ztf")
 ANOMALY = declared("ztf.anomaly")
 assert ZTF is not None
 assert ANOMALY is not None
-MJD = replace(ZTF, time_format="mjd")
+MJD = structs.replace(ZTF, time_format="mjd")
 MEETS: dict[str, Callable[[float, float], bool]] = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 EDGE = 2_400_000.0

@@ -13,7 +13,7 @@ from astropy_healpix import HEALPix, level_ipix_to_uniq
 
 from flight_client.skymaps import read_skymap
 from flight_server.protocol.errors import BadValue
-from flight_server.protocol.query import parse_ticket
+from flight_server.protocol.ticket_json import parse_ticket
 
 
 def file_of(columns: dict[str, Any], **header: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import re
@@ -10,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -55,9 +55,11 @@ from flight_server.catalog.declarations import (
 from flight_server.cli.app import main
 from flight_server.flight.actions import ACTIONS
 from flight_server.protocol.errors import TRANSPORT
-from flight_server.protocol.query import _PARSERS, CUTOUT_KINDS, NOT_YET
+from flight_server.protocol.query import CUTOUT_KINDS
+from flight_server.protocol.ticket_fields import FIELD_TYPES
+from flight_server.protocol.ticket_json import NOT_YET
+from flight_server.settings import load_settings
 from flight_server.settings.resources import load_folder, load_resource
-from flight_server.settings.settings import load_settings
 from flight_server.storage.hbase.requests import NAMED_MOST
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -93,7 +95,7 @@ NOT_RUN = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Running:
     """A server process over the sample alerts, and a home for what the blocks run."""
 
@@ -229,7 +231,7 @@ def _named(page: Path) -> set[str]:
 
 def test_the_ticket_reference_names_every_field_and_error_code() -> None:
     named = _named(REFERENCE / "ticket.md")
-    assert {*_PARSERS, *NOT_YET, *CUTOUT_KINDS} <= named
+    assert {*FIELD_TYPES, *NOT_YET, *CUTOUT_KINDS} <= named
     assert set(TRANSPORT) <= named
     assert set(ACTIONS) <= named
 
@@ -291,8 +293,8 @@ def test_the_client_reference_names_everything_public() -> None:
 
 def test_the_table_reference_names_every_word_and_table() -> None:
     classes = (Table, AlertLayout, BlockLayout, Family, Nested, UpperLimits, Points, Pixels, Selection, Column)
-    words = {field.name for cls in classes for field in dataclasses.fields(cls)} - {"block"} | {"blocks"}
-    words |= {field.name for field in dataclasses.fields(Condition)} - {"equal", "among"} | {"is", "in", "not", "either"}
+    words = {name for cls in classes for name in cls.__annotations__} - {"block"} | {"blocks"}
+    words |= set(Condition.__annotations__) - {"equal", "among"} | {"is", "in", "not", "either"}
     words |= {"survey", "alerts", "tables"}
     words |= {"cells", *TYPES}
     named = _named(REFERENCE / "tables.md")

@@ -21,7 +21,7 @@ from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.ingest import ingest
 from flight_server.protocol.query import CUTOUT_KINDS
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.simulate import simulate
 from flight_server.storage.embedded import EmbeddedStore
 

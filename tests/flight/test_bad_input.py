@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.protocol.errors import TRANSPORT
-from flight_server.protocol.query import _PARSERS, NOT_YET
+from flight_server.protocol.ticket_fields import FIELD_TYPES
+from flight_server.protocol.ticket_json import NOT_YET
 
 GOOD = {"table": "ztf", "ids": ["ZTF20abfcszi"]}
 REFUSED: list[tuple[bytes | dict[str, Any], str, str | None]] = [
@@ -251,7 +252,7 @@ sensible: dict[str, st.SearchStrategy[Any]] = {
     "digest": st.booleans(),
     "max_message_bytes": st.integers(1, 2**27),
 }
-fields = st.sampled_from([*_PARSERS, *sorted(NOT_YET), "colour"])
+fields = st.sampled_from([*FIELD_TYPES, *sorted(NOT_YET), "colour"])
 rest = {name: strategy for name, strategy in sensible.items() if name not in ("table", "ids", "all")}
 tickets = st.one_of(
     st.fixed_dictionaries({"table": sensible["table"], "ids": sensible["ids"]}, optional=rest),

@@ -27,7 +27,7 @@ from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.service.process import open_archive
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 
 KINDS = ["Science", "Template", "Difference"]
 PIXELS, SHAPE = "b:cutoutScience_stampData", "b:cutoutScience_shape"

@@ -18,7 +18,7 @@ import pytest
 from archives import Opened, ask, digest, read
 from processes import COMMAND
 
-from flight_server.protocol.query import parse_ticket
+from flight_server.protocol.ticket_json import parse_ticket
 
 CURVE = ["i:objectId", "i:jd", "i:magpsf"]
 WANTED = {"table": "ztf", "ids": ["nobody", "ZTF20abfcszi", "ZTF25aauurnj"], "columns": CURVE}

@@ -30,7 +30,7 @@ from flight_server.flight import FlightServer
 from flight_server.ingest import Upload
 from flight_server.ingest import uploads as keeping
 from flight_server.protocol.errors import BackendLost, BadValue, StreamCancelled, TooLarge
-from flight_server.settings.settings import Ingest
+from flight_server.settings import Ingest
 from flight_server.storage.embedded.writer import exclusive
 
 ZTF = fl.FlightDescriptor.for_command(b'{"survey": "ztf"}')

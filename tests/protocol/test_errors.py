@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.protocol.errors import ERRORS, TRANSPORT, AlertflightError, from_info, shorten
-from flight_server.protocol.query import parse_ticket
+from flight_server.protocol.ticket_json import parse_ticket
 
 SERVER, UNAVAILABLE, INTERNAL = "FlightServerError", "FlightUnavailableError", "FlightInternalError"
 BAD_REQUESTS = ["invalid_ticket", "unknown_field", "unknown_table", "unknown_column", "no_selection", "bad_value", "too_large"]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.protocol.errors import AlertflightError
-from flight_server.protocol.query import CUTOUT_KINDS, MAX_TICKET_BYTES, Query, parse_ticket
+from flight_server.protocol.query import CUTOUT_KINDS, MAX_TICKET_BYTES, Query
+from flight_server.protocol.ticket_json import parse_ticket
 
 BASE = {"table": "ztf", "ids": ["ZTF20abfcszi"]}
 LARGEST = 2**63 - 1

@@ -4,7 +4,7 @@ import pytest
 from alert_data import ROOT
 
 from flight_server.protocol.errors import BadValue
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 
 
 def loaded(tmp_path, text="", **environment):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import AlertflightError
-from flight_server.protocol.query import Cone, Query, SkyMap, parse_ticket
+from flight_server.protocol.query import Cone, Query, SkyMap
+from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.security.signatures import Signer
 
 OLD, NEW = b"o" * 32, b"n" * 40

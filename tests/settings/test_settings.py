@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from flight_server.protocol.errors import BadValue
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from alert_data import MANY_AVRO, NIGHT, TDE
 from archives import Answered, Opened, digest, messages
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from store_faults import EMBEDDED, fill, open_archive, rename, write_changed, write_coincident
 
 from flight_server.catalog.catalog import Catalog, load_catalog
@@ -22,7 +23,7 @@ from flight_server.planning.plan import Planner
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.protocol.query import CUTOUT_KINDS, Query
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.simulate import simulate
 from flight_server.storage.embedded import compaction
 
@@ -290,8 +291,8 @@ def test_tables_whose_rows_are_overwritten_refuse_it(sample: Opened) -> None:
     query = Query(table="ztf", ids=(TDE_NAME,), as_of=FUTURE)
 
     def overwriting(name: str) -> Catalog:
-        tables = {**catalog.tables, name: replace(catalog.table(name), on_equal_key="overwrite")}
-        return replace(catalog, surveys={"ztf": replace(catalog.surveys["ztf"], tables=tables)})
+        tables = {**catalog.tables, name: structs.replace(catalog.table(name), on_equal_key="overwrite")}
+        return replace(catalog, surveys={"ztf": structs.replace(catalog.surveys["ztf"], tables=tables)})
 
     for name, changes in (("ztf", {}), ("ztf.upper", {"upper_limits": True}), ("ztf.cutouts", {"cutouts": ("Science",)})):
         with pytest.raises(NotSupported) as caught:

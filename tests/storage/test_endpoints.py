@@ -15,7 +15,8 @@ from archives import Opened, ask, digest, messages, read
 
 from flight_server.planning.endpoints import endpoint_queries
 from flight_server.protocol.callers import Caller
-from flight_server.protocol.query import Query, parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.storage.embedded import snapshot
 
 COLUMNS = ["i:objectId", "i:jd", "i:magpsf"]

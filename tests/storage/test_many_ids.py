@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from store_faults import fill, open_archive, rename
 
 from flight_server.protocol.query import Query
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.simulate import simulate
 from flight_server.storage.embedded.objects import ObjectIndex
 from flight_server.storage.keys import key_expression

@@ -23,7 +23,7 @@ from flight_server.planning.plan import Planner
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import CursorMismatch
 from flight_server.protocol.query import CUTOUT_KINDS, Query
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.simulate import simulate
 from flight_server.storage.scans import Scan
 

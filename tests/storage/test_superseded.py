@@ -1,12 +1,11 @@
 """Which of the rows of one key stand, however they are brought together."""
 
-from dataclasses import replace
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flight_server.catalog.declarations import load_surveys
 from flight_server.storage.merge import drop_superseded, merge_equal_keys, merge_over

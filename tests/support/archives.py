@@ -18,7 +18,7 @@ from flight_server.ingest import IngestReport, ingest
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 from flight_server.service.stores import Store
-from flight_server.settings.settings import Settings, load_settings
+from flight_server.settings import Settings, load_settings
 from flight_server.storage.embedded import EmbeddedStore
 
 

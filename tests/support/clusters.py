@@ -13,7 +13,7 @@ from typing import Any
 
 from alert_data import ROOT
 
-from flight_server.settings.settings import Settings, load_settings
+from flight_server.settings import Settings, load_settings
 
 
 @dataclass(frozen=True)

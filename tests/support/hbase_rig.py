@@ -23,7 +23,7 @@ from flight_server.execution.archive import Archive
 from flight_server.flight import FlightServer
 from flight_server.protocol.errors import AlertflightError, from_info
 from flight_server.service.stores import open_blocks
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.storage.hbase.view import HBaseView
 from flight_server.storage.scans import Rows, Scan

@@ -16,7 +16,7 @@ from clusters import Cluster
 
 from flight_server.catalog.catalog import load_catalog
 from flight_server.service.stores import open_blocks, open_store
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
 
 MADE_TOGETHER = 2  # sets of tables: a table takes most of a second alone, and a small part of it among many

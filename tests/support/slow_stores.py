@@ -13,7 +13,7 @@ from flight_server.catalog.catalog import load_catalog
 from flight_server.catalog.declarations import Table
 from flight_server.execution.archive import Archive
 from flight_server.protocol.errors import AlertflightError
-from flight_server.settings.settings import Settings
+from flight_server.settings import Settings
 from flight_server.storage.embedded import EmbeddedStore
 from flight_server.storage.protocols import RowView, TableState
 from flight_server.storage.scans import Rows, Scan

@@ -23,7 +23,7 @@ from flight_server.ingest import ingest
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import CorruptData
 from flight_server.protocol.query import CUTOUT_KINDS, Query
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.storage.embedded import EmbeddedStore, verify_folder
 from flight_server.storage.embedded.manifest import Manifest, SegmentRecord
 from flight_server.storage.embedded.segments import WRITTEN

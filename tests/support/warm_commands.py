@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 # what commands import when they are called, and what pyarrow imports when it is first given an array
-IMPORTED = ("flight_server.cli.app", "flight_server.ingest", "flight_server.service.process", "flight_server.settings.settings")
+IMPORTED = ("flight_server.cli.app", "flight_server.ingest", "flight_server.service.process", "flight_server.settings")
 IMPORTED += ("flight_server.derive.classification", "astropy_healpix.healpy", "pandas")
 # these libraries begin threads when they are loaded, unless they are told not to
 WITHOUT_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1"}

@@ -14,7 +14,7 @@ from astropy.io import fits
 from measure import Line, compare, line
 
 from flight_server.cutouts.arrays import decode
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 
 __all__ = ["bench_decoding"]
 

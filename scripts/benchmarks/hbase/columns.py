@@ -18,7 +18,7 @@ from flight_server.execution.archive import Archive
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 from flight_server.service.process import open_archive
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.storage.hbase import HBaseStore, requests
 from flight_server.storage.protocols import RowView
 from flight_server.storage.scans import Scan

@@ -16,9 +16,9 @@ from processes import Served
 
 from flight_server.execution.archive import Archive
 from flight_server.protocol.callers import Caller
-from flight_server.protocol.query import parse_ticket
+from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.service.process import open_archive
-from flight_server.settings.settings import load_settings
+from flight_server.settings import load_settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.storage.scans import Scan
 from hbase.jvm import Way

@@ -1,0 +1,125 @@
+"""Tickets: JSON objects in, queries out.
+
+All is checked here that can be checked without knowing the tables; `planning` checks the rest against the catalog. A ticket
+without fault is decoded and checked by msgspec at once. Any other is decoded again, and checked field by field, so that the
+error names the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from flight_server.protocol.errors import BadValue, InvalidTicket, NoSelection, NotSupported, TooLarge, UnknownField
+from flight_server.protocol.json_text import decode_once, load_object
+from flight_server.protocol.query import FIELDS, MAX_TICKET_BYTES, SELECTIONS, Query
+from flight_server.protocol.ticket_fields import FIELD_TYPES, TicketFields
+from flight_server.protocol.ticket_values import MEANINGS, checked
+
+__all__ = ["decode_query", "parse_exchange", "parse_query", "parse_ticket"]
+
+# What a stream of IDs has no use for.
+NOT_EXCHANGED = ("limit", "limit_objects", "resume_after", "key_range")
+# Part of the language, but nothing here answers them yet.
+NOT_YET = frozenset(("tag", "forced"))
+
+_DECODER = msgspec.json.Decoder(TicketFields)
+
+
+def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
+    """Read a ticket.
+
+    Parameters
+    ----------
+    ticket
+        UTF-8 JSON, one object.
+    max_bytes
+        The largest ticket that is taken, bytes.
+
+    Raises
+    ------
+    TooLarge, InvalidTicket, UnknownField, NotSupported, NoSelection, BadValue
+        Each names the field at fault.
+
+    Examples
+    --------
+    >>> parse_ticket(b'{"table": "ztf", "ids": ["ZTF20abfcszi"], "limit": 3}').limit
+    3
+    """
+    if len(ticket) > max_bytes:
+        message = f"the ticket has {len(ticket)} bytes, at most {max_bytes} are taken: split the list of IDs"
+        raise TooLarge(message, field="ticket", value=len(ticket))
+    query = decode_query(ticket)
+    return parse_query(load_object(ticket)) if query is None else query
+
+
+def parse_exchange(command: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
+    """Read the command of a `do_exchange`: a ticket without a selection, since the IDs come in the stream.
+
+    Raises
+    ------
+    TooLarge, InvalidTicket, UnknownField, NotSupported, BadValue
+        Each names the field at fault.
+    """
+    if len(command) > max_bytes:
+        raise TooLarge(f"the command has {len(command)} bytes, at most {max_bytes} are taken", field="ticket", value=len(command))
+    given = load_object(command)
+    for name in (*SELECTIONS, *NOT_EXCHANGED):
+        if name in given:
+            raise NotSupported(f"a command of do_exchange has no {name}: what is asked for comes in the stream", field=name)
+    return _checked_query(given)
+
+
+def parse_query(given: Mapping[str, Any]) -> Query:
+    """Read a ticket whose JSON is decoded by `load_object`; see `parse_ticket`."""
+    return _with_selection(_checked_query(given), given)
+
+
+def decode_query(ticket: bytes) -> Query | None:
+    """Read a ticket at once, or return None where `parse_query` has to look at it.
+
+    Raises
+    ------
+    InvalidTicket, NoSelection, BadValue
+        The fields are of their types, but their values do not go together.
+    """
+    given = decode_once(ticket, _DECODER)
+    if given is None or "table" not in given:
+        return None
+    return _with_selection(_query(given.items()), given)
+
+
+def _checked_query(given: Mapping[str, Any]) -> Query:
+    for name in given:
+        if name not in FIELD_TYPES and name not in NOT_YET:
+            known = ", ".join(FIELD_TYPES)
+            raise UnknownField(f"a ticket has no field {name!r:.80}; known are {known}", field=name)
+    for name in given:
+        if name in NOT_YET:
+            raise NotSupported(f"this server does not answer {name!r} yet", field=name)
+    if "table" not in given:
+        raise InvalidTicket("the ticket names no table", field="table")
+    return _query((name, checked(name, value)) for name, value in given.items())
+
+
+def _query(given: Iterable[tuple[str, Any]]) -> Query:
+    """Return the query of fields that are of their types."""
+    query = Query(**{FIELDS.get(name, name): MEANINGS[name](value) if name in MEANINGS else value for name, value in given})
+    if query.columns == () and not query.cutouts:
+        raise BadValue("columns is empty: name some, or leave it out for all", field="columns", value="[]")
+    return query
+
+
+def _with_selection(query: Query, given: Mapping[str, Any]) -> Query:
+    made = [name for name in SELECTIONS if name in given and given[name] is not False]
+    if len(made) > 1:
+        message = f"a ticket has exactly one selection, this one has {' and '.join(made)}"
+        raise InvalidTicket(message, field=made[-1])
+    # bounds on the time select too, where rows are kept by time, which the plan knows
+    bounded = query.start is not None or query.stop is not None
+    if given[made[0]] == [] if made else not bounded:
+        known = ", ".join(name for name in SELECTIONS if name not in NOT_YET)
+        raise NoSelection(f"say which rows: one of {known}", field="ids")
+    return query
