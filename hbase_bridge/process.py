@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from py4j.java_gateway import GatewayParameters, JavaGateway
+from py4j.java_gateway import GatewayClient, GatewayConnection, GatewayParameters, JavaGateway, quiet_close
 
 from hbase_bridge.faults import BridgeFault, GatewayLost
 
@@ -55,6 +55,27 @@ class GatewaySettings:
     call_timeout: float = 30.0
     jar: Path | None = None
     reached_at: Callable[[int], int] = lambda port: port
+
+
+class _GatewayClient(GatewayClient):  # type: ignore[misc]
+    """A client that closes a connection which cannot be opened; py4j may leave its socket open."""
+
+    def _create_connection(self) -> GatewayConnection:
+        connection = GatewayConnection(self.gateway_parameters, self.gateway_property)
+        try:
+            connection.start()
+        except BaseException:
+            quiet_close(getattr(connection, "stream", None))  # there is none before the socket is connected
+            quiet_close(connection.socket)
+            raise
+        return connection
+
+
+class _JavaGateway(JavaGateway):  # type: ignore[misc]
+    """py4j's gateway with this client."""
+
+    def _create_gateway_client(self) -> _GatewayClient:
+        return _GatewayClient(gateway_parameters=self.gateway_parameters)
 
 
 class GatewayProcess:
@@ -118,7 +139,7 @@ class GatewayProcess:
             read_timeout=settings.call_timeout,
             enable_memory_management=False,
         )
-        self.java = JavaGateway(gateway_parameters=parameters)
+        self.java = _JavaGateway(gateway_parameters=parameters)
 
     def kill(self) -> None:
         """Kill the process; from any thread, any number of times."""
