@@ -1,4 +1,4 @@
-"""The data channel: rows as Arrow record batches over a Unix socket, out of HBase and into it."""
+"""The data channel: Arrow record batches over a Unix socket, from HBase and to HBase."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Batch", "ScanChannel", "WriteChannel"]
 
 GREETING = struct.Struct("<Q32s")
 TIMEVAL = struct.Struct("@ll")
-PUT_SECONDS = 90.0  # how long HBase may take over rows before the gateway takes more
+PUT_SECONDS = 90.0  # how long HBase may take to write rows before the gateway reads more
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Batch:
     Parameters
     ----------
     cells
-        The record batch, n rows; its buffers are those that came in.
+        The record batch, n rows; its buffers are those received.
     request_index
-        The number of the range or key that each row is of, shape (n,).
+        The index of the requested range or key that each row belongs to, shape (n,).
     keys
         The row keys, shape (n,).
     """
@@ -46,7 +46,7 @@ class Batch:
 
 
 class _Channel:
-    """One connection, which its secret opens once."""
+    """One connection. Its secret is valid for one connection only."""
 
     def __init__(self, path: str, run: int, secret: str, timeout: float) -> None:
         self.run = run
@@ -54,7 +54,7 @@ class _Channel:
         self._sent = 0
         self._connection = socket.socket(socket.AF_UNIX)
         try:
-            # timeouts of the socket module would make it non-blocking, and a long frame come in many pieces
+            # a timeout of the socket module makes it non-blocking, and a long frame is then read in many pieces
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout))
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout + PUT_SECONDS))
             self._connection.connect(path)
@@ -64,12 +64,20 @@ class _Channel:
             raise GatewayLost(f"the gateway's data channel cannot be opened: {error.strerror}") from error
 
     def receive(self) -> Frame:
-        """Read the next frame; a fault of the other side is raised here."""
+        """Read the next frame.
+
+        Raises
+        ------
+        BridgeFault
+            The gateway reports an error, or the frame is damaged.
+        GatewayLost
+            The connection broke or is silent.
+        """
         frame = read_frame(self._connection, self.run, self._received)
         self._received += 1
         if frame.kind == FAILED:
-            words = json.loads(frame.payload)
-            raise BridgeFault(words["code"], words["message"])
+            error = json.loads(frame.payload)
+            raise BridgeFault(error["code"], error["message"])
         return frame
 
     def send(self, kind: int, payload: bytes, *, rows: int = 0, key_width: int = 0, batch_bytes: int = 0) -> None:
@@ -83,10 +91,11 @@ class _Channel:
         except OSError as error:
             with contextlib.suppress(GatewayLost):
                 while True:
-                    self.receive()  # it may have said why
+                    self.receive()  # raises the error that the gateway sent before it closed, if any
             raise GatewayLost(f"the gateway takes no rows any more: {error.strerror}") from error
 
     def close(self) -> None:
+        """Close the connection, which ends the scan or write."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -108,11 +117,11 @@ class ScanChannel(_Channel):
     path
         The gateway's socket.
     run, secret
-        As `open-scan` gave them.
+        The number and the secret that `open-scan` returned.
     schema
         The schema of the batches.
     timeout
-        The longest that the gateway may be silent, seconds; one that works says so more often.
+        How long the gateway may be silent, seconds; while it works it sends frames more often.
     """
 
     def __init__(self, path: str, run: int, secret: str, schema: pa.Schema, timeout: float) -> None:
@@ -121,7 +130,7 @@ class ScanChannel(_Channel):
         self.totals: Mapping[str, Any] = {}
 
     def __iter__(self) -> Iterator[Batch | None]:
-        """Read the batches; None now and then while there is nothing yet. `totals` has what the end says."""
+        """Yield the batches, and None while the gateway works but has no rows yet; then set `totals`."""
         rows = frames = 0
         while True:
             frame = self.receive()
@@ -137,33 +146,33 @@ class ScanChannel(_Channel):
                 raise BridgeFault("corrupt_data", f"the gateway sent a frame of kind {frame.kind}")
         self.totals = json.loads(frame.payload)
         if (rows, frames) != (self.totals["rows"], self.totals["frames"]):
-            said = f"{self.totals['rows']} rows in {self.totals['frames']} frames"
-            raise BridgeFault("corrupt_data", f"the gateway says it sent {said}, but {rows} in {frames} came")
+            sent = f"{self.totals['rows']} rows in {self.totals['frames']} frames"
+            raise BridgeFault("corrupt_data", f"the gateway says it sent {sent}, but {rows} in {frames} came")
 
     def _batch(self, frame: Frame) -> Batch:
         buffer = pa.py_buffer(frame.payload)
         cells = pa.ipc.read_record_batch(buffer.slice(0, frame.batch_bytes), self._schema)
-        asked = np.frombuffer(frame.payload, dtype="<i8", count=frame.rows, offset=frame.batch_bytes)
-        at = frame.batch_bytes + asked.nbytes
-        keys = np.frombuffer(frame.payload, dtype=f"S{frame.key_width}", count=frame.rows, offset=at)
-        return Batch(cells, asked, keys)
+        request_index = np.frombuffer(frame.payload, dtype="<i8", count=frame.rows, offset=frame.batch_bytes)
+        offset = frame.batch_bytes + request_index.nbytes
+        keys = np.frombuffer(frame.payload, dtype=f"S{frame.key_width}", count=frame.rows, offset=offset)
+        return Batch(cells, request_index, keys)
 
 
 class WriteChannel(_Channel):
-    """Rows on their way into tables, as `open-write` opened it."""
+    """The rows of one write, which `open-write` opened."""
 
     def table(self, name: str, columns: Sequence[Mapping[str, str]], *, replaces: bool = False) -> None:
-        """Say whose rows come next, the columns that their batches have, and whether a null takes away what stands."""
+        """Set the table and the columns of the batches that follow, and whether a null deletes the stored cell."""
         self.send(TABLE, json.dumps({"table": name, "columns": list(columns), "replaces": replaces}).encode())
 
     def write(self, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:
-        """Send n rows with their keys."""
+        """Send a record batch of n rows and their n keys."""
         message = batch.serialize().to_pybytes()
         sizes = {"rows": len(batch), "key_width": keys.dtype.itemsize, "batch_bytes": len(message)}
         self.send(BATCH, message + keys.tobytes(), **sizes)
 
     def end(self) -> Mapping[str, int]:
-        """Say that all was sent, and wait until it is written; gives the rows put into each table."""
+        """Wait until all rows are written; return how many rows were put into each table."""
         self.send(END, b"")
         while (frame := self.receive()).kind == ALIVE:
             pass

@@ -1,4 +1,4 @@
-"""What can go wrong with the bridge."""
+"""Errors of the bridge."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ __all__ = ["BridgeFault", "GatewayLost"]
 
 
 class BridgeFault(Exception):
-    """The gateway could not do what was asked.
+    """The gateway reports an error.
 
     Parameters
     ----------
     code
         One of the error codes of the server, such as `table_refused`.
     message
-        What happened, in words for the user.
+        The reason, in words for the user.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -23,7 +23,7 @@ class BridgeFault(Exception):
 
 
 class GatewayLost(BridgeFault):
-    """The gateway went away or does not answer; another one is on its way."""
+    """The gateway process ended or does not answer; the next one is being started."""
 
     def __init__(self, message: str) -> None:
         super().__init__("backend_lost", message)

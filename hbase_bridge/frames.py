@@ -1,7 +1,7 @@
-"""The frames of the data channel; `Frame.java` is the other end of them.
+"""Frames of the data channel; `Frame.java` is their counterpart.
 
-A header of 48 bytes, little-endian, then the payload. Both are under a CRC-32C, the frames of a connection are
-numbered, and none is longer than `MOST_BYTES`, which is looked at before anything is allocated.
+A frame is a header of 48 bytes, little-endian, and a payload, each with a CRC-32C. The frames of a connection are
+numbered. A payload has at most `MOST_BYTES`, which is checked before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHECKED = 40  # bytes of the header that its CRC covers
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame that came in."""
+    """One frame received."""
 
     kind: int
     rows: int
@@ -38,11 +38,11 @@ class Frame:
 def make_frame(
     kind: int, run: int, sequence: int, payload: bytes, *, rows: int = 0, key_width: int = 0, batch_bytes: int = 0
 ) -> bytes:
-    """Give the header of a frame; the payload goes behind it."""
+    """Return the header of a frame; the payload follows it on the wire."""
     if len(payload) > MOST_BYTES:
         raise ValueError(f"a frame of {len(payload)} bytes is too long")
-    words = (MAGIC, kind, run, sequence, rows, key_width, batch_bytes, len(payload), google_crc32c.value(payload))
-    return HEADER.pack(*words, google_crc32c.value(HEADER.pack(*words, 0)[:CHECKED]))
+    fields = (MAGIC, kind, run, sequence, rows, key_width, batch_bytes, len(payload), google_crc32c.value(payload))
+    return HEADER.pack(*fields, google_crc32c.value(HEADER.pack(*fields, 0)[:CHECKED]))
 
 
 def read_frame(connection: socket.socket, run: int, sequence: int) -> Frame:
@@ -51,9 +51,9 @@ def read_frame(connection: socket.socket, run: int, sequence: int) -> Frame:
     Raises
     ------
     GatewayLost
-        The stream ended, or nothing came for as long as the connection waits.
+        The stream ended, or nothing was received within the timeout of the connection.
     BridgeFault
-        The frame is damaged or not the one that is due.
+        The frame is damaged or not the next one of the run.
     """
     header = _read(connection, HEADER.size)
     magic, kind, found, number, rows, key_width, batch_bytes, length, crc, header_crc = HEADER.unpack(header)
@@ -68,7 +68,7 @@ def read_frame(connection: socket.socket, run: int, sequence: int) -> Frame:
 
 
 def _read(connection: socket.socket, length: int) -> bytes:
-    """Read so many bytes, into one buffer wherever they come at once."""
+    """Read `length` bytes, without a copy if they are received at once."""
     parts = []
     left = length
     while left:

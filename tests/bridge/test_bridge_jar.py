@@ -22,6 +22,7 @@ def commands(tmp_path, monkeypatch, **found):
     for name, target in found.items():
         (tmp_path / "bin" / name).symlink_to(target)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
 
 
 def test_a_jar_that_is_given_is_taken(tmp_path, cache):
@@ -39,19 +40,20 @@ def test_a_jar_that_is_given_but_not_there_is_named(tmp_path):
         assert caught.value.code == "bad_value"
 
 
-def test_without_maven_or_java_it_is_said_how_to_get_them(tmp_path, monkeypatch, cache):
-    commands(tmp_path, monkeypatch)
+@pytest.mark.parametrize("found", [[], ["mvn"], ["javac"], ["java", "mvn"]])
+def test_without_maven_or_a_jdk_it_is_said_how_to_get_them(tmp_path, monkeypatch, cache, found):
+    commands(tmp_path, monkeypatch, **dict.fromkeys(found, shutil.which("false")))
     with pytest.raises(BridgeFault) as caught:
         find_jar()
     assert caught.value.code == "not_supported"
-    for word in ("Java 17", "Maven", "apt install", "gateway.jar"):
+    for word in ("from a wheel", "JDK of version 17", "Maven", "apt install", "gateway.jar"):
         assert word in caught.value.message
     assert [file.name for file in cache.iterdir()] == ["bridge.lock"]
 
 
 def test_a_build_that_fails_is_told_and_leaves_no_jar(tmp_path, monkeypatch, cache):
     false = shutil.which("false")
-    commands(tmp_path, monkeypatch, mvn=false, java=false)
+    commands(tmp_path, monkeypatch, mvn=false, javac=false)
     with pytest.raises(BridgeFault, match="the HBase gateway could not be built; Maven said"):
         find_jar()
     assert [file.name for file in cache.iterdir()] == ["bridge.lock"]

@@ -418,7 +418,6 @@ WORDS = re.compile(
 OTHERWISE = [
     ("README.md", "## What it does not do yet"),
     ("docs/explanation/hbase-bridge.md", "there is nothing to send yet, but work goes on"),
-    ("docs/how-to/hbase.md", "There is no jar yet"),
     ("docs/how-to/hbase.md", "Nothing has been written to the table yet"),
     ("docs/how-to/ingest.md", "All schemas that Fink has used for ZTF so far are read"),
     ("docs/how-to/ingest.md", "known yet is taken too"),

@@ -45,7 +45,7 @@ def test_it_ends_with_its_server(number: signal.Signals, settings_file: Path) ->
 
 def test_nobody_can_read_its_token_and_it_listens_on_the_loopback_only(rig: Rig) -> None:
     pid = rig.pid()
-    token = rig.gateway._life.java.gateway_parameters.auth_token
+    token = rig.gateway._process.java.gateway_parameters.auth_token
     assert len(token) >= 64
     for name in ("cmdline", "environ"):
         assert token.encode() not in Path(f"/proc/{pid}/{name}").read_bytes()

@@ -133,7 +133,7 @@ def test_a_connection_that_cannot_begin_is_begun_again(proxied: Proxied, truth: 
     rig, proxy = proxied.rig, proxied.proxy
     starts = rig.gateway.starts
     for deed in DEEDS:
-        rig.gateway._living().java.close()  # the connections that have begun
+        rig.gateway._running_process().java.close()  # the connections that have begun
         proxy.choose = once("authentication", deed)
         truth.check("object", rig.ask(truth.fields("object")))
         truth.check("object", rig.ask(truth.fields("object")))

@@ -24,8 +24,8 @@ NEEDS = {
     "wheel": "installing into environments of their own",
     "root": "the rights of root",
 }
-# tests with one of these stay on one worker: they share a cluster, a session of Spark, or what Maven downloads
-TOGETHER = {"hbase": "cluster", "java": "cluster", "spark": "spark"}
+# tests with one of these stay on one worker: they share a cluster, a session of Spark, what Maven downloads, or build/
+TOGETHER = {"hbase": "cluster", "java": "cluster", "wheel": "cluster", "spark": "spark"}
 LONG = "long"
 # what a test of these modules runs is not all in its own process, where testmon could see it
 STARTING = re.compile(

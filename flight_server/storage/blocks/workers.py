@@ -1,4 +1,4 @@
-"""A few threads that read blocks for all answers."""
+"""A bounded pool of daemon threads, which read blocks for all answers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ IDLE_SECONDS = 2.0
 
 
 class Workers:
-    """Threads that begin with some work, end when there is none for a while, and keep no process from ending.
+    """A pool of daemon threads, which start on demand and end when idle. Work must not raise.
 
-    Work must not raise.
+    This is no `ThreadPoolExecutor`: the interpreter waits at its end for the threads of every executor, and a thread that
+    reads from a file system which does not answer would keep the process from ending.
+
+    Parameters
+    ----------
+    threads
+        The largest number of threads.
     """
 
     def __init__(self, threads: int) -> None:
@@ -24,12 +30,11 @@ class Workers:
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have some work done, after what was asked for before."""
+        """Queue some work."""
         with self._lock:
             self._work.put(work)
             if self._running < self._threads:
                 self._running += 1
-                # a daemon: one that hangs on a file system must not hold up the end of the process
                 threading.Thread(target=self._run, name="blocks", daemon=True).start()
 
     def _run(self) -> None:
@@ -38,6 +43,6 @@ class Workers:
                 self._work.get(timeout=IDLE_SECONDS)()
             except queue.Empty:
                 with self._lock:
-                    if self._work.empty():  # nothing can have come since, for that takes the lock
+                    if self._work.empty():  # `submit` takes the lock too, so that nothing was queued since
                         self._running -= 1
                         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -9,6 +11,18 @@ from waiting import wait_until
 
 from flight_server.storage.blocks import workers
 from flight_server.storage.blocks.workers import Workers
+
+HANGING = """
+import threading
+from flight_server.storage.blocks.workers import Workers
+begun = threading.Event()
+def hang():
+    begun.set()
+    threading.Event().wait()
+Workers(1).submit(hang)
+assert begun.wait(60)
+print("end")
+"""
 
 
 def running(others: set[threading.Thread]) -> int:
@@ -43,3 +57,8 @@ def test_work_that_comes_as_threads_end_is_done(monkeypatch: pytest.MonkeyPatch)
     for _ in range(2000):
         pool.submit(done.release)
         assert done.acquire(timeout=60)
+
+
+def test_work_that_hangs_does_not_keep_the_process_from_ending() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "end\n"

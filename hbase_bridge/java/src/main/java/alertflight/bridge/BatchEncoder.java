@@ -13,11 +13,11 @@ import org.apache.hadoop.hbase.client.Result;
 import org.apache.hadoop.hbase.util.Bytes;
 
 /**
- * Turns rows of cells into Arrow record batches. Cells of a row and the columns wanted stand in the same order, so
- * that one walk along both finds each cell its column.
+ * Encodes rows of cells as Arrow record batches. The cells of a row and the requested columns are in the same order, so
+ * that one pass over both finds the column of each cell.
  */
 final class BatchEncoder {
-  /** The bytes of a cell's key besides row, family and qualifier: two lengths, time stamp and type. */
+  /** The length of a cell's key without row, family and qualifier: two lengths, timestamp and type. */
   private static final int KEY_OVERHEAD = 12;
 
   private final ColumnBuffer[] buffers;
@@ -32,10 +32,10 @@ final class BatchEncoder {
   private int rows;
 
   /**
-   * Makes an encoder.
+   * Creates an encoder.
    *
-   * @param wanted the columns; cells of others are counted in {@code unknown}
-   * @param asOf rows written after this are left out, ms; 0 for none
+   * @param wanted the columns; cells of other columns are counted in {@code unknown}
+   * @param asOf rows written after this time are skipped, ms; 0 for no bound
    */
   BatchEncoder(Cells wanted, UnknownCells unknown, long asOf) {
     this.wanted = wanted;
@@ -61,14 +61,14 @@ final class BatchEncoder {
     return keys.get(row);
   }
 
-  /** Completes the columns, so that single rows can be taken out. */
+  /** Completes the columns, after which single rows can be read. */
   void settle() {
     for (ColumnBuffer buffer : buffers) {
       buffer.settle(rows);
     }
   }
 
-  /** The bytes that the batch will have, nearly. */
+  /** Returns the approximate size of the batch in bytes. */
   long bytes() {
     return textBytes + (long) rows * (rowBytes + keyWidth);
   }
@@ -76,8 +76,8 @@ final class BatchEncoder {
   /**
    * Adds a row.
    *
-   * @return false if it was written after the bound and is left out
-   * @throws BridgeException a cell cannot be of its type; names row and column
+   * @return false if the row was written after the bound and is skipped
+   * @throws BridgeException if a cell is not valid for its type; names row and column
    */
   boolean add(Result result, long askedPlace) throws BridgeException {
     Cell[] cells = result.rawCells();
@@ -99,7 +99,7 @@ final class BatchEncoder {
     return true;
   }
 
-  /** Takes a cell straight out of its one byte array, in which the qualifier stands behind the family. */
+  /** Adds a cell directly from its byte array, in which the qualifier follows the family. */
   private int place(KeyValue cell, int slot, Result result) throws BridgeException {
     byte[] array = cell.getBuffer();
     int at = cell.getOffset();
@@ -117,7 +117,7 @@ final class BatchEncoder {
         cell.getValueArray(), cell.getValueOffset(), cell.getValueLength(), slot, result);
   }
 
-  /** Finds the slot of a cell, from the one on that is due, and sets its value; gives the slot that is due next. */
+  /** Sets the value of a cell, whose slot is searched from the next one on; returns the slot after it. */
   private int place(
       byte[] name, int at, int familyLength, int length, byte[] values, int value, int valueLength, int from, Result result)
       throws BridgeException {
@@ -140,7 +140,7 @@ final class BatchEncoder {
     return wanted.names.length;
   }
 
-  /** Says whether a slot's cell would come behind this one. */
+  /** Returns whether a slot's cell comes after this one. */
   private boolean isBehind(int slot, byte[] name, int at, int familyLength, int length) {
     byte[] due = wanted.names[slot];
     int family = wanted.familyLengths[slot];
@@ -156,7 +156,7 @@ final class BatchEncoder {
   private void set(ColumnBuffer buffer, byte[] values, int at, int length, Result result) throws BridgeException {
     try {
       buffer.set(rows, values, at, length);
-      textBytes += length; // nearly: numbers are counted twice
+      textBytes += length; // approximate: numbers are counted twice
     } catch (Casting.CannotBe error) {
       throw new BridgeException(
           "corrupt_data",
@@ -165,7 +165,7 @@ final class BatchEncoder {
     }
   }
 
-  /** Says whether the whole row was written after the bound. */
+  /** Returns whether the whole row was written after the bound. */
   private boolean isLater(byte[] key, Cell[] cells) throws BridgeException {
     int later = 0;
     for (Cell cell : cells) {
@@ -180,7 +180,7 @@ final class BatchEncoder {
     return later > 0;
   }
 
-  /** Gives the batch of all rows added since the last one, framed but for its numbers. */
+  /** Returns a frame with all rows added since the last one; its sequence number is not set yet. */
   Frame finish(FramePool pool, long scan) throws BridgeException, InterruptedException {
     Frame frame = pool.take(new BatchMessage(buffers, rows), rows, keyWidth, scan);
     ByteBuffer payload = frame.payload();
@@ -196,7 +196,7 @@ final class BatchEncoder {
     return frame;
   }
 
-  /** Forgets the rows added. */
+  /** Discards the rows added. */
   void clear() {
     for (ColumnBuffer buffer : buffers) {
       buffer.clear(rows);

@@ -10,8 +10,8 @@ import org.apache.arrow.flatbuf.MetadataVersion;
 import org.apache.arrow.flatbuf.RecordBatch;
 
 /**
- * The encapsulated message of one record batch, as Arrow's columnar format lays it out: a mark, the length of the
- * metadata, the metadata, then the buffers, each on a multiple of eight bytes.
+ * The encapsulated message of one record batch in Arrow's IPC format: continuation marker, length of the metadata,
+ * metadata, then the buffers, each aligned to eight bytes.
  */
 final class BatchMessage {
   private static final int CONTINUATION = 0xFFFFFFFF;
@@ -47,7 +47,7 @@ final class BatchMessage {
     return (length + 7) & ~7;
   }
 
-  /** The bytes of the whole message, a multiple of eight. */
+  /** Returns the length of the whole message in bytes, a multiple of eight. */
   int length() {
     return PREFIX + aligned(metadata.remaining()) + bodyLength;
   }

@@ -15,8 +15,8 @@ import org.apache.hadoop.hbase.client.RowMutations;
 import org.apache.hadoop.hbase.util.Bytes;
 
 /**
- * Turns an Arrow record batch that came in into HBase rows, as the broker encodes them. A null is not written; where
- * rows are replaced, the cell that stands in its place goes.
+ * Converts a received Arrow record batch to HBase rows, encoded as the broker encodes them. A null is not written; where
+ * rows are replaced, it deletes the stored cell.
  */
 final class BatchReader {
   private static final byte[] TRUE = Bytes.toBytes("true");
@@ -24,14 +24,14 @@ final class BatchReader {
 
   private BatchReader() {}
 
-  /** One column of the batch: where its buffers are. */
+  /** The positions of the buffers of one column. */
   private record Column(ColumnSpec spec, byte[] family, byte[] qualifier, int validity, int[] buffers) {}
 
   /**
    * Reads the rows of a batch.
    *
-   * @param columns the columns that the batch has, in order
-   * @param frame the batch's message and the row keys behind it
+   * @param columns the columns of the batch, in order
+   * @param frame the batch's message, followed by the row keys
    */
   static List<Put> rows(List<ColumnSpec> columns, Channel.Received frame) throws BridgeException {
     List<Column> found = columns(columns, frame);
@@ -45,7 +45,7 @@ final class BatchReader {
     return rows;
   }
 
-  /** Reads the rows of a batch that stand in place of those of their keys, each as one change; see {@code rows}. */
+  /** Reads the rows of a batch that replace the rows with their keys, one mutation each; see {@code rows}. */
   static List<RowMutations> replacing(List<ColumnSpec> columns, Channel.Received frame) throws BridgeException, IOException {
     List<Column> found = columns(columns, frame);
     List<RowMutations> rows = new ArrayList<>(frame.rows());

@@ -3,7 +3,7 @@ package alertflight.bridge;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** Truth values, a bit each. */
+/** Booleans, one bit each. */
 final class BooleanColumn extends ColumnBuffer {
   private byte[] data = new byte[32];
 

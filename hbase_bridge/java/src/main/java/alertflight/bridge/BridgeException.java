@@ -1,6 +1,6 @@
 package alertflight.bridge;
 
-/** A fault that the other side is told of, under one of its error codes. */
+/** An error that is reported to the Python side under one of its error codes. */
 public final class BridgeException extends Exception {
   private static final long serialVersionUID = 1L;
 
@@ -16,7 +16,7 @@ public final class BridgeException extends Exception {
     this.code = code;
   }
 
-  /** The error code, as the Python side names it. */
+  /** Returns the error code of the Python side. */
   public String code() {
     return code;
   }

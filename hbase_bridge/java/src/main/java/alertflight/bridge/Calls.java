@@ -10,8 +10,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
 /**
- * Answers each numbered call once. py4j sends a call again when its reply was lost; the second one gets the answer
- * of the first and does nothing. A call that takes its time is asked for again in the same way.
+ * Executes each numbered call once. py4j repeats a call whose reply was lost; the repetition returns the answer of the
+ * first call. A call that takes long is polled in the same way.
  */
 final class Calls {
   private static final int KEPT = 4096;
@@ -20,17 +20,17 @@ final class Calls {
   private final long patience;
   private long oldest = Long.MIN_VALUE;
 
-  /** Makes the memory of calls; each waits so many milliseconds for its answer. */
+  /** Creates the memory of calls; a call waits at most {@code patience} milliseconds for its answer. */
   Calls(long patience) {
     this.patience = patience;
   }
 
-  /** What a call does. */
+  /** The work of a call. */
   interface Work {
     String run();
   }
 
-  /** Has the work done, unless a call of this number has been or is being answered; null if it is not done yet. */
+  /** Executes the work unless a call of this number did or does so; returns null if it is not done yet. */
   String once(long sequence, Executor where, Work work) throws BridgeException, InterruptedException {
     CompletableFuture<String> answer = new CompletableFuture<>();
     CompletableFuture<String> earlier;

@@ -8,13 +8,13 @@ import java.nio.charset.CharacterCodingException;
 import java.util.List;
 
 /**
- * Cells that do not simply have the bytes of their column's type: releases disagree on types, so the length of a
- * cell decides what it was written as, and the value is cast to the type wanted.
+ * Casts cells that do not have the bytes of their column's type. Releases disagree on types: the length of a cell tells
+ * which type it was written with, and its value is cast to the requested type.
  */
 final class Casting {
   private Casting() {}
 
-  /** A cell whose bytes cannot be of its type. */
+  /** Thrown for a cell whose bytes are not valid for its type. */
   static final class CannotBe extends Exception {
     private static final long serialVersionUID = 1L;
 
@@ -23,11 +23,11 @@ final class Casting {
     }
   }
 
-  /** Gives an integer that fits into so many bytes. */
+  /** Returns an integer that fits into {@code width} bytes. */
   static long integer(List<CellType> stored, byte[] cell, int at, int length, int width) throws CannotBe {
     Number value = number(stored, cell, at, length);
     long whole = value.longValue();
-    // 2 to the 63rd is turned into the largest long, which is one less
+    // the cast of 2 to the 63rd gives the largest long, which is one less
     boolean exact = value instanceof Long || whole == value.doubleValue() && whole != Long.MAX_VALUE;
     if (!exact || width == 4 && whole != (int) whole) {
       throw new CannotBe("the value " + value + " is no integer of " + width + " bytes");
@@ -35,7 +35,7 @@ final class Casting {
     return whole;
   }
 
-  /** Gives a floating point number. */
+  /** Returns a floating point number. */
   static double real(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
     return number(stored, cell, at, length).doubleValue();
   }
@@ -74,7 +74,7 @@ final class Casting {
     }
   }
 
-  /** Gives a truth value: the text {@code true} or {@code false}, or the single byte of old rows. */
+  /** Returns a boolean, from the text {@code true} or {@code false} or from the single byte of old rows. */
   static boolean truth(byte[] cell, int at, int length) throws CannotBe {
     if (length == 1 && (cell[at] == 0 || cell[at] == 1 || cell[at] == -1)) {
       return cell[at] != 0;
@@ -88,7 +88,7 @@ final class Casting {
     throw new CannotBe("the bytes are no boolean");
   }
 
-  /** Gives the text of a cell, UTF-8; what an older release wrote as a number is written out as Java does. */
+  /** Returns the text of a cell, UTF-8; a number of an older release is formatted as Java formats it. */
   static byte[] text(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
     for (CellType type : stored) {
       if (!type.isText() && type.width == length && type != CellType.BOOLEAN) {
@@ -99,7 +99,7 @@ final class Casting {
     throw new CannotBe("the bytes are no UTF-8 text");
   }
 
-  /** Says whether bytes are text: valid UTF-8. */
+  /** Returns whether bytes are text, that is valid UTF-8. */
   static boolean isText(byte[] cell, int at, int length) {
     int seen = 0;
     for (int place = at; place < at + length; place++) {
@@ -116,7 +116,7 @@ final class Casting {
     }
   }
 
-  /** Says whether text holds a control character, which numbers of few bytes nearly always do. */
+  /** Returns whether text has a control character, which numbers of few bytes nearly always have. */
   static boolean hasControls(byte[] cell, int at, int length) {
     for (int place = at; place < at + length; place++) {
       if (cell[place] >= 0 && cell[place] < ' ' && cell[place] != '\t' && cell[place] != '\n' && cell[place] != '\r') {

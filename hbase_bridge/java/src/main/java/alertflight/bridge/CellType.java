@@ -2,7 +2,7 @@ package alertflight.bridge;
 
 import java.util.Locale;
 
-/** The types that schema rows name, and how many bytes a cell of each has; 0 where that differs. */
+/** The types in schema rows, each with the length of its cells in bytes; 0 for a variable length. */
 public enum CellType {
   STRING(0),
   BINARY(0),
@@ -23,7 +23,7 @@ public enum CellType {
     return this == STRING || this == BINARY;
   }
 
-  /** Reads a type name such as {@code double}. */
+  /** Parses a type name such as {@code double}. */
   public static CellType of(String name) throws BridgeException {
     try {
       return valueOf(name.toUpperCase(Locale.ROOT));

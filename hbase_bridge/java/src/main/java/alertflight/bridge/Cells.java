@@ -16,11 +16,11 @@ import org.apache.hadoop.hbase.client.Scan;
 import org.apache.hadoop.hbase.util.Bytes;
 
 /**
- * Which cells a scan reads, and where each goes. Scans ask for the same ones again and again, so these are kept under
- * names, which are shorter than the texts that say all columns.
+ * The cells that a scan reads, and the column of each. Scans request the same ones again and again, so that definitions
+ * are kept under names, which are shorter than lists of all columns.
  */
 final class Cells {
-  /** The place of a column that is known but not asked for. */
+  /** The slot of a column that is known but not requested. */
   static final int LEFT_OUT = -1;
 
   private static final int KEPT = 256;
@@ -30,12 +30,12 @@ final class Cells {
   /** The columns of the batches. */
   final List<ColumnSpec> columns;
 
-  /** Family and qualifier of every column that rows may have, in the order of cells. */
+  /** Family and qualifier of every known column, in the order of cells. */
   final byte[][] names;
 
   final int[] familyLengths;
 
-  /** Of each of these the place in the batches, or LEFT_OUT. */
+  /** The slot of each of these in the batches, or LEFT_OUT. */
   final int[] places;
 
   private final List<byte[]> families; // read whole
@@ -70,10 +70,10 @@ final class Cells {
   }
 
   /**
-   * Reads what to read.
+   * Parses a definition.
    *
-   * @param text JSON: {@code columns} of the batches, other {@code known} ones, those to ask for by name
-   *     ({@code named}) or the {@code families} to read whole, and what keys of rows to {@code skip} begin with
+   * @param text JSON: {@code columns} of the batches, other {@code known} columns, the columns to request by name
+   *     ({@code named}) or the {@code families} to read whole, and the key prefixes of rows to {@code skip}
    */
   static Cells of(String text) throws BridgeException {
     try {
@@ -83,7 +83,7 @@ final class Cells {
     }
   }
 
-  /** Keeps what to read under a name, by which scans ask for it. */
+  /** Keeps a definition under a name, which scans refer to. */
   static boolean define(String name, String text) throws BridgeException {
     if (HELD.size() >= KEPT) {
       HELD.clear();
@@ -91,7 +91,7 @@ final class Cells {
     return HELD.put(name, of(text)) == null;
   }
 
-  /** Gives what was defined under a name; what is not held any more must be defined again. */
+  /** Returns the definition with a name; one that was evicted must be defined again. */
   static Cells named(String name) throws BridgeException {
     Cells held = HELD.get(name);
     if (held == null) {
@@ -108,7 +108,7 @@ final class Cells {
     return List.copyOf(found);
   }
 
-  /** Whether a row is one of the table's own, not one that describes it. */
+  /** Returns whether a row holds data, unlike the rows that describe the table. */
   boolean isData(byte[] key) {
     return skip.length == 0 || key.length < skip.length || !Arrays.equals(key, 0, skip.length, skip, 0, skip.length);
   }

@@ -12,7 +12,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.zip.CRC32C;
 
-/** One connection of the data channel: numbered frames out, checked frames in, and a look whether anyone is there. */
+/** One connection of the data channel: writes numbered frames, reads and checks frames, detects that the peer left. */
 final class Channel implements Closeable {
   private static final long MOST_WAIT = 60_000; // ms; then the socket is tried again
 
@@ -20,7 +20,7 @@ final class Channel implements Closeable {
   private final Selector selector = Selector.open();
   private final ReentrantLock writing = new ReentrantLock();
   private volatile long wrote = System.nanoTime();
-  private ByteBuffer half; // what the reader has not taken of the last frame
+  private ByteBuffer half; // the rest of the last frame, which the reader has not read
   private int sequence;
   private int expected;
 
@@ -30,15 +30,15 @@ final class Channel implements Closeable {
     socket.register(selector, 0);
   }
 
-  /** Writes a frame, waiting for a slow reader as long as it stays. */
+  /** Writes a frame; waits for a slow reader until it disconnects. */
   void write(Frame frame) throws IOException {
     write(frame, Long.MAX_VALUE);
   }
 
   /**
-   * Writes a frame, waiting for a slow reader for so many milliseconds.
+   * Writes a frame; waits at most {@code milliseconds} for a slow reader.
    *
-   * @return false if the reader has not taken all of it by then; {@code finish} writes the rest
+   * @return false if the reader has not read all of it by then; {@code finish} writes the rest
    */
   boolean write(Frame frame, long milliseconds) throws IOException {
     writing.lock();
@@ -53,7 +53,7 @@ final class Channel implements Closeable {
     }
   }
 
-  /** Writes what is left of the last frame. */
+  /** Writes the rest of the last frame. */
   void finish() throws IOException {
     writing.lock();
     try {
@@ -80,14 +80,14 @@ final class Channel implements Closeable {
     return true;
   }
 
-  /** Says that work goes on, unless something was written not long ago, is being written, or waits to be read. */
+  /** Sends ALIVE, unless something was written recently, is being written, or waits to be read. */
   void writeAlive(long scan, long quietNanos) throws IOException {
     if (System.nanoTime() - wrote < quietNanos || !writing.tryLock()) {
       return;
     }
     try {
       ByteBuffer bytes = Frame.of(Frame.ALIVE, scan, new byte[0]).numbered(sequence);
-      if (half == null && socket.write(bytes) > 0) { // where there is no room nobody waits, least of all here
+      if (half == null && socket.write(bytes) > 0) { // if the socket is full, do not wait
         sequence++;
         half = bytes;
         writeHalf(Long.MAX_VALUE);
@@ -97,7 +97,7 @@ final class Channel implements Closeable {
     }
   }
 
-  /** Whether the other end has closed; the other end of a scan never writes. */
+  /** Returns whether the peer has disconnected; the reader of a scan never writes. */
   boolean isLeft() {
     try {
       return socket.read(ByteBuffer.allocate(1)) < 0;
@@ -106,7 +106,7 @@ final class Channel implements Closeable {
     }
   }
 
-  /** Reads exactly so many bytes. */
+  /** Reads exactly {@code length} bytes. */
   ByteBuffer read(int length) throws IOException {
     ByteBuffer bytes = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
     while (bytes.hasRemaining()) {
@@ -121,10 +121,10 @@ final class Channel implements Closeable {
     return bytes.flip();
   }
 
-  /** A frame that came in. */
+  /** A received frame. */
   record Received(byte kind, long scan, int rows, int keyWidth, int batchBytes, ByteBuffer payload) {}
 
-  /** Reads one frame, checked. */
+  /** Reads and checks one frame. */
   Received receive() throws IOException, BridgeException {
     ByteBuffer header = read(Frame.HEADER);
     CRC32C crc = new CRC32C();

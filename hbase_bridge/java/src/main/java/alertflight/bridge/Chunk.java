@@ -3,10 +3,10 @@ package alertflight.bridge;
 import java.util.List;
 
 /**
- * Some ranges that were read together.
+ * Ranges that were read together.
  *
- * @param ranges the ranges, in the order wanted
- * @param parts their rows, by region; null where the ranges must be read one by one
+ * @param ranges the ranges, in the requested order
+ * @param parts their rows, by region; null if the ranges must be read one by one
  */
 record Chunk(List<KeyRange> ranges, List<BatchEncoder> parts) {
 

@@ -5,8 +5,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * How many ranges are read together: as many as a scan of a region is worth, as few as leaves room for all scans
- * that are open.
+ * Decides how many ranges are read together: enough to be worth a scan of a region, and few enough to leave room for
+ * all open scans.
  */
 final class ChunkSizes {
   private static final int MOST_ROWS = 3_200;
@@ -30,15 +30,15 @@ final class ChunkSizes {
     OPEN.decrementAndGet();
   }
 
-  /** The number of ranges to read next, of those that are left. */
+  /** Returns the number of ranges to read next, of those that are left. */
   int next(int left) {
     int rows = Math.max(LEAST_ROWS, Math.min(MOST_ROWS, ROWS_OF_ALL / Math.max(1, OPEN.get())));
     double each = Math.max(0.1, ROWS_A_RANGE.getOrDefault(table, FIRST_GUESS));
     int size = (int) Math.max(LEAST_RANGES, Math.min(MOST_RANGES, rows / each));
-    return left <= size + size / 2 ? left : size; // no small rest
+    return left <= size + size / 2 ? left : size; // avoids a small remainder
   }
 
-  /** Learns from a chunk that was read. */
+  /** Updates the estimate with a chunk that was read. */
   void learn(Chunk chunk) {
     double seen = (double) chunk.rows() / chunk.ranges().size();
     ROWS_A_RANGE.merge(table, seen, (before, now) -> (before * 3 + now) / 4);

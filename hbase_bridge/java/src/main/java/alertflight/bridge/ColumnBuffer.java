@@ -7,8 +7,8 @@ import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /**
- * The values of one column of a batch, as Arrow lays them out. The slots of nulls stay zero, so that nothing of
- * earlier rows leaves with them. Buffers are used again for the next batch.
+ * The values of one column of a batch in Arrow's layout. The slots of nulls stay zero, so that they never expose values
+ * of earlier rows. Buffers are reused for the next batch.
  */
 abstract class ColumnBuffer implements BatchColumn {
   static final VarHandle LONG_BE = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.BIG_ENDIAN);
@@ -34,15 +34,15 @@ abstract class ColumnBuffer implements BatchColumn {
     };
   }
 
-  /** Puts a cell into a row; rows come in rising order. */
+  /** Sets the cell of a row; rows are in ascending order. */
   abstract void set(int row, byte[] cell, int at, int length) throws Casting.CannotBe;
 
-  /** Completes what rows without a cell leave open. */
+  /** Fills in the rows without a cell. */
   void settle(int rows) {
-    // most columns leave nothing open
+    // most columns need none
   }
 
-  /** Forgets all values of n rows. */
+  /** Discards all values of n rows. */
   void clear(int rows) {
     Arrays.fill(validity, 0, Math.min(validity.length, (rows + 7) / 8), (byte) 0);
     valid = 0;
@@ -72,7 +72,7 @@ abstract class ColumnBuffer implements BatchColumn {
     put(validity, validityLength(rows), target);
   }
 
-  /** Writes the first bytes of an array, zeros where it is shorter. */
+  /** Writes the first bytes of an array, padded with zeros. */
   static void put(byte[] bytes, int length, ByteBuffer target) {
     int held = Math.min(bytes.length, length);
     target.put(bytes, 0, held);

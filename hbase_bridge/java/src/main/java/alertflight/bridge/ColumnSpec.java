@@ -11,8 +11,8 @@ import java.util.List;
  * A column of a table.
  *
  * @param name family and qualifier, {@code i:jd}
- * @param type the type that its cells have in the answer
- * @param stored the types that releases have written it with, the newest first; none for a column without cells
+ * @param type the type of the column in the answer
+ * @param stored the types with which releases wrote it, newest first; empty for a column without cells
  */
 public record ColumnSpec(String name, CellType type, List<CellType> stored) {
 
@@ -32,7 +32,7 @@ public record ColumnSpec(String name, CellType type, List<CellType> stored) {
     return name.substring(name.indexOf(':') + 1).getBytes(UTF_8);
   }
 
-  /** Compares two columns as HBase orders their cells in a row. */
+  /** Compares two columns in the order of their cells in an HBase row. */
   static int inCellOrder(ColumnSpec one, ColumnSpec other) {
     int families = Arrays.compareUnsigned(one.family(), other.family());
     return families != 0 ? families : Arrays.compareUnsigned(one.qualifier(), other.qualifier());

@@ -20,19 +20,19 @@ import org.apache.hadoop.hbase.client.ConnectionFactory;
 import org.apache.hadoop.hbase.client.RegionLocator;
 import org.apache.hadoop.hbase.client.Table;
 
-/** The one connection to HBase, which all scans and writes share. */
+/** The connection to HBase, shared by all scans and writes. */
 final class Connections implements Closeable {
   private final Connection connection;
   private final String zookeeper;
 
-  /** Opens the connection; {@code words} has the ZooKeeper address and further settings of HBase's own names. */
+  /** Opens the connection; {@code words} has the address of ZooKeeper and further HBase properties. */
   Connections(JsonNode words) throws IOException {
     Configuration configuration = HBaseConfiguration.create();
     zookeeper = words.path("zookeeper").asText();
     String[] parts = zookeeper.split(":");
     configuration.set("hbase.zookeeper.quorum", parts[0]);
     configuration.set("hbase.zookeeper.property.clientPort", parts.length > 1 ? parts[1] : "2181");
-    // every call ends some day, and well before the answer's deadline where it can
+    // every call times out, if possible well before the deadline of the answer
     configuration.setInt("hbase.rpc.timeout", 20_000);
     configuration.setInt("hbase.client.operation.timeout", 60_000);
     configuration.setInt("hbase.client.meta.operation.timeout", 60_000);
@@ -46,7 +46,7 @@ final class Connections implements Closeable {
     connection = ConnectionFactory.createConnection(configuration);
   }
 
-  /** Sees to it that HBase answers: a wrong address would else be noticed by the first scan, and late. */
+  /** Checks that HBase answers; a wrong address would otherwise show only in the first scan, and late. */
   void check(long milliseconds) throws BridgeException {
     CompletableFuture<Void> found = CompletableFuture.runAsync(() -> {
       try (RegionLocator meta = connection.getRegionLocator(TableName.META_TABLE_NAME)) {

@@ -11,7 +11,7 @@ import java.nio.file.Path;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Takes connections of the data channel. Each says its run's number and secret first, 40 bytes. */
+/** Accepts connections of the data channel. Each begins with the number and the secret of its run, 40 bytes. */
 final class DataServer implements Closeable {
   private static final Logger LOG = LoggerFactory.getLogger(DataServer.class);
   private static final int SECRET = 32;
@@ -50,7 +50,7 @@ final class DataServer implements Closeable {
       Run run = runs.claim(id, secret);
       if (run == null) {
         id = 0;
-        return; // whoever that is learns nothing
+        return; // the peer is not told why
       }
       run.run(channel);
     } catch (IOException fault) {

@@ -11,10 +11,11 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.IntSupplier;
 
-/** All that the other side can call: one method, whose requests and replies are JSON texts. */
+/** The object that Python calls: one method, whose requests and replies are JSON texts. */
 public final class EntryPoint {
   private static final ObjectMapper JSON = new ObjectMapper();
-  private static final Set<String> QUICK = Set.of("health", "define-cells", "open-scan", "open-write", "cancel"); // HBase is not asked
+  /** The operations without a request to HBase. */
+  private static final Set<String> QUICK = Set.of("health", "define-cells", "open-scan", "open-write", "cancel");
 
   private final Calls calls;
   private final Connections connections;
@@ -39,10 +40,10 @@ public final class EntryPoint {
   }
 
   /**
-   * Does what a request asks, once for each sequence number.
+   * Executes a request, once for each sequence number.
    *
    * @return a JSON object: {@code {"call": ..., "reply": ...}} or {@code {"call": ..., "code": ..., "message": ...}},
-   *     where call is the sequence number, or {@code {"call": ..., "later": true}}: ask once more
+   *     where call is the sequence number, or {@code {"call": ..., "later": true}}: repeat the call
    */
   public String call(long sequence, String request) throws JsonProcessingException, InterruptedException {
     JsonNode words = JSON.readTree(request);
@@ -81,7 +82,7 @@ public final class EntryPoint {
   }
 
   private Map<String, Object> openScan(JsonNode words) throws BridgeException {
-    ScanRequest request = ScanRequest.of(words); // one that is refused opens nothing
+    ScanRequest request = ScanRequest.of(words); // throws before anything is opened
     long id = runs.number();
     ScanRun run = new ScanRun(id, request, connections, workers, pool);
     String secret = runs.add(id, run);
@@ -92,7 +93,7 @@ public final class EntryPoint {
   private Map<String, Object> openWrite() {
     long id = runs.number();
     WriteRun run = new WriteRun(id, connections, workers);
-    writes.values().removeIf(WriteRun::hasFailed); // nobody commits these
+    writes.values().removeIf(WriteRun::hasFailed); // these will not be committed
     writes.put(id, run);
     return Map.of("id", id, "secret", runs.add(id, run));
   }

@@ -9,13 +9,13 @@ import org.apache.hadoop.hbase.TableNotEnabledException;
 import org.apache.hadoop.hbase.TableNotFoundException;
 import org.apache.hadoop.hbase.regionserver.NoSuchColumnFamilyException;
 
-/** Says what a fault is to the other side. */
+/** Maps exceptions to the error codes of the Python side. */
 final class Faults {
   private static final int MOST_CHARACTERS = 250;
 
   private Faults() {}
 
-  /** Gives the fault under its code, naming the table. */
+  /** Returns the exception with its code and a message that names the table. */
   static BridgeException of(Throwable fault, String table) {
     for (Throwable each = fault; each != null; each = each.getCause()) {
       if (each instanceof BridgeException known) {

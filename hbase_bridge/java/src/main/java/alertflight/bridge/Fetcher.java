@@ -14,11 +14,11 @@ import org.apache.hadoop.hbase.client.Table;
 import org.apache.hadoop.hbase.filter.MultiRowRangeFilter;
 import org.apache.hadoop.hbase.filter.MultiRowRangeFilter.RowRange;
 
-/** Reads many short ranges of keys: one HBase scan a region, which skips from range to range. */
+/** Reads many short ranges of keys: one HBase scan per region, which skips from range to range. */
 final class Fetcher {
   private static final int LEAST_RANGES = 8;
   private static final long MOST_HELD_BYTES = 24 << 20;
-  private static final long LONG_RANGE_BYTES = 1 << 20; // ranges of so many are as quickly read one by one
+  private static final long LONG_RANGE_BYTES = 1 << 20; // ranges of this size are read one by one as fast
 
   private final Connections connections;
   private final ScanRequest request;
@@ -30,14 +30,14 @@ final class Fetcher {
     this.check = check;
   }
 
-  /** Raises where the work should end. */
+  /** Throws if the work is to end. */
   interface Check {
     void run() throws BridgeException;
   }
 
   /**
-   * Splits ranges into parts that are read at the same time, each in order of keys and in one region; null if some
-   * ranges overlap.
+   * Splits ranges into parts that are read in parallel, each in key order and in one region; returns null if ranges
+   * overlap.
    */
   List<List<KeyRange>> parts(List<KeyRange> ranges) throws IOException {
     List<KeyRange> sorted = new ArrayList<>(ranges);
@@ -56,7 +56,7 @@ final class Fetcher {
     }
     List<List<KeyRange>> parts = new ArrayList<>();
     for (List<KeyRange> region : regions.values()) {
-      // a region with more than its share is read in several parts, so that all threads have something to do
+      // a region with more than its share is read in several parts, to use all threads
       int share = Math.max(LEAST_RANGES, (sorted.size() + request.threads() - 1) / request.threads());
       int pieces = (region.size() + share - 1) / share;
       for (int piece = 0; piece < pieces; piece++) {
@@ -66,12 +66,12 @@ final class Fetcher {
     return parts;
   }
 
-  /** The most bytes that a part of a chunk may have: what can be held, less where there are a few long ranges only. */
+  /** Returns the largest size of a part of a chunk; it is smaller for a few long ranges. */
   static long mostBytes(int ranges) {
     return Math.min(MOST_HELD_BYTES, ranges * LONG_RANGE_BYTES);
   }
 
-  /** Adds the rows of sorted ranges of one region to an encoder; false where they have more bytes than they may. */
+  /** Adds the rows of sorted ranges of one region to an encoder; returns false if they exceed {@code mostBytes}. */
   boolean fetch(List<KeyRange> ranges, BatchEncoder encoder, long mostBytes) {
     try {
       return read(ranges, encoder, mostBytes);

@@ -6,7 +6,7 @@ import java.util.Arrays;
 /** Integers and floating point numbers of four or eight bytes. */
 final class FixedColumn extends ColumnBuffer {
   private final int width;
-  private final boolean swaps; // a cell of this width has the very bits of the value
+  private final boolean swaps; // a cell of this width has the bits of the value, big-endian
   private byte[] data;
 
   FixedColumn(ColumnSpec spec, int width) {

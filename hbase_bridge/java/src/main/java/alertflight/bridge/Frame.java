@@ -7,8 +7,8 @@ import java.util.zip.CRC32C;
 /**
  * One frame of the data channel, little-endian. The header: magic, kind, scan, sequence number, rows, width of a
  * key, bytes of the record batch, bytes of the payload, CRC-32C of the payload, CRC-32C of the header so far. The
- * payload of a batch: the record batch as an Arrow IPC message, for each row an int64 that says which of the asked
- * ranges it is of, and the row keys, padded with zeros to one width.
+ * payload of a batch: the record batch as an Arrow IPC message, for each row the index of its requested range as an
+ * int64, and the row keys, padded with zeros to one width.
  */
 final class Frame {
   static final int MAGIC = 0x544C4641; // AFLT
@@ -37,7 +37,7 @@ final class Frame {
     bytes.putInt(0).putInt(rows).putInt(keyWidth).putInt(batchBytes).putInt(0).putInt(0).putInt(0).putInt(0);
   }
 
-  /** Makes a frame with a short text as its payload. */
+  /** Creates a frame with a short text as its payload. */
   static Frame of(byte kind, long scan, byte[] payload) {
     Frame frame = new Frame(null, ByteBuffer.allocate(HEADER + payload.length), kind, scan, 0, 0, 0);
     frame.bytes.put(payload);
@@ -45,12 +45,12 @@ final class Frame {
     return frame;
   }
 
-  /** The room that is left for the payload. */
+  /** Returns the remaining space for the payload. */
   ByteBuffer payload() {
     return bytes;
   }
 
-  /** Ends the payload where it has been written to. */
+  /** Ends the payload at the position written to. */
   void seal() {
     bytes.flip();
     int length = bytes.limit() - HEADER;
@@ -59,7 +59,7 @@ final class Frame {
     bytes.putInt(32, length).putInt(PAYLOAD_CRC, (int) crc.getValue());
   }
 
-  /** Numbers the frame and gives its bytes. */
+  /** Sets the sequence number and returns the bytes of the frame. */
   ByteBuffer numbered(int sequence) {
     bytes.putInt(SEQUENCE, sequence);
     CRC32C crc = new CRC32C();
@@ -68,7 +68,7 @@ final class Frame {
     return bytes;
   }
 
-  /** Gives the memory back. */
+  /** Releases the memory. */
   void release() {
     if (pool != null) {
       pool.release(bytes);

@@ -4,7 +4,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.concurrent.TimeUnit;
 
-/** The memory of all frames on their way, outside the heap and bounded. */
+/** Bounded memory outside the heap for all frames in transit. */
 final class FramePool {
   private static final int[] SIZES = {1 << 16, 1 << 18, 9 << 17, 3 << 19, Frame.MOST_BYTES}; // most batches have 1 MiB
   private static final int KEPT = 24;
@@ -18,7 +18,7 @@ final class FramePool {
     this.most = most;
   }
 
-  /** Makes the frame of a batch and writes the batch into it; waits for room where there is none. */
+  /** Creates the frame of a batch and writes the batch into it; waits until there is memory for it. */
   Frame take(BatchMessage message, int rows, int keyWidth, long scan) throws BridgeException, InterruptedException {
     long length = Frame.HEADER + (long) message.length() + (long) rows * (Long.BYTES + keyWidth);
     if (length > Frame.MOST_BYTES) {
@@ -30,7 +30,7 @@ final class FramePool {
     return frame;
   }
 
-  /** Whether there is so much room that work may be done ahead. */
+  /** Returns whether there is enough free memory to read ahead. */
   synchronized boolean isRoomy() {
     return taken < most / 2;
   }

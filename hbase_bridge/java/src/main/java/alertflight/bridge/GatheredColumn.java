@@ -2,7 +2,7 @@ package alertflight.bridge;
 
 import java.nio.ByteBuffer;
 
-/** One column gathered from several encoders: the rows of an order from a first one on. */
+/** One column gathered from several encoders: the rows of an order, beginning with a given one. */
 final class GatheredColumn implements BatchColumn {
   private final ColumnBuffer[] sources;
   private final RowOrder order;

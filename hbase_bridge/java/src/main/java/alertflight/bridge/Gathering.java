@@ -3,14 +3,14 @@ package alertflight.bridge;
 import java.nio.ByteBuffer;
 import java.util.List;
 
-/** The rows of several encoders, given out as frames in the order wanted. */
+/** Writes the rows of several encoders as frames, in the requested order. */
 final class Gathering {
   private final List<BatchEncoder> encoders;
   private final RowOrder order;
   private final int together;
   private int next;
 
-  /** Makes one; {@code batchBytes} is about what a frame will have. */
+  /** Creates one; {@code batchBytes} is the approximate size of a frame. */
   Gathering(List<BatchEncoder> encoders, int batchBytes) {
     this.encoders = encoders;
     this.order = RowOrder.of(encoders);
@@ -24,7 +24,7 @@ final class Gathering {
     return next >= order.length();
   }
 
-  /** Makes the next frame; rows that are longer than most leave fewer at a time. */
+  /** Returns the next frame; it has fewer rows if they are longer than most. */
   Frame frame(FramePool pool, long scan) throws BridgeException, InterruptedException {
     int rows = Math.min(together, order.length() - next);
     BatchMessage message = message(rows);

@@ -8,13 +8,13 @@ import java.util.Arrays;
 /**
  * A range of row keys.
  *
- * @param asked the number that the other side knows it by
+ * @param asked its index in the request
  * @param start the first key
- * @param stop the key behind the last one; empty for the end of the table
+ * @param stop the key after the last one; empty for the end of the table
  */
 record KeyRange(long asked, byte[] start, byte[] stop) {
 
-  /** Reads {@code [asked, start, stop]}; each character of a key stands for one byte. */
+  /** Parses {@code [asked, start, stop]}; each character of a key is one byte. */
   static KeyRange of(JsonNode words) {
     return new KeyRange(
         words.get(0).asLong(),
@@ -22,12 +22,12 @@ record KeyRange(long asked, byte[] start, byte[] stop) {
         words.get(2).asText().getBytes(ISO_8859_1));
   }
 
-  /** Gives the part behind a key. */
+  /** Returns the part after a key. */
   KeyRange behind(byte[] key) {
     return new KeyRange(asked, Arrays.copyOf(key, key.length + 1), stop);
   }
 
-  /** Gives the part before a key, which is left of a range that is read in reverse. */
+  /** Returns the part before a key, which remains of a range that is read in reverse. */
   KeyRange before(byte[] key) {
     return new KeyRange(asked, start, key);
   }

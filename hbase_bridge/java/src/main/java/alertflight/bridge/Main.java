@@ -19,7 +19,7 @@ import py4j.GatewayServer;
 
 /**
  * Runs the gateway. The first line of standard input has its settings and the token; the first line of standard
- * output says where it listens. It ends with its standard input, and so with the process that started it.
+ * output has the port that it listens on. It ends when its standard input does, and so with its parent process.
  */
 public final class Main {
   private static final int OUT_OF_MEMORY = 3;
@@ -30,7 +30,7 @@ public final class Main {
   /** Starts the gateway; there are no arguments. */
   public static void main(String[] arguments) throws IOException {
     PrintStream out = System.out;
-    System.setOut(System.err); // nothing else may stand where the address is read
+    System.setOut(System.err); // standard output carries the handshake only
     Thread.setDefaultUncaughtExceptionHandler((thread, fault) -> {
       fault.printStackTrace();
       if (fault instanceof VirtualMachineError) {
@@ -59,8 +59,8 @@ public final class Main {
     String token = settings.path("token").asText();
     InetAddress loopback = InetAddress.getLoopbackAddress();
     CallbackClient none = new CallbackClient(0, loopback, token);
-    // idle connections of the other side's pool stay; a call's own time is limited there. What py4j calls
-    // connectTimeout is how long it waits for a connection until it takes no further ones.
+    // no timeouts: idle connections of Python's pool stay open, and Python limits the time of a call. py4j's
+    // connectTimeout is how long it waits for a connection before it stops accepting.
     GatewayServer server = new GatewayServer.GatewayServerBuilder(entry)
         .javaPort(0).javaAddress(loopback).authToken(token).connectTimeout(0).readTimeout(0)
         .callbackClient(none).serverSocketFactory(new WithoutDelay()).build();
@@ -74,7 +74,7 @@ public final class Main {
     Thread thread = new Thread(() -> {
       try {
         while (input.read() >= 0) {
-          // nothing more is said; the end is what counts
+          // nothing more is sent; wait for the end
         }
       } catch (IOException fault) {
         fault.printStackTrace();
@@ -85,7 +85,7 @@ public final class Main {
     thread.start();
   }
 
-  /** Sockets that send at once: short answers would wait 40 ms for an acknowledgement. */
+  /** Creates sockets with TCP_NODELAY; short answers would otherwise wait 40 ms for an acknowledgement. */
   private static final class WithoutDelay extends ServerSocketFactory {
     @Override
     public ServerSocket createServerSocket() throws IOException {

@@ -10,7 +10,7 @@ import org.apache.hadoop.hbase.client.Table;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** A scanner of HBase's that is counted, and that leaves nothing behind wherever it is closed. */
+/** An HBase scanner that is counted, and that releases its thread wherever it is closed. */
 final class OpenScanner implements Closeable {
   private static final Logger LOG = LoggerFactory.getLogger(OpenScanner.class);
   private static final AtomicInteger COUNT = new AtomicInteger();
@@ -22,12 +22,12 @@ final class OpenScanner implements Closeable {
     COUNT.incrementAndGet();
   }
 
-  /** The number that are open. */
+  /** Returns the number of open scanners. */
   static int count() {
     return COUNT.get();
   }
 
-  /** Gives the next row, or null behind the last one. */
+  /** Returns the next row, or null after the last one. */
   Result next() throws IOException {
     return scanner.next();
   }
@@ -37,7 +37,7 @@ final class OpenScanner implements Closeable {
     COUNT.decrementAndGet();
     scanner.close();
     try {
-      // the thread of a scanner that has read ahead waits until there is room, closed or not; else it would stay
+      // the thread of a scanner that reads ahead waits for space in its queue even after close; drain it to let it end
       Result left = scanner.next();
       while (left != null) {
         left = scanner.next();

@@ -5,17 +5,17 @@ import java.util.Comparator;
 import java.util.List;
 
 /**
- * The rows of several encoders in the order wanted.
+ * The rows of several encoders in the requested order.
  *
- * @param parts of each row, the encoder it is in
- * @param rows and its number there
+ * @param parts the encoder of each row
+ * @param rows the number of each row in its encoder
  */
 record RowOrder(int[] parts, int[] rows) {
 
-  /** Rows of one range that stand together in one encoder. */
+  /** Consecutive rows of one range in one encoder. */
   private record Stretch(long asked, int part, int first, int count) {}
 
-  /** Puts rows in the order of what they were asked by; those of one range are together and in order already. */
+  /** Sorts rows by their requested range; the rows of one range are consecutive and in order already. */
   static RowOrder of(List<BatchEncoder> encoders) {
     List<Stretch> stretches = new ArrayList<>();
     int total = 0;

@@ -2,14 +2,14 @@ package alertflight.bridge;
 
 import java.io.IOException;
 
-/** Work that one connection of the data channel is for. */
+/** The work of one connection of the data channel. */
 interface Run {
-  /** Does the work, to its end or failure, and tells the other side which. */
+  /** Does the work, and reports its end or its failure to the Python side. */
   void run(Channel channel) throws IOException;
 
-  /** Ends the work early; called from any thread, any number of times. */
+  /** Cancels the work; may be called from any thread, any number of times. */
   void cancel();
 
-  /** Looks whether the other side is there, and lets it hear that work goes on; called now and then. */
+  /** Checks that the peer is connected, and sends ALIVE if due; called periodically. */
   void watch(long quietNanos) throws IOException;
 }

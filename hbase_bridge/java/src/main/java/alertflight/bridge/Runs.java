@@ -13,7 +13,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** The scans and writes that are open, each under its number and a secret that opens its connection once. */
+/** The open scans and writes, each with its number and a secret that is valid for one connection. */
 final class Runs {
   private static final Logger LOG = LoggerFactory.getLogger(Runs.class);
   private static final long WATCH_MILLISECONDS = 250;
@@ -25,7 +25,7 @@ final class Runs {
   private final SecureRandom random = new SecureRandom();
   private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(Workers.named("watch"));
 
-  /** A run that waits for its connection, or has it. */
+  /** A run that waits for its connection or has it. */
   private static final class Open {
     final Run run;
     final byte[] secret;
@@ -46,7 +46,7 @@ final class Runs {
     return numbers.incrementAndGet();
   }
 
-  /** Takes a run in; gives the secret of its connection, hexadecimal. */
+  /** Adds a run; returns the secret of its connection, hexadecimal. */
   String add(long id, Run run) {
     byte[] secret = new byte[32];
     random.nextBytes(secret);
@@ -54,7 +54,7 @@ final class Runs {
     return HexFormat.of().formatHex(secret);
   }
 
-  /** Gives the run that a connection is for, or null; a secret opens one connection only. */
+  /** Returns the run with this number and secret, or null; a secret is valid for one connection only. */
   Run claim(long id, byte[] secret) {
     Open found = open.get(id);
     if (found == null || !MessageDigest.isEqual(found.secret, secret)) {

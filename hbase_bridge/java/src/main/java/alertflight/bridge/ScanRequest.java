@@ -9,18 +9,18 @@ import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.hbase.client.Scan;
 
 /**
- * What one scan reads.
+ * The parameters of one scan.
  *
  * @param table the table's full name
- * @param ranges ranges of keys, in the order wanted
- * @param reverse whether the one range that there is then leaves with its last key first
- * @param keys exact keys in the order wanted, instead of ranges
- * @param first the number of the first key
+ * @param ranges ranges of keys, in the requested order
+ * @param reverse whether to read the range, which must be the only one, from its last key to its first
+ * @param keys exact keys in the requested order, instead of ranges
+ * @param first the index of the first key
  * @param cells the cells of each row
- * @param asOf only rows written until then, ms; 0 for no bound
- * @param batchBytes the size of a batch from which on it leaves
- * @param threads fetches of this scan at once
- * @param deadline when the scan must be done, on the clock of {@code System.nanoTime}
+ * @param asOf rows written after this time are skipped, ms; 0 for no bound
+ * @param batchBytes the size from which on a batch is sent
+ * @param threads parallel fetches of this scan
+ * @param deadline the time at which the scan must be done, by {@code System.nanoTime}
  */
 record ScanRequest(
     String table,
@@ -35,11 +35,11 @@ record ScanRequest(
     long deadline) {
 
   private static final long LATE_NANOS = TimeUnit.SECONDS.toNanos(2);
-  private static final int FETCH_BYTES = 1 << 20; // larger ones take longer: measured
-  private static final int FIRST_BYTES = 128 << 10; // the first rows leave at once
-  private static final int FIRST_ROWS = 100; // in reverse: who wants the newest rows often wants a few only
-  private static final int MORE = 2; // bits: each batch in reverse may have four times the rows of the one before
-  private static final int LARGEST = 8; // batches, after which bytes alone count
+  private static final int FETCH_BYTES = 1 << 20; // larger ones are slower, measured
+  private static final int FIRST_BYTES = 128 << 10; // to send the first rows soon
+  private static final int FIRST_ROWS = 100; // in reverse: callers that want the newest rows often want only a few
+  private static final int MORE = 2; // bits: each batch in reverse may have four times as many rows as the one before
+  private static final int LARGEST = 8; // batches, after which only the size counts
 
   static ScanRequest of(JsonNode words) throws BridgeException {
     List<KeyRange> ranges = new ArrayList<>();
@@ -67,36 +67,36 @@ record ScanRequest(
         System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(words.path("milliseconds").asLong(600_000)));
   }
 
-  /** Makes the HBase scan of a range that is streamed; {@code first} is for one that ends with the first batch. */
+  /** Creates the HBase scan of a streamed range; {@code first} is for one that ends with the first batch. */
   Scan stream(KeyRange range, boolean first) {
     if (!reverse) {
       return scan(range.start(), range.stop()).setAsyncPrefetch(range.stop().length == 0);
     }
-    // HBase begins such a scan at the high end, which is not in the range, and ends it at the low one, which is
+    // a reversed scan begins at the high end, which is exclusive, and ends at the low end, which is inclusive
     return cells.addTo(new Scan().setReversed(true).withStartRow(range.stop(), false).withStopRow(range.start(), true)
         .setReadType(Scan.ReadType.PREAD).setMaxResultSize(FETCH_BYTES).setCaching(first ? FIRST_ROWS : Integer.MAX_VALUE));
   }
 
-  /** Whether a batch of a range that is streamed is large enough to leave, behind so many others of the scan. */
+  /** Returns whether a batch of a streamed range is large enough to send, after {@code before} others of the scan. */
   boolean isFull(BatchEncoder batch, int before) {
     return batch.bytes() >= (before == 0 ? Math.min(FIRST_BYTES, batchBytes) : batchBytes)
         || reverse && before < LARGEST && batch.rows() >= FIRST_ROWS << MORE * before;
   }
 
-  /** Gives what is left of a range that is streamed, when the row with this key has left. */
+  /** Returns the rest of a streamed range after the row with this key. */
   KeyRange left(KeyRange range, byte[] key) {
     return reverse ? range.before(key) : range.behind(key);
   }
 
-  /** Makes the HBase scan of a range of keys. */
+  /** Creates the HBase scan of a range of keys. */
   Scan scan(byte[] start, byte[] stop) {
-    // a reader that streams must be opened anew in the middle, which pays for whole tables only
+    // a streaming read must be reopened in the middle, which is worth it for whole tables only
     Scan.ReadType type = stop.length == 0 ? Scan.ReadType.STREAM : Scan.ReadType.PREAD;
     return cells.addTo(new Scan().withStartRow(start).withStopRow(stop).setReadType(type)
         .setMaxResultSize(FETCH_BYTES).setCaching(Integer.MAX_VALUE));
   }
 
-  /** Whether the deadline is so long over that the scan must be held up where it does not look at it. */
+  /** Returns whether the deadline passed so long ago that the scan must be interrupted from outside. */
   boolean isLate() {
     return System.nanoTime() - deadline > LATE_NANOS;
   }

@@ -24,10 +24,10 @@ import org.apache.hadoop.hbase.client.Scan;
 import org.apache.hadoop.hbase.client.Table;
 
 /**
- * One scan: reads its rows from HBase and writes them to the channel, in the order asked, with END behind the last.
+ * One scan: reads rows from HBase and writes them to the channel in the requested order, followed by END.
  *
- * <p>A single range is streamed, in reverse if that is asked for. Many ranges are read in chunks, several at a time
- * and each from its regions in parallel, and leave in order.
+ * <p>A single range is streamed, in reverse if requested. Many ranges are read in chunks, several at a time and each
+ * from its regions in parallel, and are sent in order.
  */
 final class ScanRun implements Run {
   private static final int GETS = 256;
@@ -61,7 +61,7 @@ final class ScanRun implements Run {
     this.pool = pool;
   }
 
-  /** Begins to read; the rows wait for the connection, so that neither waits for the other before. */
+  /** Starts to read before the reader connects; the rows wait for the connection. */
   void begin() {
     thread = Thread.currentThread();
     try {
@@ -105,7 +105,7 @@ final class ScanRun implements Run {
   @Override
   public void cancel() {
     cancelled = true;
-    synchronized (threadLock) { // a thread that has ended this run serves another one
+    synchronized (threadLock) { // after its end the thread may serve another run
       if (thread != null) {
         thread.interrupt();
       }
@@ -125,7 +125,7 @@ final class ScanRun implements Run {
     }
   }
 
-  /** Tells the other side, if it is there. */
+  /** Reports a failure to the Python side, if it is connected. */
   private void fail(Throwable fault) {
     BridgeException known = !cancelled ? Faults.of(fault, request.table())
         : request.isLate() ? ScanRequest.late() : new BridgeException("cancelled", "the scan was cancelled", fault);
@@ -158,7 +158,7 @@ final class ScanRun implements Run {
     request.checkDeadline();
   }
 
-  /** Reads one range, however long, as it comes. While the reader does not read, the heap has nothing of it. */
+  /** Streams one range of any length. While the reader pauses, no rows are held in the heap. */
   private void stream(KeyRange range) throws IOException, BridgeException, InterruptedException {
     KeyRange left = range;
     while (left != null) {
@@ -172,9 +172,9 @@ final class ScanRun implements Run {
     }
   }
 
-  /** Reads a range to its end, or until its reader has stopped or others want room; gives what is left of it. */
+  /** Reads a range until it ends, its reader pauses or other streams wait for memory; returns the rest of it. */
   private KeyRange streamSome(KeyRange range) throws IOException, BridgeException, InterruptedException {
-    boolean few = request.reverse() && frames == 0; // these are fetched alone
+    boolean few = request.reverse() && frames == 0; // the first rows in reverse are fetched alone
     Scan scan = request.stream(range, few);
     BatchEncoder encoder = encoder();
     long turn = System.nanoTime() + TURN_NANOS;
@@ -187,7 +187,7 @@ final class ScanRun implements Run {
           continue;
         }
         Frame frame = encoder.finish(pool, id);
-        workers.streaming.release(); // a slow reader holds up nobody else
+        workers.streaming.release(); // a slow reader does not delay other scans
         held = false;
         boolean taken = beginWriting(frame);
         if (!taken || few || workers.isCrowded() && System.nanoTime() - turn > 0) {
@@ -211,7 +211,7 @@ final class ScanRun implements Run {
     return null;
   }
 
-  /** Reads exact keys; each row's number is the key's. */
+  /** Reads exact keys; the index of a row is that of its key. */
   private void readKeys() throws IOException, BridgeException, InterruptedException {
     List<byte[]> keys = request.keys();
     try (Table table = connections.table(request.table())) {
@@ -272,12 +272,12 @@ final class ScanRun implements Run {
       try {
         return chunk.get(1, TimeUnit.SECONDS);
       } catch (TimeoutException error) {
-        continue; // looks at the deadline again
+        continue; // checks the deadline again
       }
     }
   }
 
-  /** Begins to read some ranges from all their regions. */
+  /** Starts to read ranges from all their regions. */
   private CompletableFuture<Chunk> begin(Fetcher fetcher, List<KeyRange> ranges) throws IOException {
     List<List<KeyRange>> groups = fetcher.parts(ranges);
     if (groups == null) {
@@ -302,7 +302,7 @@ final class ScanRun implements Run {
     return held != null ? held : new BatchEncoder(request.cells(), unknown, request.asOf());
   }
 
-  /** Writes the rows of some encoders in the order wanted, cut by bytes. */
+  /** Writes the rows of several encoders in the requested order, in batches of bounded size. */
   private void writeAll(List<BatchEncoder> parts) throws IOException, BridgeException, InterruptedException {
     Gathering gathering = new Gathering(parts, request.batchBytes());
     while (!gathering.isDone()) {
@@ -318,7 +318,7 @@ final class ScanRun implements Run {
     finishWriting();
   }
 
-  /** Writes a frame; false if its reader has stopped to read for now, and {@code finishWriting} is to wait for it. */
+  /** Writes a frame; returns false if the reader pauses, after which {@code finishWriting} must follow. */
   private boolean beginWriting(Frame frame) throws IOException, BridgeException, InterruptedException {
     half = frame;
     rows += frame.rows;

@@ -27,7 +27,7 @@ import org.apache.hadoop.hbase.client.TableDescriptor;
 import org.apache.hadoop.hbase.client.TableDescriptorBuilder;
 import org.apache.hadoop.hbase.io.compress.Compression;
 
-/** What there is to know of tables: which exist, their regions, their schema rows; and making them. */
+/** Looks up tables, their regions and their schema rows, and creates tables. */
 final class Tables {
   private final Connections connections;
 
@@ -35,7 +35,7 @@ final class Tables {
     this.connections = connections;
   }
 
-  /** Says which of these tables exist, and whether each is enabled. */
+  /** Returns which of these tables exist, and whether each is enabled. */
   Map<String, Boolean> states(JsonNode names) throws IOException {
     Map<String, Boolean> found = new LinkedHashMap<>();
     try (Admin admin = connections.admin()) {
@@ -49,7 +49,7 @@ final class Tables {
     return found;
   }
 
-  /** Lists a table's regions in order of keys. */
+  /** Returns the regions of a table in key order. */
   List<Map<String, String>> regions(String name) throws IOException {
     List<Map<String, String>> found = new ArrayList<>();
     try (RegionLocator locator = connections.regions(name)) {
@@ -64,7 +64,7 @@ final class Tables {
     return found;
   }
 
-  /** Reads the rows whose keys begin with {@code schema}: for each the type name of every column. */
+  /** Reads the rows whose keys begin with {@code schema}; returns the type name of every column, by row. */
   Map<String, Map<String, String>> schemaRows(String name) throws IOException {
     Map<String, Map<String, String>> found = new TreeMap<>();
     Scan scan = new Scan().setStartStopRowForPrefixScan("schema".getBytes(UTF_8));
@@ -81,7 +81,7 @@ final class Tables {
     return found;
   }
 
-  /** Makes a table unless it exists; compressed as asked where the cluster can do that. */
+  /** Creates a table unless it exists; uncompressed if the cluster does not support the compression. */
   boolean create(JsonNode words) throws IOException, BridgeException {
     TableName name = TableName.valueOf(words.path("name").asText());
     try (Admin admin = connections.admin()) {
@@ -95,7 +95,7 @@ final class Tables {
       try {
         admin.createTable(descriptor(name, words, Compression.Algorithm.valueOf(words.path("compression").asText("NONE"))), keys);
       } catch (TableExistsException other) {
-        return false; // somebody else was quicker
+        return false; // created by another client meanwhile
       } catch (DoNotRetryIOException refused) {
         admin.createTable(descriptor(name, words, Compression.Algorithm.NONE), keys);
       }

@@ -3,14 +3,14 @@ package alertflight.bridge;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** Texts and bytes, with 32-bit offsets. */
+/** Strings and bytes, with 32-bit offsets. */
 final class TextColumn extends ColumnBuffer {
   private final boolean text;
   private final boolean mixed; // an older release wrote numbers
   private byte[] offsets = new byte[65 * 4];
   private byte[] data = new byte[1024];
   private int used;
-  private int next = 1; // the first row whose beginning is not set, counted by offsets
+  private int next = 1; // the first offset that is not set
 
   TextColumn(ColumnSpec spec) {
     super(spec);
@@ -39,7 +39,7 @@ final class TextColumn extends ColumnBuffer {
     used += length;
   }
 
-  /** Sets the beginnings of all rows up to this one. */
+  /** Sets the offsets of all rows up to this one. */
   private void fillOffsets(int row) {
     int needed = (row + 1) * 4;
     if (needed > offsets.length) {
@@ -71,7 +71,7 @@ final class TextColumn extends ColumnBuffer {
     fillOffsets(rows);
   }
 
-  /** The length of one row's value, in a column that is settled. */
+  /** Returns the length of one row's value, in a completed column. */
   int length(int row) {
     return (int) INT_LE.get(offsets, (row + 1) * 4) - (int) INT_LE.get(offsets, row * 4);
   }

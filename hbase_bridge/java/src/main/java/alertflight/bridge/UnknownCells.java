@@ -3,9 +3,9 @@ package alertflight.bridge;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** Counts, by column, the cells of one scan that no schema row names. */
+/** Counts the cells of one scan that no schema row names, by column. */
 final class UnknownCells {
-  private static final int MOST_COLUMNS = 1000; // a table full of made-up columns must not fill the memory
+  private static final int MOST_COLUMNS = 1000; // bounds the memory for tables with arbitrary columns
 
   private final Map<String, Long> counts = new TreeMap<>();
 

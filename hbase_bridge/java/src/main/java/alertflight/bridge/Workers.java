@@ -7,10 +7,10 @@ import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
-/** The threads that fetch, and how many streams may have rows in the heap at once. None waits for a client. */
+/** The threads that fetch, and the limit of streams with rows in the heap. No thread waits for a client. */
 final class Workers {
   private static final int FETCHES = 8;
-  private static final long STREAM_BYTES = 8 << 20; // of heap for each: what its scanner has read ahead, a batch, and garbage
+  private static final long STREAM_BYTES = 8 << 20; // of heap for each: rows read ahead, a batch, and garbage
   private static final int LEAST_STREAMS = 2;
   private static final long PATIENCE_SECONDS = 20;
 
@@ -20,7 +20,7 @@ final class Workers {
   private final Semaphore open =
       new Semaphore((int) Math.max(LEAST_STREAMS, Runtime.getRuntime().maxMemory() / STREAM_BYTES), true);
 
-  /** Waits for room for one more stream in the heap; {@code leave} gives it back. */
+  /** Waits until the heap has room for one more stream; {@code leave} releases it. */
   void enter() throws BridgeException, InterruptedException {
     if (!open.tryAcquire(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
       throw new BridgeException("overloaded", "the gateway's memory for rows is in use by other answers");
@@ -31,7 +31,7 @@ final class Workers {
     open.release();
   }
 
-  /** Whether streams wait for others to leave. */
+  /** Returns whether streams wait for others to leave. */
   boolean isCrowded() {
     return open.hasQueuedThreads();
   }

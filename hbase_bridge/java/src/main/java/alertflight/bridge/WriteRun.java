@@ -15,7 +15,7 @@ import java.util.concurrent.TimeoutException;
 import org.apache.hadoop.hbase.client.Row;
 import org.apache.hadoop.hbase.client.Table;
 
-/** One write: takes in batches of rows of several tables and puts them into HBase. */
+/** One write: receives batches of rows of several tables and puts them into HBase. */
 final class WriteRun implements Run {
   private static final int PUTS_AT_ONCE = 3;
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -57,12 +57,12 @@ final class WriteRun implements Run {
     }
   }
 
-  /** Whether it has ended, and not well. */
+  /** Returns whether the write has failed. */
   boolean hasFailed() {
     return done.isCompletedExceptionally();
   }
 
-  /** Gives the rows put into each table, once all are; a write that failed or is not done yet raises. */
+  /** Waits for the end; returns the number of rows put into each table. Throws if the write failed or is not done. */
   Map<String, Long> result(long milliseconds) throws BridgeException, InterruptedException {
     try {
       return done.get(milliseconds, TimeUnit.MILLISECONDS);
@@ -76,7 +76,7 @@ final class WriteRun implements Run {
   @Override
   public void cancel() {
     cancelled = true;
-    synchronized (threadLock) { // a thread that has ended this run serves another one
+    synchronized (threadLock) { // after its end the thread may serve another run
       if (thread != null) {
         thread.interrupt();
       }
@@ -85,7 +85,7 @@ final class WriteRun implements Run {
 
   @Override
   public void watch(long quietNanos) throws IOException {
-    Channel waits = waiting; // until then the other side writes and does not listen
+    Channel waits = waiting; // null while the Python side writes, when it does not read
     if (waits != null) {
       waits.writeAlive(id, quietNanos);
     }
@@ -141,7 +141,7 @@ final class WriteRun implements Run {
 
   private void change(String target, List<? extends Row> changes) {
     try (Table open = connections.table(target)) {
-      open.batch(changes, new Object[changes.size()]); // what failed is raised
+      open.batch(changes, new Object[changes.size()]); // throws for what failed
     } catch (InterruptedException fault) {
       Thread.currentThread().interrupt();
       throw new java.util.concurrent.CompletionException(fault);
