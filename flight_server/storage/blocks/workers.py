@@ -1,4 +1,4 @@
-"""A few threads that read blocks for all answers."""
+"""A pool of threads that read blocks for all answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IDLE_SECONDS = 2.0
 
 
 class Workers:
-    """Threads that begin with some work, end when there is none for a while, and keep no process from ending.
+    """Daemon threads that start on demand and end after a while without work.
 
     Work must not raise.
     """
@@ -24,12 +24,12 @@ class Workers:
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have some work done, after what was asked for before."""
+        """Queue work behind all earlier work."""
         with self._lock:
             self._work.put(work)
             if self._running < self._threads:
                 self._running += 1
-                # a daemon: one that hangs on a file system must not hold up the end of the process
+                # a daemon: a thread that hangs on a file system must not block process exit
                 threading.Thread(target=self._run, name="blocks", daemon=True).start()
 
     def _run(self) -> None:
@@ -38,6 +38,6 @@ class Workers:
                 self._work.get(timeout=IDLE_SECONDS)()
             except queue.Empty:
                 with self._lock:
-                    if self._work.empty():  # nothing can have come since, for that takes the lock
+                    if self._work.empty():  # no work can arrive now, since that needs the lock
                         self._running -= 1
                         return
