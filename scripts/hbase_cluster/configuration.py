@@ -137,7 +137,7 @@ def _hdfs(ports: Mapping[str, int]) -> str:
 
 
 def _hdfs_settings(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
-    """Say what all HDFS daemons share; a DataNode gets its folder and ports on its command line."""
+    """Return what all HDFS daemons share; a DataNode gets its folder and ports on its command line."""
     return {
         "dfs.namenode.rpc-address": f"{HOST}:{ports['namenode']}",
         "dfs.namenode.rpc-bind-host": HOST,

@@ -130,7 +130,7 @@ class Cluster:
         return found
 
     def start(self, daemon: Daemon) -> int:
-        """Start it in a session of its own, so that it depends on no terminal; gives its process ID."""
+        """Start it in a session of its own, so that it depends on no terminal; return its process ID."""
         for name, port in ports_of(self.options).items():
             if (name == daemon.name or name.startswith(f"{daemon.name}-")) and not is_free(port):
                 raise ClusterFault(f"port {port} ({name}) is taken by another process; choose others with --ports BASE or free")

@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code."""
+    """Run one command; return the exit code."""
     arguments = _parser().parse_args(words)
     folder: Path = arguments.folder
     try:
@@ -78,7 +78,7 @@ def _up(folder: Path, wishes: Wishes) -> None:
 
 
 def _start(cluster: Cluster, daemons: Sequence[Daemon], say: Say) -> dict[str, float]:
-    """Start those that do not run; gives the time before each start by name."""
+    """Start those that do not run; return the time before each start by name."""
     running, started = cluster.running(), {}
     for daemon in daemons:
         if daemon.name in running:

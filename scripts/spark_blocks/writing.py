@@ -66,7 +66,7 @@ class Block:
 
 
 def write_blocks(blocks: Iterable[Block]) -> list[Path]:
-    """Write files; gives their paths. Blocks are taken one by one, so that they need not all be in memory.
+    """Write files; return their paths. Blocks are taken one by one, so that they need not all be in memory.
 
     Raises
     ------
