@@ -73,7 +73,7 @@ class Exchange:
         self._progress = progress
 
     def __repr__(self) -> str:
-        return f"<Exchange: {'under way' if self.record is None else f'{self.record.rows:,} rows'}>"
+        return f"<Exchange: {'not read to the end' if self.record is None else f'{self.record.rows:,} rows'}>"
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Send the input and read its rows, in order.
@@ -88,7 +88,7 @@ class Exchange:
         first = rows = 0
         try:
             for batch in self._sent:
-                for answer in _Asking(self._url, self._ticket, batch, first).answers(self._retries, record):
+                for answer in _BatchExchange(self._url, self._ticket, batch, first).answers(self._retries, record):
                     rows += len(answer)
                     drawn.show(rows, 0)
                     yield answer
@@ -98,7 +98,7 @@ class Exchange:
         self.record = record
 
 
-class _Asking:
+class _BatchExchange:
     """The answers to one batch, over as many streams as needed."""
 
     def __init__(self, url: str, ticket: bytes, sent: pa.RecordBatch, first: int) -> None:

@@ -11,7 +11,7 @@ from flight_client.profiles import find_profile
 
 __all__ = ["chosen_server", "moment_option", "server_options", "server_or_store_options", "split_option"]
 
-COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, which is no Julian date
+COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, not a Julian date
 DEFAULT_SERVER = "[default: $ALERTFLIGHT_URL, the URL of your default profile, or grpc://127.0.0.1:8815]"
 
 

@@ -155,10 +155,10 @@ def _locked(folder: Path) -> Iterator[None]:
 def _begun(folder: Path, url: str, query: Query, objects: int) -> dict[str, Any]:
     """Return the manifest of the folder, a new one if it is empty."""
     file = folder / MANIFEST
-    asked = _asked(query)
+    summary = _summary(query)
     if file.exists():
         manifest = _read(file)
-        _check_same(folder, manifest["query"], asked)
+        _check_same(folder, manifest["query"], summary)
         return manifest
     strange = next(folder.glob("part-*.parquet"), None)
     if strange is not None:
@@ -167,28 +167,28 @@ def _begun(folder: Path, url: str, query: Query, objects: int) -> dict[str, Any]
     ids = query.ids
     planned = plan(url, query if ids is None else replace(query, ids=ids[:1]))
     # signed tickets expire, their queries do not
-    asked_for = [json.loads(endpoint.ticket) for endpoint in planned.endpoints]
-    queries = [one.get("query", one) for one in asked_for]
+    tickets = [json.loads(endpoint.ticket) for endpoint in planned.endpoints]
+    queries = [one.get("query", one) for one in tickets]
     as_of = queries[0].get("as_of") if queries else None  # of all files, where the table allows it
     kept = [] if ids is not None else [{name: query[name] for name in query if name != "plan"} for query in queries]
-    begun = {"format": FORMAT, "query": asked, "as_of": as_of, "objects_a_file": objects, "queries": kept}
+    begun = {"format": FORMAT, "query": summary, "as_of": as_of, "objects_a_file": objects, "queries": kept}
     begun |= {"complete": False, "parts": []}
     _save(folder, begun)
     return begun
 
 
-def _asked(query: Query) -> dict[str, Any]:
+def _summary(query: Query) -> dict[str, Any]:
     """Return the query as stored in the manifest: a list of IDs as its length and digest."""
-    asked = query.to_dict()
+    summary = query.to_dict()
     if query.ids is not None:
         listed = hashlib.sha256("\n".join(map(str, query.ids)).encode()).hexdigest()
-        asked["ids"] = {"count": len(query.ids), "sha256": listed}
-    return asked
+        summary["ids"] = {"count": len(query.ids), "sha256": listed}
+    return summary
 
 
-def _check_same(folder: Path, held: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    for name in dict.fromkeys([*asked, *held]):
-        if held.get(name) != asked.get(name):
+def _check_same(folder: Path, held: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    for name in dict.fromkeys([*summary, *held]):
+        if held.get(name) != summary.get(name):
             shown = "another list" if name == "ids" else json.dumps(held.get(name))[:80]
             message = f"{folder} holds the answer to another query, whose {name} is {shown}: choose another folder"
             raise BadValue(message, field=name, value=folder)

@@ -95,7 +95,7 @@ def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
             row_keys(table, rows)  # raises on a bad row while its file is known
         missing = [name for name in table.aliases if name not in columns]
         if missing:
-            raise BadValue(f"the column {missing[0]} is missing, which row keys need", field=missing[0])
+            raise BadValue(f"there is no column {missing[0]}, which row keys need", field=missing[0])
         return rows
     except AlertflightError as error:
         raise type(error)(f"{path}: {error.message}", field=error.field, value=error.value) from error

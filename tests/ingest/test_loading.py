@@ -138,7 +138,7 @@ BAD: list[tuple[str, str, str, type[AlertflightError], str]] = [
     ("ztf.metadata", "a.csv", "objectId,colour\nZTF1,red\n", UnknownColumn, "ztf.metadata has no column 'colour'"),
     ("ztf.metadata", "a.csv", "objectId,i:objectId\nZTF1,ZTF1\n", BadValue, "i:objectId occurs twice"),
     ("ztf.metadata", "a.csv", "objectId,comments\nZTF1\n", BadValue, "the file is broken"),
-    ("ztf.metadata", "a.csv", "comments\nx\n", BadValue, "the column i:objectId is missing, which row keys need"),
+    ("ztf.metadata", "a.csv", "comments\nx\n", BadValue, "there is no column i:objectId, which row keys need"),
     ("ztf.metadata", "a.json", '[{"objectId": "ZTF1"}, 3]', BadValue, "row 1: '3' is not an object"),
     ("ztf.metadata", "a.json", '[{"objectId": ["ZTF1"]}]', BadValue, "column objectId, row 0"),
     ("ztf.metadata", "a.json", '[{"objectId": "ZTF1"}', BadValue, "the JSON is broken in line 1"),

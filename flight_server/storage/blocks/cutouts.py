@@ -57,12 +57,12 @@ class BlockCutouts:
         """Begin to read the cutouts of n alerts; see `CutoutStore.begin`."""
         encoded = paths.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        asked = []
+        requests = []
         for code, path in enumerate(encoded.dictionary.to_pylist()):
             here = np.flatnonzero(codes == code)
             chosen = pa.array(here)
-            asked.append(_Asked(path, here, object_ids.take(chosen), alert_ids.take(chosen)))
-        return _Reading(self, layout, asked, len(paths), tuple(kinds))
+            requests.append(_BlockRequest(path, here, object_ids.take(chosen), alert_ids.take(chosen)))
+        return _Reading(self, layout, requests, len(paths), tuple(kinds))
 
     def read(
         self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
@@ -100,7 +100,7 @@ class BlockCutouts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _BlockRequest:
     """The request for one block: rows of the answer, and their alerts."""
 
     path: str
@@ -110,7 +110,7 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _KindRequest:
     """The request for one kind of cutout of an open block: rows of the block, ascending, and rows of the answer."""
 
     path: str
@@ -124,7 +124,7 @@ class _Reading:
     """A read in progress; see `PendingStamps`."""
 
     def __init__(
-        self, cutouts: BlockCutouts, layout: BlockLayout, asked: Sequence[_Asked], rows: int, kinds: tuple[str, ...]
+        self, cutouts: BlockCutouts, layout: BlockLayout, requests: Sequence[_BlockRequest], rows: int, kinds: tuple[str, ...]
     ) -> None:
         self._cutouts = cutouts
         self._layout = layout
@@ -135,12 +135,12 @@ class _Reading:
         self._error: Exception | None = None
         self._bytes_read = 0
         self._lock = threading.Lock()
-        self._left = len(asked)
+        self._left = len(requests)
         self._cancelled = False
         self._done = threading.Event()
-        if not asked:
+        if not requests:
             self._done.set()
-        for one in asked:
+        for one in requests:
             cutouts.submit(partial(self._work, partial(self._open, one)))
 
     def wait(self, seconds: float) -> Stamps | None:
@@ -177,17 +177,17 @@ class _Reading:
         with self._lock:
             self._error = self._error or error
 
-    def _open(self, asked: _Asked) -> None:
+    def _open(self, request: _BlockRequest) -> None:
         try:
-            index, taken = self._cutouts.index(asked.path, self._layout)
+            index, taken = self._cutouts.index(request.path, self._layout)
         except BlockFault as fault:
-            self._fail(asked.places, self._kinds, fault.reason)
+            self._fail(request.places, self._kinds, fault.reason)
             return
-        rows = index.find(asked.object_ids, asked.alert_ids)
-        self._fail(asked.places[rows < 0], self._kinds, "not_in_block")
+        rows = index.find(request.object_ids, request.alert_ids)
+        self._fail(request.places[rows < 0], self._kinds, "not_in_block")
         held = np.flatnonzero(rows >= 0)
         held = held[np.argsort(rows[held], kind="stable")]
-        wanted = [_Wanted(asked.path, index, kind, rows[held], asked.places[held]) for kind in self._kinds]
+        wanted = [_KindRequest(request.path, index, kind, rows[held], request.places[held]) for kind in self._kinds]
         with self._lock:
             self._bytes_read += taken
             self._left += len(wanted) - 1
@@ -195,7 +195,7 @@ class _Reading:
             self._cutouts.submit(partial(self._work, partial(self._read, one)))
         self._read(wanted[0])
 
-    def _read(self, wanted: _Wanted) -> None:
+    def _read(self, wanted: _KindRequest) -> None:
         leaf = self._layout.stamps[wanted.kind]
         if leaf not in wanted.index.chunks:
             return  # cutouts that the block does not hold are not damaged
@@ -212,7 +212,7 @@ class _Reading:
                 return
             self._read_batch(wanted, column, batch)
 
-    def _read_batch(self, wanted: _Wanted, column: BlockColumn, batch: Sequence[PlacedPage]) -> None:
+    def _read_batch(self, wanted: _KindRequest, column: BlockColumn, batch: Sequence[PlacedPage]) -> None:
         first, last = np.searchsorted(wanted.rows, [batch[0].first_row, batch[-1].first_row + batch[-1].page.rows])
         try:
             values, taken = column.read(batch)
@@ -228,7 +228,7 @@ class _Reading:
             self._bytes_read += taken
             self._found[wanted.kind].append((wanted.places[first:last], chosen))
 
-    def _damaged(self, wanted: _Wanted, places: Rows, fault: BlockFault) -> None:
+    def _damaged(self, wanted: _KindRequest, places: Rows, fault: BlockFault) -> None:
         self._cutouts.forget(wanted.path, self._layout, wanted.index)
         self._fail(places, (wanted.kind,), fault.reason)
 

@@ -97,22 +97,22 @@ class Footer:
         if column.max_repetition_level or column.physical_type not in TYPES:
             raise BlockFault("block_damaged", f"its column {leaf} has another type")
         groups = [self.metadata.row_group(group) for group in range(self.metadata.num_row_groups)]
-        told = [_told(group.column(number)) for group in groups]
-        found = list(_found(self.encoded, leaf))
+        known = [_metadata_of(group.column(number)) for group in groups]
+        candidates = list(_candidates(self.encoded, leaf))
         # the path may also occur elsewhere by chance: use only matches that agree with pyarrow's metadata
-        agrees = [one["numbers"] for one in found] == [one["numbers"] for one in told]
+        agrees = [one["numbers"] for one in candidates] == [one["numbers"] for one in known]
         levels = column.max_definition_level
         return [
             Chunk(
                 rows=group.num_rows,
                 type=TYPES[column.physical_type],
-                codec=found[place]["codec"] if agrees else here["codec"],
+                codec=candidates[place]["codec"] if agrees else here["codec"],
                 levels=levels,
                 start=here["start"],
                 stop=here["start"] + here["numbers"][1],
-                index=found[place]["index"] if agrees else None,
+                index=candidates[place]["index"] if agrees else None,
             )
-            for place, (group, here) in enumerate(zip(groups, told, strict=True))
+            for place, (group, here) in enumerate(zip(groups, known, strict=True))
         ]
 
 
@@ -156,7 +156,7 @@ def footer_crc(file: BlockFile) -> int:
     return zlib.crc32(file.read(start, size - start))
 
 
-def _told(chunk: Any) -> dict[str, Any]:
+def _metadata_of(chunk: Any) -> dict[str, Any]:
     """Return the metadata of a chunk from pyarrow."""
     offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
     return {
@@ -166,8 +166,8 @@ def _told(chunk: Any) -> dict[str, Any]:
     }
 
 
-def _found(encoded: bytes | bytearray, leaf: str) -> Iterator[dict[str, Any]]:
-    """Yield candidate chunks of a column, found in the footer by its path, which precedes the needed fields."""
+def _candidates(encoded: bytes | bytearray, leaf: str) -> Iterator[dict[str, Any]]:
+    """Yield candidate chunks of a column, located in the footer by its path, which precedes the needed fields."""
     path = encode_texts(leaf.split("."))
     place = encoded.find(path)
     while place >= 0:

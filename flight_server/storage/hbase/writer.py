@@ -175,14 +175,14 @@ class HBaseWriter:
             held = [some for some in view.scan(scan) if len(some.batch)]
             if held:
                 where = np.concatenate([some.request_index for some in held])
-                stands = pa.Table.from_batches([some.batch for some in held])
-                rows, changed = merge_over(stands, where, rows, table)
-                gone = lost_cells(rows, stands, where)
+                stored = pa.Table.from_batches([some.batch for some in held])
+                rows, changed = merge_over(stored, where, rows, table)
+                gone = lost_cells(rows, stored, where)
                 if gone.any():
                     yield from _batches(rows.filter(pa.array(gone)), keys[gone], replaces=True)
                     changed &= ~gone
                 # the other cells keep their timestamps, by which a read with `as_of` sees how old the row is
-                rows = changed_cells(rows, stands, where)
+                rows = changed_cells(rows, stored, where)
                 rows, keys = rows.filter(pa.array(changed)), keys[changed]
             yield from _batches(rows, keys)
 
