@@ -174,7 +174,7 @@ def test_states_of_others_are_refused(make: Callable[..., LightCurves]) -> None:
     next(iter(begun))
     going_on = make()
     going_on.load_state_dict(begun.state_dict() | {"workers": 3})
-    with pytest.raises(BadValue, match="one of 3 workers, and there are 1"):
+    with pytest.raises(BadValue, match="from 3 workers, but there are 1"):
         next(iter(going_on))
     batch = next(iter(begun))
     begun.set_epoch(1)
