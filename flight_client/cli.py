@@ -42,7 +42,7 @@ SHOWN_MISSING = 5
 @click.option("--stop", callback=moment_option, help="Latest time, excluded.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many rows.")
 @click.option("--limit-objects", type=click.IntRange(1), help="At most this many objects.")
-@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
+@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
 @click.option(
     "-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv or .arrow; - prints a table or, in a pipe, CSV."
 )
@@ -70,7 +70,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     upper_limits: bool,
     output: str,
 ) -> None:
-    """Get rows of a table: light curves by object ID or position, lists by class or time, with any columns and cutouts.
+    """Get rows of a table. Light curves by object ID or position, lists by class or time, with any columns and cutouts.
 
     \b
     alertflight get --ids ZTF20abfcszi --columns i:jd,i:fid,i:magpsf,i:sigmapsf

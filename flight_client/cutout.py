@@ -53,7 +53,7 @@ def cutout(  # noqa: PLR0917  (click passes its options by name)
     output: Path | None,
     show: bool,
 ) -> None:
-    """Get a cutout (image stamp) of one alert, as a file or drawn on the terminal.
+    """Get a cutout (image stamp) of one alert. It is written to a file or drawn on the terminal.
 
     \b
     alertflight cutout --id ZTF20abfcszi

@@ -26,12 +26,12 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one per line.")
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
 @click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")
-@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
+@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
 @click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Cutouts as stored, as plain FITS, or as pixels.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="One row per alert, or one row per object.")
 @click.option("--start", callback=moment_option, help="Earliest time, included: ISO (UTC), JD or MJD.")
 @click.option("--stop", callback=moment_option, help="Latest time, excluded.")
-@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
+@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
 @click.option("--objects-per-file", type=click.IntRange(1), default=OBJECTS_A_FILE, show_default=True, help="IDs per file.")
 @click.option("-o", "--output", type=FOLDER, required=True, metavar="DIR", help="The output folder.")
 def pull(  # noqa: PLR0917  (click passes its options by name)
@@ -50,7 +50,7 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     objects_per_file: int,
     output: Path,
 ) -> None:
-    """Write the rows of many objects, or of a whole table, to a folder of Parquet files.
+    """Write many light curves to a folder. It gets Parquet files with the rows of many objects, or of a whole table.
 
     Run the same command again to resume an interrupted pull.
 

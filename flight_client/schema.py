@@ -35,7 +35,7 @@ Columns = list[dict[str, Any]]
 def schema(  # noqa: PLR0917  (click passes its options by name)
     table: str, url: str | None, profile: str | None, data: str | None, config: Path | None, format_: str | None
 ) -> None:
-    """List the columns of a table with type, unit, origin and description, including cutouts and derived columns.
+    """List the columns of a table. Each has type, unit, origin and description; cutouts and derived columns are included.
 
     \b
     alertflight schema ztf

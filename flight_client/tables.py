@@ -25,7 +25,7 @@ Faults = dict[str, str]  # why a table cannot be read, by its name
 @server_or_store_options
 @store_options
 def tables(url: str | None, profile: str | None, data: str | None, config: Path | None) -> None:
-    """List the tables with their rows, sizes and time spans, and the ways to select rows.
+    """List the tables. Each has its rows, size, time span, and the ways to select rows.
 
     \b
     alertflight tables

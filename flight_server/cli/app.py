@@ -105,7 +105,7 @@ print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
 @click.option("--history", is_flag=True, help="Also store good points of the histories, where there is no alert.")
 @store_options
 def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
-    """Load alert files (Parquet, Avro) and folders of them into the store.
+    """Load alert files into the store. They may be Parquet or Avro, or folders with such files.
 
     In the embedded store an ingest is one transaction: an interrupted one leaves nothing. HBase has no transactions:
     run an interrupted ingest again. A bad file is reported with the reason; the others are loaded, and the command
@@ -150,7 +150,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @store_options
 def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | None) -> None:
-    """Load the rows of files (Parquet, CSV, JSON) into a table that is not filled from alerts, such as ztf.tns_resolver.
+    """Load rows of files into a table. The files may be Parquet, CSV or JSON, the table one not filled from alerts.
 
     All rows of all files are loaded, or none. A row replaces a stored row with the same key.
     """
@@ -171,7 +171,7 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
 @main.command()
 @store_options
 def statistics(data: str | None, config: Path | None) -> None:
-    """Count the alerts of each night, and write the counts to statistics_class."""
+    """Count the alerts of each night. The counts are written to statistics_class."""
     from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import count_nights
     from flight_server.service.stores import open_store
@@ -207,7 +207,7 @@ def _files(count: int) -> str:
 @click.option("--full", is_flag=True, help="Merge all segments of a table, not only adjacent ones of similar size.")
 @store_options
 def compact(full: bool, data: str | None, config: Path | None) -> None:
-    """Merge the segments of many ingests, and free disk space; a running server is not interrupted."""
+    """Merge segments and free disk space. A running server is not interrupted."""
     from flight_server.catalog.catalog import load_catalog
     from flight_server.execution.archive import Archive
     from flight_server.service.process import embedded_folder
@@ -236,7 +236,7 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
 @main.command()
 @store_options
 def verify(data: str | None, config: Path | None) -> None:
-    """Check every byte of the store, and print each damaged file; exits with 1 if there is any."""
+    """Check every byte of the store. Prints each damaged file, and exits with 1 if there is any."""
     from flight_server.service.process import embedded_folder
     from flight_server.settings.settings import load_settings
     from flight_server.storage.embedded import verify_folder
@@ -296,7 +296,7 @@ def simulate(  # noqa: PLR0917  (click passes its options by name)
     like: Path | None,
     out: Path,
 ) -> None:
-    """Write simulated alert files: real alerts with new names, positions, times and brightnesses."""
+    """Write simulated alert files. They are real alerts with new names, positions, times and brightnesses."""
     from flight_server.simulate import simulate as run
 
     del survey  # only one so far
