@@ -50,7 +50,7 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     objects_per_file: int,
     output: Path,
 ) -> None:
-    """Write many light curves to a folder. It gets Parquet files with the rows of many objects, or of a whole table.
+    """Write rows to a folder of Parquet files. They are the rows of many objects, or of a whole table.
 
     Run the same command again to resume an interrupted pull.
 
