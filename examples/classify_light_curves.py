@@ -1,9 +1,9 @@
-"""Trains a small classifier on simulated light curves, and prints its score beside that of a guess.
+"""Trains a small classifier on simulated light curves, and prints its score next to that of a majority guess.
 
 usage: python examples/classify_light_curves.py    (needs the extra torch; half a minute on a CPU)
 
-It simulates alerts, serves them, and learns from the server: a data set for training, another for the test, which the
-hashes of the IDs keep apart.
+It simulates alerts, serves them, and trains on data streamed from the server, with training and test sets that are split
+by the hashes of the IDs.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ POINTS = 20
 
 
 def main() -> None:
-    """Simulate, serve, learn, test."""
+    """Simulate alerts, serve them, then train and test the classifier."""
     torch.manual_seed(1)
-    torch.set_num_threads(1)  # small steps: threads would wait for one another
+    torch.set_num_threads(1)  # the steps are too small for several threads
     with tempfile.TemporaryDirectory() as held:
         folder = Path(held)
         simulate(folder)
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def simulate(folder: Path) -> None:
-    """Fill a store. Simulated alerts have the brightness of no class: each object gets that of its own."""
+    """Fill a store with simulated alerts, with light curves according to the class of each object."""
     numbers = ("--objects", OBJECTS, "--alerts", ALERTS_EACH, "--nights", NIGHTS, "--seed", 7)
     run("simulate", *numbers, "--out", folder / "alerts")
     for file in sorted((folder / "alerts").rglob("*.parquet")):
@@ -65,7 +65,7 @@ def simulate(folder: Path) -> None:
 
 
 def brightness(name: str, kind: str, jd: float) -> float:
-    """Give a magnitude: a supernova fades, a Mira and an RR Lyrae swing, slow and fast; all others stay as they are."""
+    """Return a magnitude: supernovae fade, Miras and RR Lyrae vary slowly and fast; all others are constant."""
     random = np.random.default_rng(list(name.encode()))
     mean, start = random.uniform(16.5, 18.5), random.uniform(0, 1)
     day = jd - 2_459_580.5
@@ -87,7 +87,7 @@ def run(*words: object) -> None:
 
 @contextmanager
 def serving(store: Path) -> Iterator[str]:
-    """Serve a store; gives the address."""
+    """Serve a store; yield its address."""
     command = [ALERTFLIGHT, "serve", "--port", "0", "--data", store]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -98,7 +98,7 @@ def serving(store: Path) -> Iterator[str]:
 
 
 class Classifier(nn.Module):
-    """Reads the points of a light curve one after the other."""
+    """A recurrent network over the points of a light curve."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Classifier(nn.Module):
         self.says = nn.Linear(64, len(CLASSES))
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Give a number for each class."""
+        """Return a score for each class."""
         values, mask = batch["values"], batch["mask"].unsqueeze(2)
         count = batch["lengths"].clamp(min=1)[:, None, None]
         magnitude = values[:, :, :1]
@@ -121,7 +121,7 @@ class Classifier(nn.Module):
 
 
 def learn(archive: af.Archive) -> None:
-    """Learn from the objects of four classes, and print how well those of the test are told apart."""
+    """Train on objects of four classes, and print the accuracy on the test set."""
     rows = archive.all("ztf", columns=["i:objectId", "d:cdsxmatch"]).to_arrow()
     kinds = dict(zip(rows["i:objectId"].to_pylist(), rows["d:cdsxmatch"].to_pylist(), strict=True))
     labels = {name: CLASSES.index(kind) for name, kind in kinds.items() if kind in CLASSES}

@@ -1,11 +1,11 @@
-"""The Alertflight client: what notebooks, scripts and training jobs use to read an archive.
+"""The Alertflight client, for notebooks, scripts and training jobs that read an archive.
 
 >>> import flight_client as af
 >>> archive = af.connect("grpc://127.0.0.1:8815")
 >>> archive.objects(["ZTF20abfcszi"], columns=["i:jd", "i:fid", "i:magpsf"])
 <Answer: 1 object of ztf, 3 columns, not read yet>
 
-Importing it loads pyarrow and nothing heavier.
+Importing this package loads pyarrow and nothing heavier.
 """
 
 from flight_client.answer import Answer, MissingObjects

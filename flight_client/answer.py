@@ -1,4 +1,4 @@
-"""The answer to a query, as users hold it: nothing is read before it is asked for, and it can be read again."""
+"""The answer to a query: read lazily, and as often as wanted."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SHOWN = 5
 
 
 class MissingObjects(LookupError):
-    """Objects that were asked for have no rows; `ids` has their IDs."""
+    """Requested objects have no rows; `ids` holds their IDs."""
 
     def __init__(self, ids: list[str | int]) -> None:
         self.ids = ids
-        some = ", ".join(map(str, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
-        super().__init__(f"no rows for {len(ids)} of the IDs: {some}")
+        shown = ", ".join(map(str, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
+        super().__init__(f"no rows for {len(ids)} of the IDs: {shown}")
 
     def __reduce__(self) -> tuple[type[MissingObjects], tuple[list[str | int]]]:
         return type(self), (self.ids,)
@@ -43,23 +43,23 @@ class MissingObjects(LookupError):
 class Answer:
     """The rows that a query selects.
 
-    Each of its methods reads them anew, from all servers that have them; `record` and `missing` speak of the last
-    reading that came to its end.
+    Each reading method reads the rows again, from all servers that hold them. `record` and `missing` describe the last
+    read that finished.
 
     Parameters
     ----------
     url
         The server.
     query
-        What to ask.
+        The query.
     ahead
-        How much is read at once.
+        How many endpoints are read in parallel, and how many bytes are read ahead.
     retries
-        How failures are met.
+        How failed calls are retried.
     progress
-        Whether to draw how far a reading has come; None: on a terminal.
+        Whether to draw a progress line; None: on a terminal.
     strict
-        Whether objects without rows raise MissingObjects at the end of a reading.
+        Whether objects without rows raise MissingObjects at the end of a read.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Answer:
 
     @property
     def schema(self) -> pa.Schema:
-        """The Arrow schema of the rows; units and meanings stand in the fields' metadata."""
+        """The Arrow schema of the rows, with units and descriptions in the metadata of the fields."""
         if self._schema is None:
             ids = None if self.query.ids is None else self.query.ids[:1]  # any have the same schema
             self._schema = schema_of(self.url, replace(self.query, ids=ids))
@@ -100,30 +100,32 @@ class Answer:
 
     @property
     def missing(self) -> list[str | int]:
-        """The IDs that were asked for and have no rows.
+        """The requested IDs without rows.
 
         Raises
         ------
         RuntimeError
-            The answer was not read yet.
+            The answer has not been read yet.
         """
         if self.record is None:
-            raise RuntimeError("what is missing is known once the answer was read: to_arrow(), to_pandas(), ...")
+            raise RuntimeError(
+                "read the answer first, for example with to_arrow() or to_pandas(): only then is it known which IDs are missing"
+            )
         return self.record.missing_ids
 
     def plan(self) -> Plan:
-        """Have the servers say in which parts the answer comes, for work on many machines."""
+        """Return the plan of the answer: endpoints that can be read on many machines."""
         return plan(self.url, self.query, self._retries)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Read the rows, batch by batch, in the order asked.
+        """Read the rows, batch by batch, in the order of the query.
 
         Raises
         ------
         CorruptData
-            Rows did not come that the completeness records promise.
+            The number of rows is not that of the completeness records.
         MissingObjects
-            At the end, with `missing="raise"`.
+            At the end, if objects without rows raise.
         AlertflightError
             What a server raised, as the same class.
         """
@@ -141,25 +143,25 @@ class Answer:
         finally:
             drawn.end()
         if record.rows != rows:
-            raise CorruptData(f"{rows} rows came, and the records say {record.rows}")
+            raise CorruptData(f"received {rows} rows, but the completeness records say {record.rows}")
         self.record = record
         if self._strict and record.missing_ids:
             raise MissingObjects(record.missing_ids)
 
     def read(self, endpoints: Iterable[Endpoint], record: Record | None = None) -> Iterator[pa.RecordBatch]:
-        """Read some endpoints of the plan, in the order given.
+        """Read endpoints of the plan, in the order given.
 
         Parameters
         ----------
         endpoints
-            Which.
+            The endpoints.
         record
-            Gets the completeness record of each endpoint added, behind its last batch.
+            The completeness record of each endpoint is added to it after the last batch of the endpoint.
 
         Raises
         ------
         CorruptData, MissingObjects, AlertflightError
-            As where all rows are read.
+            As in `__iter__`.
         """
         record = Record() if record is None else record
         rows = record.rows
@@ -167,43 +169,43 @@ class Answer:
             rows += len(batch)
             yield batch
         if record.rows != rows:
-            raise CorruptData(f"{rows} rows came, and the records say {record.rows}")
+            raise CorruptData(f"received {rows} rows, but the completeness records say {record.rows}")
         if self._strict and record.missing_ids:
             raise MissingObjects(record.missing_ids)
 
     def reader(self) -> pa.RecordBatchReader:
-        """Read the rows as a RecordBatchReader, which DuckDB, Polars, Parquet writers and others take."""
+        """Return a RecordBatchReader of the rows, for DuckDB, Polars, Parquet writers and others."""
         return pa.RecordBatchReader.from_batches(self.schema, iter(self))
 
     def to_arrow(self) -> pa.Table:
-        """Read all rows into a table of Arrow."""
+        """Read all rows into an Arrow table."""
         batches = list(self)
         return pa.Table.from_batches(batches, schema=self.schema)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Read all rows into a frame of pandas, with Arrow's types: IDs are exact, and integers with nulls integers."""
+        """Read all rows into a pandas DataFrame with Arrow types: IDs stay exact, and integers with nulls stay integers."""
         return frames.to_pandas(self.to_arrow())
 
     def to_polars(self) -> pl.DataFrame:
-        """Read all rows into a frame of Polars; needs the extra `polars`."""
+        """Read all rows into a Polars DataFrame; needs the extra `polars`."""
         return frames.to_polars(self.to_arrow())
 
     def to_nested(self) -> NestedFrame:
-        """Read all rows into a frame of nested-pandas, one row an object; needs the extra `nested`."""
+        """Read all rows into a NestedFrame, one row per object; needs the extra `nested`."""
         return frames.to_nested(self.nested().to_arrow())
 
     def to_astropy(self) -> QTable:
-        """Read all rows into a QTable, with units, with times as Time in their scale, and with nulls masked."""
+        """Read all rows into a QTable: columns with units, times as Time in their scale, nulls masked."""
         return frames.to_astropy(self.to_arrow())
 
     def nested(self) -> Answer:
-        """Give the same answer in the layout `nested`: one row an object, its light curve as a list in it."""
+        """Return the same answer in the layout `nested`: one row per object, with its light curve as a list."""
         if self.query.layout == "nested":
             return self
         return self.changed(layout="nested")
 
     def changed(self, **fields: Any) -> Answer:
-        """Give the answer to the same query with other values in some of its fields."""
+        """Return the answer to the same query with some fields changed."""
         query = replace(self.query, **fields)
         return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=self._strict)
 

@@ -1,4 +1,4 @@
-"""An archive, as users hold it: what it can be asked."""
+"""An archive, and the queries that it answers."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ def connect(
     retries: Retries | None = None,
     progress: bool | None = None,
 ) -> Archive:
-    """Say which archive to read. Nothing is sent yet.
+    """Choose an archive to read. Nothing is sent yet.
 
     Parameters
     ----------
     url
-        The server, such as `grpc://127.0.0.1:8815`. Without it: that of the profile, of the variable ALERTFLIGHT_URL,
-        of the configuration file's default profile, or `grpc://127.0.0.1:8815`.
+        The server, such as `grpc://127.0.0.1:8815`. By default that of the profile, of the variable ALERTFLIGHT_URL,
+        of the default profile in the configuration file, or `grpc://127.0.0.1:8815`.
     profile
-        A profile of `alertflight/client.yml` in the user's configuration folder.
+        A profile in `alertflight/client.yml` in the configuration folder of the user.
     threads
-        How many parts of an answer are read at once; 4 if nothing says otherwise.
+        How many endpoints of an answer are read in parallel; 4 by default.
     read_ahead
-        How many bytes may wait for whoever reads the rows; 64 MiB if nothing says otherwise.
+        How many bytes may be read ahead of the consumer; 64 MiB by default.
     retries
-        How failures are met.
+        How failed calls are retried.
     progress
-        Whether to draw how far a reading has come; None: on a terminal.
+        Whether to draw a progress line; None: on a terminal.
 
     Raises
     ------
     BadValue
-        There is no such profile, or a number is out of range.
+        The profile does not exist, or a number is out of range.
     """
     found = find_profile(url, profile)
     usual = Ahead()
@@ -72,18 +72,18 @@ def connect(
 
 
 class Archive:
-    """The tables of one server, or of several that hold the same.
+    """The tables of one server, or of several with the same data.
 
-    Connections are made when they are needed, shared in a process, and made anew after a fork. An archive can be pickled.
+    Connections are opened on demand, shared within a process, and opened again after a fork. An archive can be pickled.
 
     Parameters
     ----------
     url
-        The server that is asked for plans.
+        The server that plans queries.
     ahead
-        How much of an answer is read at once.
+        How many endpoints are read in parallel, and how many bytes are read ahead.
     retries, progress
-        As `connect` has them.
+        As in `connect`.
     """
 
     def __init__(
@@ -98,14 +98,14 @@ class Archive:
         return f"<Archive at {self.url}>"
 
     def __enter__(self) -> Self:
-        """Use it for a while."""
+        """Return the archive, which is closed at the end of the block."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection; it is made again if it is needed again."""
+        """Close the connection; the next call opens it again."""
         disconnect(self.url)
 
     def objects(self, ids: object, *, table: str = "ztf", missing: str = "list", **fields: Any) -> Answer:
@@ -114,21 +114,21 @@ class Archive:
         Parameters
         ----------
         ids
-            One ID or many: a list, an array, a Series. Any number; the rows come in their order, and an ID that
-            stands twice is answered once.
+            One ID or any number of them: a list, an array, a Series. The rows come in the order of the IDs, and an ID
+            given twice is answered once.
         table
             The table.
         missing
-            What becomes of IDs without rows: `list` puts them into the answer's `missing`, `raise` raises MissingObjects
-            at the end of a reading.
+            How IDs without rows are reported: `list` adds them to `missing` of the answer, `raise` raises MissingObjects
+            at the end of a read.
         **fields
-            Further fields of the ticket, such as `columns=["i:jd", "i:magpsf"]`, `cutouts=["Science"]`, `start`, `stop`
+            Other fields of the ticket, such as `columns=["i:jd", "i:magpsf"]`, `cutouts=["Science"]`, `start`, `stop`
             and `upper_limits`.
         """
         return self.select(table=table, missing=missing, ids=ids, **fields)
 
     def cone(self, *place: Any, radius: Any, table: str = "ztf", **fields: Any) -> Answer:
-        """Select objects by their place on the sky.
+        """Select objects by their position on the sky.
 
         Parameters
         ----------
@@ -144,12 +144,12 @@ class Archive:
         return self.select(table=table, cone=given, **fields)
 
     def skymap(self, source: str | Path | bytes, *, level: float = 0.9, table: str = "ztf", **fields: Any) -> Answer:
-        """Select objects in the credible region of a probability map, such as those of gravitational waves.
+        """Select objects in a credible region of a probability map, such as that of a gravitational-wave event.
 
         Parameters
         ----------
         source
-            A FITS file with HEALPix pixels, or its bytes.
+            A FITS file with HEALPix pixels, or the bytes of one.
         level
             The credible level.
         table, **fields
@@ -170,8 +170,8 @@ class Archive:
         Raises
         ------
         AlertflightError
-            A field does not exist or has a value that it cannot have. What only the server knows, such as the names of
-            columns, is raised by the first reading.
+            A field does not exist or has an invalid value. What only the server can check, such as the names of
+            columns, is raised by the first read.
         """
         if missing not in {"list", "raise"}:
             raise BadValue(f"missing must be list or raise, not {missing!r:.40}", field="missing", value=missing)
@@ -180,48 +180,48 @@ class Archive:
         return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=missing == "raise")
 
     def exchange(self, ids: Iterable[Any], *, table: str = "ztf", **fields: Any) -> Exchange:
-        """Select objects by IDs that come one after the other, any number of them, in bounded memory.
+        """Select objects by a stream of IDs of any length, in bounded memory.
 
         Parameters
         ----------
         ids
-            Any iterable, such as a generator; it is read as the rows are. Each ID is answered, repeated or not, and each
-            row says in the column `index` which one it is for.
+            Any iterable, such as a generator, consumed as rows are read. Each ID is answered, repeated or not, and the
+            column `index` of a row holds the position of its ID, from 0.
         table, **fields
             As in `objects`.
         """
         return self._exchanged(table, fields, batches_of_ids(plain_ids(ids)))
 
     def cones(self, *places: Any, radius: Any, table: str = "ztf", **fields: Any) -> Exchange:
-        """Select objects around many places.
+        """Select objects around many positions.
 
         Parameters
         ----------
         *places
-            A SkyCoord of many, or arrays of right ascension and declination: degrees (ICRS), or Quantities.
+            A SkyCoord array, or arrays of right ascension and declination: degrees (ICRS), or Quantities.
         radius
             Arcsec, or a Quantity; one for all, or one each.
         table, **fields
-            As in `objects`. Each row says in the column `index` which place it is for.
+            As in `objects`. The column `index` of a row holds the number of its position, from 0.
         """
         ra, dec = centres(places)
         return self._exchanged(table, fields, batches_of_places(ra, dec, angles(radius, "arcsec", "radius")))
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Say what each table holds, and what it can be asked by."""
+        """Return what each table holds, and by what it can be queried."""
         return dict(act(self.url, "tables"))
 
     def schema(self, table: str = "ztf") -> list[dict[str, Any]]:
-        """Describe the columns of a table, also stamps and derived ones: name, type, unit, meaning, origin."""
+        """Return the columns of a table, with cutouts and derived ones: name, type, unit, description, origin."""
         return list(act(self.url, "schema", json.dumps({"table": table})))
 
     def info(self) -> dict[str, Any]:
-        """Say what the server is: name, versions, store, surveys."""
+        """Return what the server is: its name, versions, store and surveys."""
         return dict(act(self.url, "server-info"))
 
     def _exchanged(self, table: str, fields: dict[str, Any], sent: Iterator[pa.RecordBatch]) -> Exchange:
         given = self._fields(fields, table)
-        parse_ticket(json.dumps({"table": table, "all": True} | given).encode())  # what is wrong is said now
+        parse_ticket(json.dumps({"table": table, "all": True} | given).encode())  # raises errors now, not at the first read
         ticket = json.dumps({"table": table} | given).encode()
         return Exchange(self.url, ticket, sent, self._retries, self._progress)
 
@@ -229,20 +229,20 @@ class Archive:
         return {name.removesuffix("_"): self._plain(name, value, table) for name, value in fields.items() if value is not None}
 
     def _plain(self, name: str, value: Any, table: str) -> Any:
-        """Give a value as JSON has it."""
+        """Return a value as a JSON type."""
         if name == "ids":
             return id_list(value)
         if name in LISTS:
             return [value] if isinstance(value, str) else list(value)
         if name in MOMENTS:
-            # only a Time needs to know, so that nobody else waits for it
+            # only a Time needs the scale, which costs a call to the server
             return moment(value, _time_scale(self.url, table) if hasattr(value, "scale") else "utc", name)
         return value
 
 
 @lru_cache(maxsize=256)
 def _time_scale(url: str, table: str) -> str:
-    """Ask for the scale that a table has its times in."""
+    """Return the time scale of a table, from the server."""
 
     def ask(server: str) -> pa.Schema:
         with calling(server) as client:
@@ -251,5 +251,5 @@ def _time_scale(url: str, table: str) -> str:
     fields = checked_schema(FIRST.call((url,), ask))
     scales = {field.metadata[b"time_scale"].decode() for field in fields if b"time_scale" in (field.metadata or {})}
     if len(scales) != 1:
-        raise BadValue(f"the times of {table} are in {len(scales)} scales: give a number instead of a Time", field="start")
+        raise BadValue(f"table {table} has times in {len(scales)} scales: give a number instead of a Time", field="start")
     return str(scales.pop())

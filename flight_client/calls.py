@@ -1,4 +1,4 @@
-"""Calls that have one answer: actions; and what a failure means."""
+"""Calls with a single result (actions), and what their failures mean."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["act", "to_domain"]
 
 
 def to_domain(error: Exception, url: str) -> AlertflightError:
-    """Give the error that a server raised; where it raised none, that it cannot be reached."""
+    """Return the error that the server raised, or BackendLost if it sent none."""
     domain = from_info(getattr(error, "extra_info", b"") or b"")
     if domain is not None:
         return domain
-    return BackendLost(f"no answer from {url}: is the server running? ({str(error).splitlines()[0][:120]})")
+    return BackendLost(f"no answer from {url}; is the server running? ({str(error).splitlines()[0][:120]})")
 
 
 def act(url: str, action: str, body: str = "") -> Any:
-    """Have a server run an action; gives what its JSON says.
+    """Run an action on a server, and return its JSON result.
 
     Raises
     ------

@@ -25,24 +25,28 @@ SHOWN_MISSING = 5
 @server_options
 @click.option("--table", default="ztf", show_default=True, help="The table.")
 @click.option("--ids", multiple=True, callback=split_option, metavar="ID,...", help="Object IDs, separated by commas.")
-@click.option("--cone", type=float, nargs=3, metavar="RA DEC RADIUS", help="A disc on the sky: degrees, degrees, arcsec.")
-@click.option("--class", "class_", metavar="NAME", help="A class, the newest alerts first: table ztf.class or ztf.tns.")
-@click.option("--sso", metavar="NAME", help="An object of the solar system: table ztf.ssnamenr.")
-@click.option("--tracklet", metavar="NAME", help="A tracklet, or the beginning of its name: table ztf.tracklet.")
+@click.option("--cone", type=float, nargs=3, metavar="RA DEC RADIUS", help="A cone on the sky: degrees, degrees, arcsec.")
+@click.option("--class", "class_", metavar="NAME", help="A class, newest alerts first: table ztf.class or ztf.tns.")
+@click.option("--sso", metavar="NAME", help="A solar system object: table ztf.ssnamenr.")
+@click.option("--tracklet", metavar="NAME", help="A tracklet name, or its beginning: table ztf.tracklet.")
 @click.option("--name", metavar="NAME", help="A name, or its beginning: table ztf.tns_resolver or ztf.sso_resolver.")
 @click.option("--night", metavar="YYYYMMDD", help="A night, or its beginning: table statistics_class.")
-@click.option("--skymap", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A probability map, FITS.")
-@click.option("--credible-level", type=float, default=0.9, show_default=True, help="Of the map.")
+@click.option("--skymap", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A probability map (FITS).")
+@click.option(
+    "--credible-level", type=float, default=0.9, show_default=True, help="The credible level of the region of --skymap."
+)
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
-@click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; all stored ones if left out.")
-@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
-@click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Stamps as stored, unpacked, or pixels.")
-@click.option("--start", callback=moment_option, help="First moment, included: ISO (UTC), JD or MJD.")
-@click.option("--stop", callback=moment_option, help="Last moment, excluded.")
-@click.option("--limit", type=click.IntRange(1), help="The most rows.")
-@click.option("--limit-objects", type=click.IntRange(1), help="The most objects.")
-@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
-@click.option("-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv or .arrow; - is the screen or, piped, CSV.")
+@click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")
+@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
+@click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Cutouts as stored, as plain FITS, or as pixels.")
+@click.option("--start", callback=moment_option, help="Earliest time, included: ISO (UTC), JD or MJD.")
+@click.option("--stop", callback=moment_option, help="Latest time, excluded.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many rows.")
+@click.option("--limit-objects", type=click.IntRange(1), help="At most this many objects.")
+@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
+@click.option(
+    "-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv or .arrow; - prints a table or, in a pipe, CSV."
+)
 def get(  # noqa: PLR0917  (click passes its options by name)
     url: str | None,
     profile: str | None,
@@ -67,11 +71,11 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     upper_limits: bool,
     output: str,
 ) -> None:
-    """Get rows of a table: light curves by object ID or place, lists by class or time, with any columns and stamps.
+    """Get rows of a table. Light curves by object ID or position, lists by class or time, with any columns and cutouts.
 
     \b
     alertflight get --ids ZTF20abfcszi --columns i:jd,i:fid,i:magpsf,i:sigmapsf
-    alertflight get --ids ZTF20abfcszi --cutouts Science -o stamps.parquet
+    alertflight get --ids ZTF20abfcszi --cutouts Science -o cutouts.parquet
     alertflight get --cone 285 43 60 --columns i:objectId,i:jd,v:separation_degree
     alertflight get --table ztf.class --class "SN candidate" --limit 10
     """  # noqa: D301  (click wants the backspace itself)
@@ -109,7 +113,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     else:
         write_csv(stream.schema, batches)
     stream.close()
-    _warn(stream)
+    _warn(stream, [f"--{name.replace('_', '-')}" for name in ("limit", "limit_objects") if name in given])
 
 
 def _ranges(skymap: Path, level: float) -> dict[str, object]:
@@ -119,7 +123,7 @@ def _ranges(skymap: Path, level: float) -> dict[str, object]:
 
 
 def _counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Pass batches on, and count their rows on a terminal."""
+    """Yield the batches unchanged, and show the number of rows on a terminal."""
     rows = 0
     shown = False
     for batch in batches:
@@ -132,14 +136,14 @@ def _counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         click.echo("\r" + " " * 30 + "\r", nl=False, err=True)
 
 
-def _warn(stream: Stream) -> None:
+def _warn(stream: Stream, limits: list[str]) -> None:
     missing = [str(value) for value in stream.missing_ids]
     if missing:
-        some = ", ".join(missing[:SHOWN_MISSING]) + (", ..." if len(missing) > SHOWN_MISSING else "")
-        click.echo(f"no rows for {len(missing)} of the IDs: {some}", err=True)
+        shown = ", ".join(missing[:SHOWN_MISSING]) + (", ..." if len(missing) > SHOWN_MISSING else "")
+        click.echo(f"no rows for {len(missing)} of the IDs: {shown}", err=True)
     if not stream.record["complete"]:
-        click.echo(f"there is more behind these {stream.record['rows']} rows", err=True)
+        click.echo(f"more rows match; raise {' or '.join(limits)} or leave it out", err=True)
     if stream.record["missing_cutouts"]:
-        click.echo(f"{stream.record['missing_cutouts']} stamps are not in the archive", err=True)
+        click.echo(f"{stream.record['missing_cutouts']} cutouts are not in the archive", err=True)
     for reason, count in stream.record["cutout_errors"].items():
-        click.echo(f"{count} stamps could not be read: {reason}", err=True)
+        click.echo(f"{count} cutouts could not be read: {reason}", err=True)

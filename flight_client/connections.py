@@ -1,9 +1,9 @@
-"""Connections to servers: one a process and address, made when they are needed and let go of before a fork.
+"""Connections to servers: one per process and address, opened on demand and closed before a fork.
 
-gRPC does not survive a fork: a call that a child makes while its parent's connections are open hangs for ever. So
-before this process forks, its streams are cancelled and its connections dropped, which ends gRPC as a whole; both
-sides connect again when they go on, and streams under way go on from their cursors. Where that cannot be done the
-child is told so instead of hanging.
+gRPC does not survive a fork: a call that a child makes while the connections of its parent are open hangs forever. So
+before this process forks, its streams are cancelled and its connections dropped, which shuts gRPC down. Afterwards both
+processes connect again, and interrupted streams resume from their cursors. Where the shutdown fails, calls in the child
+raise an error instead of hanging.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ from flight_server.protocol.errors import BadValue, NotSupported
 __all__ = ["Interrupted", "OpenExchange", "OpenStream", "calling", "connect", "disconnect"]
 
 OPTIONS = [
-    ("grpc.max_reconnect_backoff_ms", 1000),  # a server that comes back is found soon
-    ("grpc.keepalive_time_ms", 310_000),  # a peer that is gone without a word; servers allow one ping in five minutes
+    ("grpc.max_reconnect_backoff_ms", 1000),  # find a restarted server soon
+    ("grpc.keepalive_time_ms", 310_000),  # detects a dead peer; servers allow one ping in five minutes
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
-SENT_AT_ONCE = 1000  # rows: the first of them are answered while the others come
-CALLS_SECONDS = 20.0  # how long a fork waits for calls under way
-THREADS_SECONDS = 2.0  # and for the threads of gRPC, which end by themselves
+SENT_AT_ONCE = 1000  # rows: the server answers the first ones while the others are sent
+CALLS_SECONDS = 20.0  # how long a fork waits for calls in progress
+THREADS_SECONDS = 2.0  # how long it waits for the threads of gRPC to end
 OTHERS_SECONDS = 0.05
 GRPC_THREADS = ("grpc_", "event_engine", "lifeguard")
 
 
 class Interrupted(Exception):
-    """A stream was let go of for a fork."""
+    """A stream was cancelled, for example for a fork."""
 
 
 def connect(url: str) -> fl.FlightClient:
-    """Connect to a server, such as `grpc://127.0.0.1:8815`; that there is none shows with the first call.
+    """Connect to a server, such as `grpc://127.0.0.1:8815`; an unreachable one fails at the first call.
 
     Raises
     ------
     BadValue
-        That is no address.
+        The URL is not an address.
     """
     try:
         return fl.FlightClient(url, generic_options=OPTIONS)
     except (ValueError, KeyError, pa.ArrowException):
-        message = f"{url!r:.80} is no address of a server, such as grpc://127.0.0.1:8815"
+        message = f"{url!r:.80} is not the address of a server; give one such as grpc://127.0.0.1:8815"
         raise BadValue(message, field="url", value=url) from None
 
 
 class OpenStream:
-    """One answer on its way.
+    """The open stream of one answer.
 
     Parameters
     ----------
     url
         The server.
     ticket
-        What to ask it.
+        The ticket.
     """
 
     def __init__(self, url: str, ticket: bytes) -> None:
@@ -74,21 +74,21 @@ class OpenStream:
             try:
                 self.schema: pa.Schema = self._reader.schema
             except KeyboardInterrupt:
-                self._tell_apart()
+                self._raise_if_cancelled()
                 raise
 
     def _ask(self, client: fl.FlightClient, ticket: bytes) -> fl.FlightStreamReader:
         return client.do_get(fl.Ticket(ticket))
 
     def read(self) -> fl.FlightStreamChunk | None:
-        """Give the next message, or None at the end.
+        """Return the next message, or None at the end.
 
         Raises
         ------
         Interrupted
-            The stream was let go of for a fork.
+            The stream was cancelled, for example for a fork.
         FlightError, ArrowException
-            As gRPC has it.
+            The call failed.
         """
         with _here.call():
             if self._reader is None:
@@ -98,39 +98,39 @@ class OpenStream:
             except StopIteration:
                 return None
             except (KeyboardInterrupt, fl.FlightError, pa.ArrowException):
-                self._tell_apart()
+                self._raise_if_cancelled()
                 raise
 
-    def _tell_apart(self) -> None:
-        """Raise Interrupted if it was this side that cancelled, which pyarrow tells as a KeyboardInterrupt."""
+    def _raise_if_cancelled(self) -> None:
+        """Raise Interrupted if this process cancelled the stream, which pyarrow reports as a KeyboardInterrupt."""
         if self._cancelled:
             raise Interrupted from None
 
     def cancel(self) -> None:
-        """End the answer; who reads it in another thread meets Interrupted."""
+        """Cancel the stream; a thread that is reading it gets Interrupted."""
         self._cancelled = True
         if self._reader is not None:
             self._reader.cancel()
 
-    def let_go(self) -> None:
-        """Give up what gRPC holds for it; nobody may be reading."""
+    def release(self) -> None:
+        """Release the gRPC objects; no thread may be reading."""
         self._reader = None
 
     def close(self) -> None:
-        """Hang up."""
+        """Cancel the stream and release it."""
         self.cancel()
-        self.let_go()
+        self.release()
 
 
 class OpenExchange(OpenStream):
-    """One answer on its way to what is sent as a whole, before anything is read.
+    """The open stream of one exchange, whose input is sent completely before any answer is read.
 
     Parameters
     ----------
     url, ticket
         As for OpenStream; the ticket has no selection.
     sent
-        IDs or places, no more than a server takes in before it waits for its answers to be read.
+        IDs or positions, no more than a server accepts before it waits for its answers to be read.
     """
 
     def __init__(self, url: str, ticket: bytes, sent: pa.RecordBatch) -> None:
@@ -140,7 +140,7 @@ class OpenExchange(OpenStream):
 
     def _ask(self, client: fl.FlightClient, ticket: bytes) -> fl.FlightStreamReader:
         self._writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(ticket))
-        # a server that refuses takes nothing in, and says why where its answer is read
+        # a server that refuses the ticket stops reading; its reason is raised where the answer is read
         with suppress(fl.FlightError, pa.ArrowException):
             self._writer.begin(self._sent.schema)
             for first in range(0, len(self._sent), SENT_AT_ONCE):
@@ -148,14 +148,14 @@ class OpenExchange(OpenStream):
             self._writer.done_writing()
         return reader
 
-    def let_go(self) -> None:
-        """Give up what gRPC holds for it."""
-        super().let_go()
+    def release(self) -> None:
+        """Release the gRPC objects."""
+        super().release()
         self._writer = None
 
 
 class _Connections:
-    """What this process has open."""
+    """The open connections and streams of this process."""
 
     def __init__(self, *, lame: bool = False) -> None:
         self.streams: WeakSet[OpenStream] = WeakSet()
@@ -167,13 +167,13 @@ class _Connections:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Be in a call of gRPC, for which a fork waits, and which waits for a fork."""
+        """Run a gRPC call: a fork waits for it to end, and it waits for a fork in progress."""
         with self._changed:
             while self._forks:
                 self._changed.wait()
             if self.lame:
-                message = "this process was forked while gRPC was at work in its parent (a server, or connections that"
-                message += " are not of flight_client), and cannot connect: close them first, or start it with spawn"
+                message = "this process was forked while its parent used gRPC (a server, or connections not made by"
+                message += " flight_client), so it cannot connect: close them before the fork, or start it with spawn"
                 raise NotSupported(message, field="fork")
             self._calls += 1
         try:
@@ -184,14 +184,14 @@ class _Connections:
                 self._changed.notify_all()
 
     def client(self, url: str) -> fl.FlightClient:
-        """Give the connection to a server."""
+        """Return the connection to a server, which is opened if needed."""
         with self._changed:
             if url not in self.clients:
                 self.clients[url] = connect(url)
             return self.clients[url]
 
     def stop(self) -> None:
-        """Let go of everything, for a fork."""
+        """Cancel all streams and close all connections, before a fork."""
         with self._changed:
             self._forks += 1
             for stream in tuple(self.streams):
@@ -202,37 +202,37 @@ class _Connections:
             used = bool(self.clients)
             if not self._calls:
                 for stream in tuple(self.streams):
-                    stream.let_go()
+                    stream.release()
                 self.streams.clear()
                 self.clients.clear()
         _wait_for_grpc(THREADS_SECONDS if used else OTHERS_SECONDS)
 
     def go_on(self) -> None:
-        """Take calls again, after a fork."""
+        """Allow calls again, after a fork."""
         with self._changed:
             self._forks -= 1
             self._changed.notify_all()
 
 
 _here = _Connections()
-_before: list[_Connections] = []  # of a parent that could not let go of them: to destroy them here would hang
+_before: list[_Connections] = []  # inherited from a parent that could not close them: to destroy them here would hang
 _threads_left = False
 
 
 @contextmanager
 def calling(url: str) -> Iterator[fl.FlightClient]:
-    """Have the connection to a server for a call that comes back soon."""
+    """Provide the connection to a server for a short call."""
     with _here.call():
         yield _here.client(url)
 
 
 def disconnect(url: str) -> None:
-    """Let go of the connection to a server; streams under way keep it until they end."""
+    """Close the connection to a server; open streams keep it until they end."""
     _here.clients.pop(url, None)
 
 
 def _wait_for_grpc(seconds: float) -> None:
-    """Wait for gRPC's threads to end, which says that a child can begin anew."""
+    """Wait for the threads of gRPC to end, after which a child can connect again."""
     global _threads_left
     end = time.monotonic() + seconds
     while (_threads_left := _grpc_runs()) and time.monotonic() < end:
@@ -240,7 +240,7 @@ def _wait_for_grpc(seconds: float) -> None:
 
 
 def _grpc_runs() -> bool:
-    """Say whether gRPC has threads; False where the system does not tell."""
+    """Return whether threads of gRPC exist; False where the system does not list threads."""
     for task in Path("/proc/self/task").glob("*/comm"):
         try:
             if task.read_text().startswith(GRPC_THREADS):

@@ -1,4 +1,4 @@
-"""The command `cutout`: one stamp, in a file or on the terminal."""
+"""The command `cutout`: one cutout, in a file or on the terminal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = ["cutout"]
 
 TABLE, ALERT, TIME = "ztf", "i:candid", "i:jd"
 ENDINGS = (".fits", ".png", ".npy")
-NAMED = 5  # alerts in the message on one that is unknown
+NAMED = 5  # alerts listed in the error on an unknown one
 
 
 @click.command()
 @server_options
-@click.option("--id", "object_id", required=True, metavar="ID", help="The object.")
-@click.option("--candid", type=click.IntRange(0), help="Its alert; the newest one if left out.")
+@click.option("--id", "object_id", required=True, metavar="ID", help="The object ID.")
+@click.option("--candid", type=click.IntRange(0), help="The alert; by default the newest one.")
 @click.option(
     "--kind",
     "kinds",
@@ -40,10 +40,10 @@ NAMED = 5  # alerts in the message on one that is unknown
     multiple=True,
     default=CUTOUT_KINDS[:1],
     show_default=True,
-    help="The stamp; may be given several times, and then stands in the files' names.",
+    help="The cutout; repeatable, each kind then goes to its own file.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="FILE.fits, .png or .npy.")
-@click.option("--show", is_flag=True, help="Draw it on the terminal, as happens without -o.")
+@click.option("--show", is_flag=True, help="Draw it on the terminal, which is the default without -o.")
 def cutout(  # noqa: PLR0917  (click passes its options by name)
     url: str | None,
     profile: str | None,
@@ -53,11 +53,11 @@ def cutout(  # noqa: PLR0917  (click passes its options by name)
     output: Path | None,
     show: bool,
 ) -> None:
-    """Get an image stamp of one alert, as a file or drawn on the terminal.
+    """Get a cutout (image stamp) of one alert. It is written to a file or drawn on the terminal.
 
     \b
     alertflight cutout --id ZTF20abfcszi
-    alertflight cutout --id ZTF20abfcszi --kind Difference -o stamp.fits
+    alertflight cutout --id ZTF20abfcszi --kind Difference -o cutout.fits
     """  # noqa: D301  (click wants the backspace itself)
     kinds = tuple(dict.fromkeys(kinds))
     if output is not None:
@@ -69,7 +69,7 @@ def cutout(  # noqa: PLR0917  (click passes its options by name)
     for kind, stamp in _stamps(server, object_id, chosen, jd, kinds).items():
         image = decode_one(stamp)
         if isinstance(image, str):
-            raise click.ClickException(f"the {kind} stamp of alert {chosen} cannot be decoded: {image}")
+            raise click.ClickException(f"the {kind} cutout of alert {chosen} cannot be decoded: {image}")
         if output is not None:
             path = output if len(kinds) == 1 else output.with_name(f"{output.stem}_{kind}{output.suffix}")
             _write(path, stamp, image)
@@ -81,7 +81,7 @@ def cutout(  # noqa: PLR0917  (click passes its options by name)
 
 
 def _choose(url: str, object_id: str, candid: int | None) -> tuple[int, float, int]:
-    """Find the alert meant; gives its candid, its JD and how many alerts the object has."""
+    """Return the candid and the JD of the chosen alert, and the number of alerts of the object."""
     found, _ = _ask(url, Query(table=TABLE, ids=(object_id,), columns=(ALERT, TIME)))
     alerts = dict(zip(found[ALERT].to_pylist(), found[TIME].to_pylist(), strict=True))
     if not alerts:
@@ -89,25 +89,25 @@ def _choose(url: str, object_id: str, candid: int | None) -> tuple[int, float, i
     chosen = max(alerts, key=alerts.__getitem__) if candid is None else candid
     if chosen not in alerts:
         newest = sorted(alerts, key=alerts.__getitem__, reverse=True)
-        some = ", ".join(map(str, newest[:NAMED])) + (", ..." if len(newest) > NAMED else "")
-        raise BadValue(f"{object_id} has no alert {chosen}; it has {some}", field="candid", value=chosen)
+        shown = ", ".join(map(str, newest[:NAMED])) + (", ..." if len(newest) > NAMED else "")
+        raise BadValue(f"{object_id} has no alert {chosen}; it has {shown}", field="candid", value=chosen)
     return chosen, alerts[chosen], len(alerts)
 
 
 def _stamps(url: str, object_id: str, candid: int, jd: float, kinds: tuple[str, ...]) -> dict[str, bytes]:
-    """Get stamps of one alert as plain FITS, by kind; bounds around its time see to it that no other travels."""
+    """Return the cutouts of one alert as plain FITS, by kind. Bounds around its time keep out other alerts."""
     bounds: dict[str, Any] = {"start": jd, "stop": math.nextafter(jd, math.inf)}
     found, record = _ask(
         url, Query(table=TABLE, ids=(object_id,), columns=(ALERT,), cutouts=kinds, cutout_format="fits", **bounds)
     )
     if found[ALERT].to_pylist() != [candid]:
-        raise CorruptData(f"the archive gave {len(found)} alerts at JD {jd}, and not {candid} alone")
+        raise CorruptData(f"the archive returned {len(found)} alerts at JD {jd}, expected {candid} alone")
     stamps = {kind: cells[0].as_py() for kind, cells in zip(kinds, found.columns[1:], strict=True)}
     without = [kind for kind, stamp in stamps.items() if stamp is None]
     if without:
         reasons = [f"cannot be unpacked ({reason})" for reason in record["cutout_errors"]]
         reasons += ["is not in the archive"] if record["missing_cutouts"] else []
-        raise click.ClickException(f"the {' and the '.join(without)} stamp of alert {candid} {' or '.join(reasons)}")
+        raise click.ClickException(f"the {' and the '.join(without)} cutout of alert {candid} {' or '.join(reasons)}")
     return stamps
 
 
@@ -130,7 +130,7 @@ def _write(path: Path, stamp: bytes, image: Image) -> None:
 
 
 def _coloured() -> bool:
-    """Say whether standard output is a terminal that takes colours and block characters."""
+    """Return whether standard output is a terminal with colours and block characters."""
     dull = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return sys.stdout.isatty() and not dull and encoding == "utf8"

@@ -1,7 +1,7 @@
-"""Plans of answers, and reading their parts: with other locations, further tries, and cursors where streams break.
+"""Plans of answers, and reading their endpoints: fallback locations, retries, and resuming from cursors.
 
-A plan is a list of endpoints, small values that can be pickled, sent to other machines and read there, alone and in
-any order. This module loads pyarrow and nothing heavier.
+A plan is a list of endpoints: small values that can be pickled, sent to other machines and read there, each alone and
+in any order. This module loads pyarrow and nothing heavier.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["Endpoint", "Hangup", "Piece", "Plan", "Record", "Retries", "plan", "plans", "read_endpoint"]
 
-IDS_A_CALL = 20_000  # as many as a server plans at once
-MAX_QUERY_BYTES = 1 << 31  # of a query as text, before it is split
-REUSE = "arrow-flight-reuse-connection://"  # a location that means the server that was asked
+IDS_A_CALL = 20_000  # the most that a server plans in one call
+MAX_QUERY_BYTES = 1 << 31  # of a query as JSON, before it is split
+REUSE = "arrow-flight-reuse-connection://"  # the location that means the server of the plan
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A part of an answer: its ticket, and the servers that answer it."""
+    """A part of an answer: its ticket, and the servers that serve it."""
 
     ticket: bytes
     locations: tuple[str, ...]
@@ -41,7 +41,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An answer in parts: the schema of all, the endpoints in order, and how many rows they have where that is known."""
+    """The plan of an answer: its schema, its endpoints in order, and its number of rows if known."""
 
     schema: pa.Schema
     endpoints: tuple[Endpoint, ...]
@@ -49,16 +49,16 @@ class Plan:
 
 
 def plans(url: str, query: Query | dict[str, Any], retries: Retries | None = None) -> Iterator[Plan]:
-    """Plan an answer, one plan for each 20,000 IDs of a long list; only one where a limit binds them.
+    """Plan an answer: one plan for each 20,000 IDs of a long list, or a single one if the query has a limit.
 
     Parameters
     ----------
     url
         The server.
     query
-        What to ask, or the fields of a ticket.
+        The query, or the fields of a ticket.
     retries
-        How often and how patiently to try.
+        How failed calls are retried.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def plans(url: str, query: Query | dict[str, Any], retries: Retries | None = Non
 
 
 def plan(url: str, query: Query | dict[str, Any], retries: Retries | None = None) -> Plan:
-    """Plan an answer; see `plans`, whose parts this puts together."""
+    """Plan an answer; concatenates what `plans` yields."""
     parts = list(plans(url, query, retries))
     rows = [part.rows for part in parts if part.rows is not None]
     endpoints = tuple(endpoint for part in parts for endpoint in part.endpoints)
@@ -84,7 +84,7 @@ def plan(url: str, query: Query | dict[str, Any], retries: Retries | None = None
 
 
 def schema_of(url: str, query: Query) -> pa.Schema:
-    """Ask for the schema of an answer alone.
+    """Return the schema of an answer, without its plan.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def schema_of(url: str, query: Query) -> pa.Schema:
 
 
 def checked_schema(schema: pa.Schema) -> pa.Schema:
-    """Raise the error that a server sends in the place of a schema, if it is one."""
+    """Return the schema, or raise the error that the server sent in its place."""
     refused = from_info((schema.metadata or {}).get(b"error", b"")) if not len(schema) else None
     if refused is not None:
         raise refused
@@ -130,27 +130,27 @@ def read_endpoint(
     retries: Retries | None = None,
     hangup: Hangup | None = None,
 ) -> Generator[Piece, None, None]:
-    """Read a part of an answer, over as many streams as it takes: each row once, in the order of the ticket.
+    """Read an endpoint, over as many streams as needed: each row once, in the order of the ticket.
 
     Parameters
     ----------
     endpoint
-        The part.
+        The endpoint.
     resume_after
-        The cursor of the last piece that is there already.
+        The cursor of the last piece that was read before.
     record
-        Gets the completeness record added, at the end.
+        The completeness record is added to it at the end.
     retries
-        How often and how patiently to try.
+        How failed calls are retried.
     hangup
-        By which another thread can end the reading, early and without an error.
+        With which another thread can stop the read early, without an error.
 
     Raises
     ------
     CorruptData
-        The rows are not those that the record says, or not all, though no limit was asked for.
+        The number of rows is not that of the record, or rows are missing though the query has no limit.
     AlertflightError
-        What the server raised, as the same class, where another try makes no sense or the last one failed.
+        What the server raised, as the same class, if a retry makes no sense or the last one failed.
     """
     reading = _Reading(endpoint, resume_after)
     tries = (retries or Retries()).begin(endpoint.locations)
@@ -187,7 +187,7 @@ def _watched(stream: Stream, hangup: Hangup | None) -> Stream:
 
 
 class Hangup:
-    """Ends readings that other threads are in."""
+    """Stops reads that other threads are in."""
 
     def __init__(self) -> None:
         self.done = False
@@ -195,14 +195,14 @@ class Hangup:
         self._lock = threading.Lock()
 
     def watch(self, stream: Stream) -> None:
-        """Have a stream end with the others."""
+        """Register a stream, to be cancelled with the others."""
         with self._lock:
             self._streams.add(stream)
             if self.done:
                 stream.cancel()
 
     def hang_up(self) -> None:
-        """End them all."""
+        """Cancel all registered streams."""
         with self._lock:
             self.done = True
             for stream in tuple(self._streams):
@@ -210,27 +210,27 @@ class Hangup:
 
 
 class _Reading:
-    """How far the reading of an endpoint has come, over its streams."""
+    """The progress of reading one endpoint, over all of its streams."""
 
     def __init__(self, endpoint: Endpoint, resume_after: str | None) -> None:
         self._ticket: dict[str, Any] = json.loads(endpoint.ticket)
-        query = self._ticket.get("query", self._ticket)  # a signed ticket has it inside
+        query = self._ticket.get("query", self._ticket)  # a signed ticket wraps the query
         self._limited = "limit" in query or "limit_objects" in query
         self._ids: Sequence[str | int] | None = query.get("ids")
         self._kinds: Sequence[str] = query.get("cutouts", ())
         self._nested = query.get("layout") == "nested"
         self._cursor = resume_after or self._ticket.get("resume_after")
-        self._before = Record(objects=None)  # of the streams that broke
+        self._before = Record(objects=None)  # of the streams that were interrupted
         self._now = Record()
-        self._lost = False  # rows came without a cursor, so that nothing says where they end
+        self._lost = False  # the last rows came without a cursor, so the read cannot resume
 
     def ticket(self) -> bytes:
-        """Give the ticket for what is still to come."""
+        """Return the ticket of the remaining rows."""
         resumed = {} if self._cursor is None else {"resume_after": self._cursor}
         return json.dumps(self._ticket | resumed, separators=(",", ":"), ensure_ascii=False).encode()
 
     def count(self, piece: Piece) -> None:
-        """Note what came."""
+        """Count the rows of a piece, and keep its cursor."""
         self._lost = piece.cursor is None
         self._cursor = piece.cursor or self._cursor
         self._now.rows += len(piece.batch)
@@ -241,25 +241,25 @@ class _Reading:
             self._now.unexplained_cutouts += piece.batch[name].null_count
 
     def can_go_on(self) -> bool:
-        """Say whether a further stream can begin where this one ended."""
+        """Return whether another stream can continue where this one ended."""
         return not self._lost
 
     def broke(self) -> None:
-        """Note that a stream ended before its record."""
+        """Account for a stream that ended before its record."""
         if self._lost:
-            raise BackendLost("the stream broke, and its rows have no cursors from which to go on")
+            raise BackendLost("the stream was interrupted and cannot resume, since its rows have no cursors")
         self._before.add(self._now)
         self._before.resumed += 1
         self._now = Record()
 
     def finish(self, stream: Stream) -> Record:
-        """Give the record of all streams, now that the last one has come to its end."""
+        """Return the record of all streams, once the last one has ended."""
         found = Record.of(stream.record, stream.whole_list("missing_ids"), stream.whole_list("failed_cutouts"))
         if not found.complete and not self._limited:
-            raise CorruptData(f"the answer has {found.rows} rows and not all, though no limit was asked for")
+            raise CorruptData(f"the answer stops after {found.rows} rows, though the query has no limit")
         if not self._before.resumed:
             return found
-        # the last record speaks of its own rows, and of all missing IDs
+        # the last record covers its own rows, but all missing IDs
         cursor, digest, objects = found.cursor, None, None
         if self._ids is not None and found.complete:
             objects = len(set(self._ids)) - len(found.missing_ids)

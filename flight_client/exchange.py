@@ -1,4 +1,4 @@
-"""Any number of IDs or places, as they come, answered one by one in their order, in bounded memory."""
+"""Rows for a stream of IDs or positions of any length, answered one by one in order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from flight_server.protocol.errors import AlertflightError
 
 __all__ = ["Exchange", "batches_of_ids", "batches_of_places"]
 
-FEW, MANY = 1000, 50_000  # rows sent at once: few at first, so that the first answers come soon; servers take 100,000 in
+FEW, MANY = 1000, 50_000  # rows sent at once: few at first, for early answers; servers accept 100,000
 INDEX = "index"
 
 
 def batches_of_ids(ids: Iterable[str | int]) -> Iterator[pa.RecordBatch]:
-    """Give IDs in batches that grow."""
+    """Yield batches of IDs of growing size."""
     rest, size = iter(ids), FEW
-    while some := list(islice(rest, size)):
-        kind = pa.int64() if all(isinstance(one, int) for one in some) else pa.string()
-        yield pa.record_batch({"id": pa.array(some if kind == pa.int64() else map(str, some), kind)})
+    while taken := list(islice(rest, size)):
+        kind = pa.int64() if all(isinstance(one, int) for one in taken) else pa.string()
+        yield pa.record_batch({"id": pa.array(taken if kind == pa.int64() else map(str, taken), kind)})
         size = min(2 * size, MANY)
 
 
 def batches_of_places(ra: object, dec: object, radius: object) -> Iterator[pa.RecordBatch]:
-    """Give places in batches: degrees, degrees, arcsec; one radius may stand for all."""
+    """Yield batches of positions: degrees, degrees, arcsec; a single radius is used for all of them."""
     sent = np.broadcast_arrays(*(np.asarray(one, dtype=np.float64) for one in (ra, dec, radius)))
     whole = pa.record_batch(dict(zip(("ra", "dec", "radius"), (np.ravel(one) for one in sent), strict=True)))
     for first in range(0, len(whole), MANY):
@@ -40,21 +40,21 @@ def batches_of_places(ra: object, dec: object, radius: object) -> Iterator[pa.Re
 
 
 class Exchange:
-    """Rows for IDs or places that are taken one after the other: iterate over its record batches, once.
+    """Rows for a stream of IDs or positions: iterate over the record batches, once.
 
-    In front of the columns asked for stands `index`, which says the how-manieth of what was sent a row is for, from 0.
-    All that is sent is answered, repeated or not. `record` is there at the end; where streams broke, its `objects` is None.
+    The first column is `index`: the position, from 0, of the input that a row is for. Each input is answered, repeated or
+    not. `record` is set at the end; its `objects` is None if a stream was interrupted.
 
     Parameters
     ----------
     url
         The server.
     ticket
-        What to ask, without a selection.
+        The ticket, without a selection.
     sent
-        IDs or places, in batches no larger than a server takes in.
+        IDs or positions, in batches no larger than a server accepts.
     retries, progress
-        As for an archive.
+        As in `connect`.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Exchange:
         self._progress = progress
 
     def __repr__(self) -> str:
-        return f"<Exchange: {'under way' if self.record is None else f'{self.record.rows:,} rows'}>"
+        return f"<Exchange: {'not read to the end' if self.record is None else f'{self.record.rows:,} rows'}>"
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Send what there is and read its rows, in order.
+        """Send the input and read its rows, in order.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Exchange:
         first = rows = 0
         try:
             for batch in self._sent:
-                for answer in _Asking(self._url, self._ticket, batch, first).answers(self._retries, record):
+                for answer in _BatchExchange(self._url, self._ticket, batch, first).answers(self._retries, record):
                     rows += len(answer)
                     drawn.show(rows, 0)
                     yield answer
@@ -98,22 +98,22 @@ class Exchange:
         self.record = record
 
 
-class _Asking:
-    """The answers to one batch, over as many streams as they take."""
+class _BatchExchange:
+    """The answers to one batch, over as many streams as needed."""
 
     def __init__(self, url: str, ticket: bytes, sent: pa.RecordBatch, first: int) -> None:
         self._url = url
         self._ticket = ticket
         self._sent = sent
-        self._first = first  # the number of the batch's first row among all that is sent
-        self._whole = 0  # rows of the batch whose answers were given away, all of each
+        self._first = first  # the position of the first row of the batch in all input
+        self._whole = 0  # rows of the batch whose answers were passed on completely
         self._rows = 0
         self._seen = np.zeros(len(sent), dtype=bool)
-        # of the row that may have more to come: a stream that breaks in it is begun anew with it
+        # answers to the row that may be incomplete: an interrupted stream starts again with this row
         self._held: list[pa.RecordBatch] = []
 
     def answers(self, retries: Retries, record: Record) -> Iterator[pa.RecordBatch]:
-        """Give the answers; `record` gets theirs added at the end."""
+        """Yield the answers; their completeness record is added to `record` at the end."""
         tries = retries.begin((self._url,))
         resumed = 0
         while True:
@@ -125,7 +125,7 @@ class _Asking:
                     tries.progress()
                     yield from self._take(batch, begin)
                 yield from self._give(len(self._sent))
-                record.add(self._told(stream, resumed))
+                record.add(self._record(stream, resumed))
             except Interrupted:
                 resumed += 1
             except AlertflightError as failure:
@@ -140,7 +140,7 @@ class _Asking:
                     stream.close()
 
     def _take(self, batch: pa.RecordBatch, begin: int) -> Iterator[pa.RecordBatch]:
-        """Take rows, numbered as all that is sent, and give those away behind which further ones came."""
+        """Renumber rows by their position in all input, and yield those that are complete."""
         local = batch[INDEX].to_numpy() + begin
         last = int(local[-1])
         numbered = batch.set_column(0, batch.schema.field(0), pa.array(local + self._first))
@@ -160,7 +160,7 @@ class _Asking:
                 self._rows += len(batch)
                 yield batch
 
-    def _told(self, stream: Stream, resumed: int) -> Record:
+    def _record(self, stream: Stream, resumed: int) -> Record:
         found = Record.of(stream.record, stream.whole_list("missing_ids"), stream.whole_list("failed_cutouts"))
         if resumed:
             found.rows, found.resumed, found.objects, found.digest = self._rows, resumed, None, None

@@ -1,4 +1,4 @@
-"""Files that appear only once they are whole."""
+"""Files that appear only once they are complete."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["check_ending", "whole_file"]
 
 
 def check_ending(path: Path, endings: tuple[str, ...]) -> None:
-    """Raise BadValue unless a file's name ends as one of the formats does."""
+    """Raise BadValue unless the file name ends in one of the endings."""
     if path.suffix not in endings:
         raise BadValue(f"write to a file that ends in {', '.join(endings)}, not {path.name}", field="output", value=path.name)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing, which takes its name, and the place of an older one, at the end.
+    """Open a file for writing; it takes its name, and replaces an older one, at the end.
 
     Raises
     ------
     BadValue
-        It cannot be written.
+        The file cannot be written.
     """
     draft = path.with_name(path.name + ".part")
     try:

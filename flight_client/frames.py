@@ -1,4 +1,4 @@
-"""Arrow tables as pandas, Polars, nested-pandas and astropy have them. Each is loaded when it is asked for."""
+"""Arrow tables as pandas, Polars, nested-pandas and astropy tables. Each library is loaded when it is used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["to_astropy", "to_nested", "to_pandas", "to_polars"]
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Give a frame whose columns keep their Arrow types: IDs stay exact and integers with nulls stay integers."""
+    """Return a DataFrame with Arrow types: IDs stay exact, and integers with nulls stay integers."""
     import pandas as pd
 
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
@@ -28,7 +28,7 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
-    """Give a frame of Polars; needs the extra `polars`."""
+    """Return a Polars DataFrame; needs the extra `polars`."""
     try:
         import polars as pl
     except ImportError as error:
@@ -37,7 +37,7 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
 
 
 def to_nested(table: pa.Table) -> NestedFrame:
-    """Give a frame of nested-pandas out of the layout `nested`; needs the extra `nested`."""
+    """Return a NestedFrame of a table in the layout `nested`; needs the extra `nested`."""
     import pandas as pd
 
     try:
@@ -57,17 +57,19 @@ def _is_nested(field: pa.Field) -> bool:
 
 
 def _without(extra: str) -> NotSupported:
-    return NotSupported(f"this needs a further package: pip install 'alertflight[{extra}]'", field=extra)
+    return NotSupported(f"this needs another package: pip install 'alertflight[{extra}]'", field=extra)
 
 
 def to_astropy(table: pa.Table) -> QTable:
-    """Give a QTable: units from the fields' metadata, times as Time in their scale, nulls masked."""
+    """Return a QTable: units from the metadata of the fields, times as Time in their scale, nulls masked."""
     from astropy.table import QTable
 
     made = QTable(meta={name.decode(): text.decode() for name, text in (table.schema.metadata or {}).items()})
     for field in table.schema:
         if _is_nested(field):
-            raise NotSupported(f"a QTable has no place for {field.name}: ask for layout rows", field="layout", value="nested")
+            raise NotSupported(
+                f"a QTable cannot hold the nested column {field.name}: use layout rows", field="layout", value="nested"
+            )
         said = {name.decode(): text.decode() for name, text in (field.metadata or {}).items()}
         made[field.name] = _column(table[field.name], field.type, said, field.name)
         made[field.name].info.description = said.get("description")
@@ -95,7 +97,7 @@ def _column(column: pa.ChunkedArray, kind: pa.DataType, said: dict[str, str], na
 
 
 def _values(column: pa.ChunkedArray, kind: pa.DataType) -> np.ndarray[Any, Any]:
-    """Give cells as numpy has them; what stands for a null means nothing."""
+    """Return cells as a numpy array; values in the place of nulls have no meaning."""
     if isinstance(kind, pa.FixedShapeTensorType):
         return _values(pa.chunked_array([part.storage for part in column.chunks], kind.storage_type), kind.storage_type).reshape(
             -1, *kind.shape

@@ -1,4 +1,4 @@
-"""Rows with stamps as the layout `nested` has light curves, with the stamps of one point for each object beside them."""
+"""Rows with cutouts, folded into the layout `nested`, with the cutouts of one point per object as further columns."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ STAMPS = ("last", "first")
 
 
 def fold(batches: Iterable[pa.RecordBatch], object_id: str, kinds: Sequence[str], which: str) -> pa.RecordBatch | None:
-    """Fold rows, those of an object one behind the other; None if there are none.
+    """Fold rows, consecutive for each object, into one row per object; None if there are none.
 
     Parameters
     ----------
     batches
-        The rows, with stamps as arrays; of each batch only the stamps that may be chosen are kept.
+        The rows, with cutouts as arrays; of each batch only the cutouts that may be chosen are kept.
     object_id
         The ID column.
     kinds
-        The kinds of stamps, whose columns come after the light curves, in this order.
+        The kinds of cutouts, whose columns come after the light curves, in this order.
     which
-        Whether an object has the stamps of the `first` or of the `last` of its points that have any.
+        Whether an object has the cutouts of the `first` or of the `last` of its points that have any.
 
     Returns
     -------
     folded
-        The ID, `lightcurve`, and for each kind a column of stamps, null where there is none.
+        The ID, `lightcurve`, and for each kind a column of cutouts, null where there is none.
     """
     curves: list[pa.RecordBatch] = []
     stamps: list[pa.RecordBatch] = []
@@ -51,7 +51,7 @@ def fold(batches: Iterable[pa.RecordBatch], object_id: str, kinds: Sequence[str]
     offsets = pa.array(np.concatenate(([0], ends)), pa.int32())
     struct = pa.StructArray.from_arrays(points.columns, fields=list(points.schema))
     ids = rows[object_id].take(pa.array(ends - 1))
-    # what the batches chose of an object that lies in several
+    # an object in several batches has one choice of each
     found = _chosen(pa.concat_batches(stamps), object_id, which)
     place = pc.index_in(ids, found[object_id])
     columns = [ids, pa.ListArray.from_arrays(offsets, struct), *(found[kind].take(place) for kind in kinds)]
@@ -61,17 +61,17 @@ def fold(batches: Iterable[pa.RecordBatch], object_id: str, kinds: Sequence[str]
 def stamp_arrays(
     batch: pa.RecordBatch, kinds: Sequence[str], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Give the stamps of folded rows (objects, kinds, rows, columns), zero where there are none; and where there are some."""
+    """Return the cutouts of folded rows, (objects, kinds, rows, columns), zero where missing; and a mask of those present."""
     pixels = np.zeros((len(batch), len(kinds), *shape), np.float32)
     there = np.zeros((len(batch), len(kinds)), np.bool_)
     for number, kind in enumerate(kinds):
         there[:, number] = batch[kind].is_valid().to_numpy(zero_copy_only=False)
-        pixels[there[:, number], number] = np.asarray(batch[kind].flatten()).reshape(-1, *shape)  # without those of nulls
+        pixels[there[:, number], number] = np.asarray(batch[kind].flatten()).reshape(-1, *shape)  # flatten() leaves out nulls
     return pixels, there
 
 
 def stamp_column(schema: pa.Schema, kind: str) -> str:
-    """Find the column of a kind of stamp."""
+    """Return the name of the column of a kind of cutout."""
     return str(next(name for name in schema.names if name.startswith(f"b:cutout{kind}_stamp")))
 
 
@@ -80,7 +80,7 @@ def _storage(cells: Any) -> pa.FixedSizeListArray:
 
 
 def _chosen(rows: pa.RecordBatch, object_id: str, which: str) -> pa.RecordBatch:
-    """Give the first or last row of each object."""
+    """Return the first or last row of each object."""
     if not len(rows):
         return rows
     ends = _ends(rows[object_id])

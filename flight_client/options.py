@@ -1,4 +1,4 @@
-"""Options that several of the client's commands share, and how they are read."""
+"""Options shared by several commands of the client, and their parsers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from flight_client.profiles import find_profile
 
 __all__ = ["chosen_server", "moment_option", "server_options", "server_or_store_options", "split_option"]
 
-COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, which is no Julian date
-DEFAULT_SERVER = "[default: $ALERTFLIGHT_URL, that of your default profile, or grpc://127.0.0.1:8815]"
+COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, not a Julian date
+DEFAULT_SERVER = "[default: $ALERTFLIGHT_URL, the URL of your default profile, or grpc://127.0.0.1:8815]"
 
 
 def server_options(command: click.decorators.FC) -> click.decorators.FC:
-    """Add `--url` and `--profile`, which name a server, to a command that asks one."""
+    """Add `--url` and `--profile`, which name a server, to a command that queries one."""
     command = click.option("--profile", metavar="NAME", help="The server of this profile in your client.yml.")(command)
     return click.option("--url", metavar="URL", help=f"The server.  {DEFAULT_SERVER}")(command)
 
@@ -30,30 +30,30 @@ def server_or_store_options(command: click.decorators.FC) -> click.decorators.FC
 def chosen_server(url: str | None, profile: str | None, data: str | None, config: Path | None) -> str | None:
     """Return the URL of the server that the options name, or None where a store is to be read.
 
-    The environment and the default profile are left aside: they say which server the other commands mean, and must not
-    turn a command about a store into one about a server.
+    The environment and the default profile are ignored: they name the server of the other commands, and must not turn a
+    command about a store into one about a server.
 
     Raises
     ------
     UsageError
-        Both a server and a store are named.
+        The options name both a server and a store.
     BadValue
-        There is no such profile.
+        The profile does not exist.
     """
     servers = [option for option, value in (("--url", url), ("--profile", profile)) if value is not None]
     stores = [option for option, value in (("--data", data), ("--config", config)) if value is not None]
     if servers and stores:
-        raise click.UsageError(f"{' and '.join(servers)} names a server, {' and '.join(stores)} a store: give one of them")
+        raise click.UsageError(f"{' and '.join(servers)} names a server and {' and '.join(stores)} a store: give one of them")
     return find_profile(url, profile).url if servers else None
 
 
 def split_option(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> list[str]:
-    """Read names between commas, of an option that may be given several times."""
+    """Parse comma-separated names of an option that may be repeated."""
     return [part.strip() for text in value for part in text.split(",") if part.strip()]
 
 
 def moment_option(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
-    """Read a moment: what is a number is a JD or an MJD."""
+    """Parse a time: a number is a JD or an MJD, other text is left to the ticket."""
     if value is None or COMPACT_DATE.fullmatch(value):
         return value
     try:

@@ -1,4 +1,4 @@
-"""Where an answer goes: a file by its ending, or a terminal."""
+"""Output of an answer: to a file whose ending names the format, or to a terminal."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SHOWN_ROWS = 40
 
 
 def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    """Write batches to a file; it appears only once it is whole.
+    """Write batches to a file, which appears only once it is complete.
 
     Raises
     ------
     BadValue
-        The ending is unknown, or the format has no place for a column.
+        The ending is unknown, or the format cannot hold a column.
     """
     check_ending(path, ENDINGS)
     with whole_file(path) as sink, _writer(path.suffix, sink, schema) as writer:
@@ -50,18 +50,18 @@ def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
 
 
 def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
-    """Lay a table out for a terminal: as many columns and rows as it has room for, sizes in place of stamps."""
+    """Format a table for a terminal: as many columns and rows as fit, with sizes in the place of cutouts."""
     table = pa.Table.from_batches(batches, schema=schema)
     for place, field in enumerate(schema):
         column = table[field.name]
         if pa.types.is_binary(field.type):
-            told = [None if size is None else f"<{size} bytes>" for size in pa.compute.binary_length(column).to_pylist()]
-            table = table.set_column(place, field.name, pa.array(told, pa.string()))
+            sizes = [None if size is None else f"<{size} bytes>" for size in pa.compute.binary_length(column).to_pylist()]
+            table = table.set_column(place, field.name, pa.array(sizes, pa.string()))
         elif isinstance(field.type, pa.FixedShapeTensorType):
-            told = [
+            sizes = [
                 f"<{' x '.join(map(str, field.type.shape))} pixels>" if there else None for there in column.is_valid().to_pylist()
             ]
-            table = table.set_column(place, field.name, pa.array(told, pa.string()))
+            table = table.set_column(place, field.name, pa.array(sizes, pa.string()))
     frame = table.to_pandas(types_mapper=pd.ArrowDtype)
     options = ("display.width", shutil.get_terminal_size().columns, "display.max_columns", 0, "display.max_rows", SHOWN_ROWS)
     with pd.option_context(*options, "display.precision", 7):
@@ -71,9 +71,9 @@ def show(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
 @contextmanager
 def _writer(ending: str, sink: BinaryIO, schema: pa.Schema) -> Iterator[Any]:
     if ending == ".csv":
-        placeless = [f.name for f in schema if pa.types.is_binary(f.type) or isinstance(f.type, pa.BaseExtensionType)]
-        if placeless:
-            raise BadValue(f"CSV has no place for {placeless[0]}: write .parquet or .arrow", field="output", value=placeless[0])
+        unwritable = [f.name for f in schema if pa.types.is_binary(f.type) or isinstance(f.type, pa.BaseExtensionType)]
+        if unwritable:
+            raise BadValue(f"CSV cannot hold {unwritable[0]}: write .parquet or .arrow", field="output", value=unwritable[0])
         with pa.csv.CSVWriter(sink, schema) as writer:
             yield writer
     elif ending == ".arrow":

@@ -1,6 +1,6 @@
-"""Light curves of any lengths as arrays of one shape, for models: values, times, a mask, lengths.
+"""Light curves of varying lengths as arrays of one shape, for models: values, times, a mask, lengths.
 
-Needs numpy and pyarrow alone; `flight_client.torch` makes tensors of the arrays, in the same memory.
+Needs only numpy and pyarrow; `flight_client.torch` wraps the arrays as tensors, in the same memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Padded", "Padding", "light_curves", "pad", "regroup"]
 
 MISSING = ("raise", "drop", "fill", "keep")
 LONGEST = ("raise", "first", "last", "random")
-EXACT = 1 << 24  # float32 has every integer up to here
+EXACT = 1 << 24  # float32 represents every integer up to here
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -30,32 +30,32 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Padding:
-    """How light curves become arrays.
+    """How light curves are converted to arrays.
 
     Parameters
     ----------
     columns
-        The columns of `values`, in this order; all but the time if left out.
+        The columns of `values`, in this order; by default all but the time.
     time
-        The column of the times; the one that has a time scale if left out.
+        The column of the times; by default the one with a time scale.
     relative
-        Whether times count from the first point of each object that is given.
+        Whether times count from the first point of each object.
     missing
-        What becomes of nulls, NaN and infinities: `raise` refuses them, `drop` leaves out each point that has one, `fill`
-        writes the number `fill` in their place, `keep` gives nulls as NaN and the others as they are. A point without a
-        time is left out by `fill` too.
+        How nulls, NaN and infinities are handled: `raise` refuses them, `drop` leaves out each point that has one, `fill`
+        replaces them by the number `fill`, `keep` returns nulls as NaN and the others unchanged. A point without a
+        time is left out by `fill` as well.
     fill
         The number for `fill`.
     length
-        How many points the arrays have for each object; those of the longest light curve in the batch if left out.
+        The number of points per object in the arrays; by default that of the longest light curve in the batch.
     longest
-        What becomes of light curves with more points than `length`: `raise` refuses them, `first` and `last` take the
-        points at that end, `random` draws points and leaves them in order.
+        How light curves with more points than `length` are handled: `raise` refuses them, `first` and `last` take the
+        points at that end, `random` draws points and keeps their order.
 
     Raises
     ------
     BadValue
-        There is no such choice.
+        A value is not one of the choices.
     """
 
     columns: tuple[str, ...] | None = None
@@ -72,38 +72,38 @@ class Padding:
                 value = getattr(self, name)
                 raise BadValue(f"{name} is one of {', '.join(known)}, not {value!r:.40}", field=name, value=value)
         if (self.missing == "fill") != (self.fill is not None):
-            raise BadValue("missing='fill' and the number fill go together", field="fill", value=self.fill)
+            raise BadValue("missing='fill' needs the number fill, and fill needs missing='fill'", field="fill", value=self.fill)
         if self.length is not None and self.length < 1:
             raise BadValue(f"length must be positive, not {self.length}", field="length", value=self.length)
         if self.longest != "raise" and self.length is None:
-            raise BadValue("nothing is longer than the longest: longest goes with a length", field="longest", value=self.longest)
+            raise BadValue("longest has no effect without a length: give length too", field="longest", value=self.longest)
         if self.columns is not None:
-            object.__setattr__(self, "columns", tuple(self.columns))  # of a list too
+            object.__setattr__(self, "columns", tuple(self.columns))  # a list becomes a tuple
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Padded:
-    """A batch of light curves: contiguous arrays, zero behind the last point of each object.
+    """A batch of light curves: contiguous arrays, zero after the last point of each object.
 
     Parameters
     ----------
     ids
-        The objects: int64, or texts.
+        The objects: int64 or strings.
     values
         float32 (objects, points, columns).
     times
         float64 (objects, points).
     mask
-        True (objects, points) where a point is.
+        bool (objects, points): True where there is a point.
     lengths
-        int64 (objects): the points of each.
+        int64 (objects): the number of points of each.
     origins
-        float64 (objects): from where times count, zeros unless they are relative.
+        float64 (objects): the zero points of the times; 0 unless they are relative.
     columns
-        The names of what `values` has.
+        The names of the columns of `values`.
     dropped, filled, cut
-        The points left out since a value was missing, the values that `fill` replaced, and the points left out for the
-        length.
+        The number of points left out because a value was missing, of values replaced by `fill`, and of points left out
+        because of `length`.
     """
 
     ids: npt.NDArray[Any]
@@ -118,7 +118,7 @@ class Padded:
     cut: int = 0
 
     def __len__(self) -> int:
-        """Count the objects."""
+        """Return the number of objects."""
         return len(self.ids)
 
     def __repr__(self) -> str:
@@ -129,22 +129,22 @@ class Padded:
 
 
 def pad(batch: pa.RecordBatch | pa.Table, how: Padding | None = None, random: np.random.Generator | None = None) -> Padded:
-    """Give light curves of the layout `nested` as arrays.
+    """Return light curves in the layout `nested` as arrays.
 
     Parameters
     ----------
     batch
-        The IDs as first column, and one column of light curves, lists of structs.
+        The IDs in the first column, and one column of light curves (lists of structs).
     how
-        What to do with times, missing values and lengths.
+        How times, missing values and lengths are handled.
     random
-        Where chance comes from, for `longest="random"`; a generator of seed 0 if left out.
+        The random generator of `longest="random"`; by default one with seed 0.
 
     Raises
     ------
     BadValue
-        A column is no number, has integers that float32 does not hold, or times; values are missing and `missing` does
-        not say what to do.
+        A column is not numeric, has integers that float32 cannot represent, or holds times; or values are missing and
+        `missing` is "raise".
     TooLarge
         A light curve has more points than `length`.
 
@@ -171,22 +171,22 @@ def pad(batch: pa.RecordBatch | pa.Table, how: Padding | None = None, random: np
 
 
 def light_curves(schema: pa.Schema) -> int:
-    """Find the column of the light curves.
+    """Return the position of the column of light curves.
 
     Raises
     ------
     BadValue
-        There are none, or several.
+        There is none, or several.
     """
     found = [number for number, field in enumerate(schema) if _is_curve(field.type)]
     if len(found) != 1 or not found[0]:
-        message = f"padding takes an ID column and then one of light curves, as layout nested has them, not {schema.names}"
+        message = f"padding needs an ID column followed by one column of light curves, as in layout nested, not {schema.names}"
         raise BadValue(message, field="layout")
     return found[0]
 
 
 def regroup(batches: Iterable[pa.RecordBatch], objects: int) -> Iterator[pa.RecordBatch]:
-    """Give the same rows in batches of a number of objects, of which only the last may have fewer."""
+    """Yield the same rows in batches of `objects` rows; only the last may be smaller."""
     if objects < 1:
         raise BadValue(f"a batch has at least one object, not {objects}", field="objects", value=objects)
     held: list[pa.RecordBatch] = []
@@ -205,7 +205,7 @@ def regroup(batches: Iterable[pa.RecordBatch], objects: int) -> Iterator[pa.Reco
 
 @dataclass(slots=True)
 class _Points:
-    """The points of all objects, one behind the other, and a blank one at the end; then which of them are taken."""
+    """The points of all objects, concatenated, with a blank one at the end; and the indices of those kept."""
 
     values: Floats
     times: Doubles
@@ -215,11 +215,11 @@ class _Points:
 
     @property
     def starts(self) -> Integers:
-        """Where the points of each object begin, among those taken."""
+        """Offsets of the first point of each object, among those kept."""
         return np.cumsum(self.lengths) - self.lengths
 
     def settle(self, how: Padding) -> tuple[int, int]:
-        """Do what is to be done with missing values; gives how many points left and how many values were filled."""
+        """Handle missing values; return the number of points dropped and of values filled."""
         finite, timed = np.isfinite(self.values[:-1]), np.isfinite(self.times[:-1])
         if (finite.all() and timed.all()) or how.missing == "keep":
             return 0, 0
@@ -228,7 +228,7 @@ class _Points:
             bad |= {"the time": np.count_nonzero(~timed)}
             named = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
             field = next(name for name, count in bad.items() if count)
-            raise BadValue(f"values are null or not finite, {named}: choose missing drop, fill or keep", field=field)
+            raise BadValue(f"values are null or not finite ({named}): choose missing drop, fill or keep", field=field)
         filled = 0
         if how.missing == "fill":
             finite |= ~timed[:, None]
@@ -243,7 +243,7 @@ class _Points:
         return len(kept) - int(np.count_nonzero(kept)), filled
 
     def cut(self, how: Padding, batch: pa.RecordBatch, random: np.random.Generator | None) -> int:
-        """Bring light curves to a length; gives how many points left."""
+        """Shorten light curves to the length; return the number of points left out."""
         if how.length is None or not (over := self.lengths > how.length).any():
             return 0
         if how.longest == "raise":
@@ -256,7 +256,7 @@ class _Points:
         place = np.repeat(self.starts[over], many) + turn
         if how.longest == "random":
             drawn = (random or np.random.default_rng(0)).random(len(place))
-            # within each object, the points by what was drawn: the first of them are those to keep
+            # sort the points of each object by the random numbers: the first `length` are kept
             stays = np.empty(len(place), np.bool_)
             stays[np.argsort(np.repeat(np.arange(len(many)), many) + drawn / 2)] = turn < how.length
         elif how.longest == "first":
@@ -269,7 +269,7 @@ class _Points:
         return total - int(self.lengths.sum())
 
     def laid_out(self, length: int | None) -> tuple[Floats, Doubles, Flags]:
-        """Give values, times and mask."""
+        """Return values, times and mask as arrays."""
         longest = int(self.lengths.max(initial=0)) if length is None else length
         shape = (len(self.lengths), longest)
         turn = np.arange(longest)
@@ -285,7 +285,7 @@ class _Points:
         return self.values.take(place, axis=0), self.times.take(place), mask
 
     def _keep(self, kept: Flags) -> None:
-        """Leave out points of those that are taken."""
+        """Keep only the points of the mask, among those kept so far."""
         before = np.concatenate(([0], np.cumsum(kept)))
         starts = self.starts
         self.lengths = before[starts + self.lengths] - before[starts]
@@ -305,7 +305,7 @@ def _read(curves: pa.ListArray, how: Padding) -> _Points:
     scaled = {field.name for field in fields if _time_scale(field)} & set(names)
     if scaled:
         name = min(scaled)
-        raise BadValue(f"{name} is a time, which float32 rounds by hours: leave it out of the columns", field=name)
+        raise BadValue(f"{name} is a time, which float32 rounds to hours: leave it out of the columns", field=name)
     points = np.zeros((len(flat) + 1, len(names)), np.float32)
     for number, name in enumerate(names):
         _fill_in(points[:-1, number], cells[name], name)
@@ -318,7 +318,7 @@ def _time_of(fields: list[pa.Field]) -> str:
     scaled = [field.name for field in fields if _time_scale(field)]
     if len(scaled) != 1:
         found = f"{len(scaled)} columns have a time scale ({', '.join(scaled)})" if scaled else "no column has a time scale"
-        raise BadValue(f"{found}: say which one the time is", field="time")
+        raise BadValue(f"{found}: name the column with time", field="time")
     return str(scaled[0])
 
 
@@ -327,45 +327,47 @@ def _time_scale(field: pa.Field) -> bool:
 
 
 def _fill_in(into: Floats, cells: pa.Array, name: str) -> None:
-    """Write a column as float32.
+    """Write a column into an array of float32.
 
     Raises
     ------
     BadValue
-        Numbers are too large for it.
+        Numbers are too large for float32.
     """
     numbers = _numbers(cells, name)
     if pa.types.is_integer(cells.type):
         bounds = pc.min_max(cells).as_py().values()
         for value in bounds:
             if value is not None and abs(value) > EXACT:
-                message = f"{name} has integers that float32 does not hold exactly, such as {value}: leave it out of the columns"
+                message = f"{name} has integers that float32 cannot represent, such as {value}: leave it out of the columns"
                 raise BadValue(message, field=name, value=value)
     with np.errstate(over="ignore"):
         into[:] = numbers
     if numbers.dtype == np.float64 and np.isinf(into).any() and (lost := np.isinf(into) & np.isfinite(numbers)).any():
         value = numbers[lost][0]
-        raise BadValue(f"{name} has numbers that float32 does not hold, such as {value}", field=name, value=value)
+        raise BadValue(
+            f"{name} has numbers too large for float32, such as {value}: leave it out of the columns", field=name, value=value
+        )
 
 
 def _numbers(cells: pa.Array, name: str) -> npt.NDArray[Any]:
-    """Give a column as numpy has it, nulls as NaN."""
+    """Return a column as a numpy array, nulls as NaN."""
     kind = cells.type
     if pa.types.is_boolean(kind):
         cells = cells.cast(pa.int8())
     elif not pa.types.is_integer(kind) and not pa.types.is_floating(kind):
-        raise BadValue(f"{name} is of type {kind}, no number: leave it out of the columns", field=name)
+        raise BadValue(f"{name} has type {kind}, which is not numeric: leave it out of the columns", field=name)
     found: npt.NDArray[Any] = cells.to_numpy(zero_copy_only=False)
     return found
 
 
 def _turns(lengths: Integers) -> Integers:
-    """Count from 0 within each object."""
+    """Return the index of each point within its object, from 0."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def _relative(times: Doubles, mask: Flags) -> Doubles:
-    """Take the earliest time of each object from its times; gives what was taken."""
+    """Subtract the earliest time of each object from its times, and return these earliest times."""
     earliest = np.where(mask & np.isfinite(times), times, np.inf).min(axis=1, initial=np.inf)
     origins = np.where(np.isfinite(earliest), earliest, 0.0)
     np.subtract(times, origins[:, None], out=times, where=mask)

@@ -1,4 +1,4 @@
-"""Reads many endpoints at once, and gives their rows in order, with a bounded number of bytes waiting."""
+"""Reads several endpoints in parallel and yields their rows in order, with bounded read-ahead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Ahead", "read_endpoints"]
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """How many endpoints are read at once, and how many bytes may wait for the user."""
+    """How many endpoints are read in parallel, and how many bytes may be read ahead of the consumer."""
 
     threads: int = 4
     most_bytes: int = 64 * 1_048_576
@@ -27,7 +27,7 @@ class Ahead:
 
 @dataclass(slots=True)
 class _Part:
-    """An endpoint being read: what waits of it, and how it ended."""
+    """An endpoint being read: its buffered batches, and how it ended."""
 
     endpoint: Endpoint
     batches: deque[pa.RecordBatch] = field(default_factory=deque)
@@ -39,12 +39,12 @@ class _Part:
 def read_endpoints(
     endpoints: Iterator[Endpoint], record: Record, ahead: Ahead, retries: Retries | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Read endpoints, in order; `record` gets what each says at its end.
+    """Read endpoints in order; the record of each is added to `record` at its end.
 
     Raises
     ------
     AlertflightError
-        As `read_endpoint` does; the rows in front of the failure have come then.
+        As in `read_endpoint`; the rows before the failure have been yielded by then.
     """
     begin = list(islice(endpoints, 2))
     whole = chain(begin, endpoints)
@@ -57,15 +57,15 @@ def read_endpoints(
 
 
 class _Reading:
-    """Threads that each read an endpoint, then the next that nobody reads."""
+    """Threads that each read an endpoint, then the next free one."""
 
     def __init__(self, endpoints: Iterator[Endpoint], ahead: Ahead, retries: Retries | None) -> None:
         self._endpoints = endpoints
         self._ahead = ahead
         self._retries = retries
-        self._taking = threading.Lock()  # to find the next endpoint may mean to ask a server for a further plan
+        self._taking = threading.Lock()  # the next endpoint may need a call for the next plan
         self._changed = threading.Condition()
-        self._parts: deque[_Part] = deque()  # the first is the one that the user reads
+        self._parts: deque[_Part] = deque()  # the consumer reads the first one
         self._waiting = 0  # bytes
         self._all_taken = False
         self._failure: BaseException | None = None  # of a plan
@@ -75,7 +75,7 @@ class _Reading:
             threading.Thread(target=self._work, name=f"alertflight-{number}", daemon=True).start()
 
     def batches(self, record: Record) -> Iterator[pa.RecordBatch]:
-        """Give the batches in order."""
+        """Yield the batches in the order of the endpoints."""
         try:
             while (part := self._first()) is not None:
                 while (batch := self._next(part)) is not None:
@@ -115,7 +115,7 @@ class _Reading:
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
-            message = "this answer was begun in front of a fork, by threads that the child does not have: read it anew"
+            message = "this read began before a fork, in threads that the child process does not have: read the answer again"
             raise NotSupported(message, field="fork")
 
     def _work(self) -> None:
@@ -149,9 +149,9 @@ class _Reading:
                 return None if endpoint is None else self._parts[-1]
 
     def _put(self, part: _Part, batch: pa.RecordBatch) -> bool:
-        """Have a batch wait for the user; False if nobody wants it any more."""
+        """Buffer a batch for the consumer; return False if the read was stopped."""
         with self._changed:
-            # the part that is read may always have one waiting, or nothing would move
+            # the endpoint that the consumer reads may always buffer one batch, or nothing would move
             while (
                 not self._hangup.done
                 and self._waiting + batch.nbytes > self._ahead.most_bytes

@@ -1,4 +1,4 @@
-"""Stamps as pictures: grey levels, a PNG file, and characters on a terminal."""
+"""Cutouts as pictures: grey levels, a PNG file, and characters on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flight_server.protocol.errors import NotSupported
 __all__ = ["drawn", "levels", "write_png"]
 
 DARK, BRIGHT = 1.0, 99.5  # percentiles of the pixels that become black and white
-PNG_PIXEL = 8  # a pixel of the stamp is a square of so many in the file
+PNG_PIXEL = 8  # the side of the square that shows one pixel of a cutout in the file
 RAMP = " .:-=+*#%@"
 NO_PIXEL, NO_COLOUR = "/", (48, 48, 96)
 HALF, RESET = "▀", "\x1b[0m"
@@ -21,7 +21,7 @@ Image = npt.NDArray[np.floating[Any]]
 
 
 def levels(image: Image) -> Image:
-    """Give grey levels from 0 to 1, between the 1st and the 99.5th percentile; NaN stays.
+    """Return grey levels from 0 to 1, between the 1st and the 99.5th percentile; NaN stays NaN.
 
     >>> levels(np.array([[0.0, 50.0, 100.0, np.nan]])).round(2).tolist()
     [[0.0, 0.5, 1.0, nan]]
@@ -35,7 +35,7 @@ def levels(image: Image) -> Image:
 
 
 def write_png(sink: BinaryIO, image: Image) -> None:
-    """Write a stamp as PNG, its first row at the bottom as FITS has it; NaN is transparent.
+    """Write a cutout as PNG, its first row at the bottom as in FITS; NaN is transparent.
 
     Raises
     ------
@@ -51,21 +51,21 @@ def write_png(sink: BinaryIO, image: Image) -> None:
 
 
 def drawn(image: Image, width: int, *, coloured: bool) -> str:
-    """Draw a stamp with characters, two rows of pixels a line, its first row at the bottom.
+    """Draw a cutout with characters, two rows of pixels per line, its first row at the bottom.
 
     Parameters
     ----------
     image
         Pixels of shape (rows, columns).
     width
-        The characters that a line has room for; a wider stamp is drawn with larger pixels.
+        The characters per line; a wider cutout is drawn with larger pixels.
     coloured
-        Grey levels by 24-bit colours; otherwise by the blackness of letters.
+        Grey levels as 24-bit colours; otherwise as characters of varying density.
 
     Returns
     -------
     text
-        Lines without a line break at the end.
+        The lines, without a final line break.
 
     >>> print(drawn(np.arange(16.0).reshape(4, 4), 80, coloured=False))
     *#%%
@@ -81,7 +81,7 @@ def drawn(image: Image, width: int, *, coloured: bool) -> str:
 
 
 def _reduced(image: Image, step: int) -> Image:
-    """Give the means of squares of so many pixels."""
+    """Return the means of squares of `step` x `step` pixels."""
     if step == 1:
         return image
     rows, columns = (-(-side // step) * step for side in image.shape)
@@ -91,7 +91,7 @@ def _reduced(image: Image, step: int) -> Image:
 
 
 def _mean(values: Image, axis: int | tuple[int, ...]) -> Image:
-    """Give means over what is not NaN; NaN where there is nothing else."""
+    """Return means that ignore NaN; NaN if all values are."""
     there = np.isfinite(values)
     count = there.sum(axis=axis)
     total = np.where(there, values, 0.0).sum(axis=axis)

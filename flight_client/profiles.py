@@ -1,4 +1,4 @@
-"""Which server is meant: a URL, a profile of the user's configuration file, or the environment."""
+"""The choice of a server: by URL, by a profile in the configuration file of the user, or by the environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRETS = ("token", "password", "secret")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A server and how to read from it: threads at once, and bytes that may wait; None: as the library has it."""
+    """A server and how to read from it: threads, and bytes of read-ahead; None: the default of the library."""
 
     url: str = DEFAULT_URL
     threads: int | None = None
@@ -28,22 +28,22 @@ class Profile:
 
 
 def find_profile(url: str | None, name: str | None, environment: Mapping[str, str] = os.environ) -> Profile:
-    """Find the server that is meant.
+    """Return the server that a URL, a profile or the environment names.
 
     Parameters
     ----------
     url
-        Stands over everything else.
+        Takes precedence over everything else.
     name
-        Of a profile in `alertflight/client.yml` in the user's configuration folder. Without it: the variable
-        ALERTFLIGHT_URL, that named by ALERTFLIGHT_PROFILE, the file's `default`, and grpc://127.0.0.1:8815.
+        A profile in `alertflight/client.yml` in the configuration folder of the user. By default the variable
+        ALERTFLIGHT_URL, the profile ALERTFLIGHT_PROFILE, the `default` of the file, or grpc://127.0.0.1:8815.
     environment
-        Where variables are looked up.
+        The environment variables.
 
     Raises
     ------
     BadValue
-        There is no such profile, or the file is not as it should be; names what is wrong.
+        The profile does not exist, or the file is invalid; the message names what is wrong.
     """
     if url is not None and name is None:
         return Profile(url)
@@ -78,9 +78,11 @@ def _read(file: Path) -> Mapping[str, Any]:
     held = _mapping(loaded, str(file))
     for word in held:
         if word not in {"default", "profiles"}:
-            raise BadValue(f"{file} has {word!r:.60}; known are default and profiles", field="profile", value=word)
+            raise BadValue(
+                f"{file} has the unknown key {word!r:.60}; known keys are default and profiles", field="profile", value=word
+            )
     if mode & (stat.S_IRWXG | stat.S_IRWXO) and _secret(held):
-        raise BadValue(f"{file} holds a secret and can be read by others: chmod 600 it", field="profile", value=file)
+        raise BadValue(f"{file} holds a secret but others can read it: run chmod 600 on it", field="profile", value=file)
     return held
 
 
@@ -99,7 +101,9 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
 def _profile(words: Mapping[str, Any], what: str, url: str | None) -> Profile:
     for word, value in words.items():
         if word not in WORDS:
-            raise BadValue(f"{what} has {word!r:.60}; known are {', '.join(WORDS)}", field="profile", value=word)
+            raise BadValue(
+                f"{what} has the unknown key {word!r:.60}; known keys are {', '.join(WORDS)}", field="profile", value=word
+            )
         number = word in {"threads", "read_ahead"}
         if not ((type(value) is int and value > 0) if number else isinstance(value, str)):
             message = f"{word} of {what} must be {'a positive integer' if number else 'a text'}, not {value!r:.60}"

@@ -1,4 +1,4 @@
-"""A line on the terminal that says how far a reading has come."""
+"""A progress line on the terminal."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import time
 
 __all__ = ["Progress"]
 
-SECONDS = 0.1  # between two drawings
+SECONDS = 0.1  # between two updates
 WIDTH = 20
 
 
 class Progress:
-    """Draws itself over and over on standard error, and is gone at the end.
+    """A progress line on standard error, which is removed at the end.
 
     Parameters
     ----------
     shown
         Whether to draw; None: if standard error is a terminal.
     parts
-        How many parts there are, where that is known.
+        The number of parts, if known.
     """
 
     def __init__(self, shown: bool | None = None, parts: int | None = None) -> None:
@@ -29,7 +29,7 @@ class Progress:
         self._next = 0.0
 
     def show(self, rows: int, done: int, before: int = 0) -> None:
-        """Say that so many rows, besides those before, and so many whole parts are there."""
+        """Show the number of rows read, in addition to `before`, and of parts completed."""
         now = time.monotonic()
         if not self._shown or now < self._next:
             return
@@ -43,7 +43,7 @@ class Progress:
         self._drawn = len(said)
 
     def end(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._drawn:
             sys.stderr.write("\r" + " " * self._drawn + "\r")
             sys.stderr.flush()

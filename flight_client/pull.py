@@ -1,4 +1,4 @@
-"""The command `pull`: an answer of any size as a folder of Parquet files."""
+"""The command `pull`: writes an answer of any size to a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command()
 @server_options
 @click.option("--table", default="ztf", show_default=True, help="The table.")
-@click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one a line.")
+@click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one per line.")
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
-@click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; all stored ones if left out.")
-@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Stamps: {', '.join(CUTOUT_KINDS)}.")
-@click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Stamps as stored, unpacked, or pixels.")
-@click.option("--layout", type=click.Choice(LAYOUTS), help="One row an alert, or one row an object.")
-@click.option("--start", callback=moment_option, help="First moment, included: ISO (UTC), JD or MJD.")
-@click.option("--stop", callback=moment_option, help="Last moment, excluded.")
-@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, told apart by d:tag.")
-@click.option("--objects-per-file", type=click.IntRange(1), default=OBJECTS_A_FILE, show_default=True, help="IDs in a file.")
-@click.option("-o", "--output", type=FOLDER, required=True, metavar="DIR", help="The folder.")
+@click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")
+@click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
+@click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Cutouts as stored, as plain FITS, or as pixels.")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="One row per alert, or one row per object.")
+@click.option("--start", callback=moment_option, help="Earliest time, included: ISO (UTC), JD or MJD.")
+@click.option("--stop", callback=moment_option, help="Latest time, excluded.")
+@click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
+@click.option("--objects-per-file", type=click.IntRange(1), default=OBJECTS_A_FILE, show_default=True, help="IDs per file.")
+@click.option("-o", "--output", type=FOLDER, required=True, metavar="DIR", help="The output folder.")
 def pull(  # noqa: PLR0917  (click passes its options by name)
     url: str | None,
     profile: str | None,
@@ -51,9 +51,9 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     objects_per_file: int,
     output: Path,
 ) -> None:
-    """Write the rows of many objects, or of a whole table, to a folder of Parquet files.
+    """Write rows to a folder of Parquet files. They are the rows of many objects, or of a whole table.
 
-    Run the same command again to go on where it was cut off.
+    Run the same command again to resume an interrupted pull.
 
     \b
     alertflight pull --ids-file ids.txt --columns i:objectId,i:jd,i:fid,i:magpsf -o curves
@@ -72,24 +72,24 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     }
     given = {name: value for name, value in fields.items() if value is not None and value is not False and value != []}
     if "ids" not in given and not everything:
-        raise NoSelection("say which rows: --ids-file or --all", field="ids")
+        raise NoSelection("select rows with --ids-file or --all", field="ids")
     query = parse_ticket(json.dumps(given).encode(), MAX_QUERY_BYTES)
     pulled = pull_into(output, find_profile(url, profile).url, query, objects=objects_per_file)
     files = f"{len(pulled.parts)} file{'' if len(pulled.parts) == 1 else 's'}"
     objects = "" if pulled.objects is None else f" of {pulled.objects} objects"
-    there = f", {pulled.held} of them there before" if pulled.held else ""
+    there = f", {pulled.held} of them written before" if pulled.held else ""
     click.echo(f"{pulled.rows} rows{objects} in {files} in {output}{there}")
     if pulled.missing:
         click.echo(f"no rows for {pulled.missing} of the IDs, listed in {output / MISSING}", err=True)
 
 
 def read_ids(file: Path) -> list[str]:
-    """Read IDs, one a line; empty lines are none.
+    """Read IDs, one per line; empty lines are skipped.
 
     Raises
     ------
     BadValue
-        It cannot be read, or has no ID.
+        The file cannot be read, or has no IDs.
     """
     try:
         ids = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]

@@ -1,8 +1,8 @@
-"""An answer as a folder of Parquet files, which goes on where it was cut off.
+"""An answer as a folder of Parquet files, written so that an interrupted pull can resume.
 
-Each file is a part of the answer that can be named again: so many IDs of the list, or endpoints of a plan that the
-manifest keeps. A file gets its name once it is whole, and counts once the manifest has it, so that a part whose writer
-was killed is read again, and none twice.
+Each file is a part of the answer that can be requested again: a slice of the list of IDs, or endpoints of a plan that
+the manifest keeps. A file gets its final name once it is complete, and counts once the manifest lists it. So a part whose
+writer was killed is read again, and no part twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from flight_server.protocol.query import Query
 
 __all__ = ["OBJECTS_A_FILE", "Pulled", "pull_into"]
 
-MANIFEST = "_manifest.json"  # what reads folders of Parquet passes over names that begin so
+MANIFEST = "_manifest.json"  # readers of Parquet folders skip names that begin with _
 MISSING = "_missing.txt"
 RECORD = b"alertflight.record"  # in the metadata of each file
 FORMAT = 1
@@ -42,7 +42,7 @@ ENDPOINTS_A_FILE = 4  # of a whole table
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of the folder: rows, objects with rows where that is known, IDs without, size and digest."""
+    """A file of the folder: rows, objects with rows if known, IDs without rows, size and digest."""
 
     file: str
     rows: int
@@ -54,25 +54,25 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a folder holds at the end: its parts, and how many of them were there before."""
+    """The content of a folder at the end: its parts, and how many of them an earlier pull had written."""
 
     parts: tuple[Part, ...]
     held: int
 
     @property
     def rows(self) -> int:
-        """All rows."""
+        """The total number of rows."""
         return sum(part.rows for part in self.parts)
 
     @property
     def objects(self) -> int | None:
-        """All objects with rows, where that is known."""
+        """The total number of objects with rows, if known."""
         known = [part.objects for part in self.parts if part.objects is not None]
         return sum(known) if len(known) == len(self.parts) else None
 
     @property
     def missing(self) -> int:
-        """All IDs without rows."""
+        """The total number of IDs without rows."""
         return sum(part.missing for part in self.parts)
 
 
@@ -85,29 +85,29 @@ def pull_into(
     ahead: Ahead | None = None,
     progress: bool | None = None,
 ) -> Pulled:
-    """Write an answer to a folder, or what is left of it.
+    """Write an answer, or the rest of it, to a folder.
 
     Parameters
     ----------
     folder
-        Made if it does not exist.
+        The folder; created if it does not exist.
     url
         The server.
     query
-        What to ask: objects, or a whole table.
+        The query: objects, or a whole table.
     objects
-        How many IDs go into a file; what a pull was begun with stands.
+        How many IDs go into a file; a resumed pull keeps the number that it began with.
     ahead
-        How much is read at once.
+        How many endpoints are read in parallel, and how many bytes are read ahead.
     progress
-        Whether to draw how far it has come; None: on a terminal.
+        Whether to draw a progress line; None: on a terminal.
 
     Raises
     ------
     BadValue
-        The folder holds something else, or another pull is at work in it; it says what.
+        The folder holds something else, or another pull is running in it; the message says what.
     AlertflightError
-        What the server raised. What is there stays, and the next call goes on from it.
+        What the server raised. The files written so far stay, and the next call resumes after them.
     """
     with _locked(folder):
         manifest = _begun(folder, url, query, objects)
@@ -137,7 +137,7 @@ def pull_into(
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep others out of the folder; the lock is gone with this process, however that ends."""
+    """Lock the folder against other pulls; the lock ends with this process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -147,48 +147,48 @@ def _locked(folder: Path) -> Iterator[None]:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise BadValue(f"another pull is at work in {folder}", field="output", value=folder) from None
+        raise BadValue(f"another pull is running in {folder}", field="output", value=folder) from None
     finally:
         os.close(opened)
 
 
 def _begun(folder: Path, url: str, query: Query, objects: int) -> dict[str, Any]:
-    """Give the manifest of the folder, a new one if it is empty."""
+    """Return the manifest of the folder, a new one if it is empty."""
     file = folder / MANIFEST
-    asked = _asked(query)
+    summary = _summary(query)
     if file.exists():
         manifest = _read(file)
-        _check_same(folder, manifest["query"], asked)
+        _check_same(folder, manifest["query"], summary)
         return manifest
     strange = next(folder.glob("part-*.parquet"), None)
     if strange is not None:
-        message = f"{folder} has {strange.name} and no {MANIFEST}: choose another folder"
+        message = f"{folder} contains {strange.name} but no {MANIFEST}: choose another folder"
         raise BadValue(message, field="output", value=folder)
     ids = query.ids
     planned = plan(url, query if ids is None else replace(query, ids=ids[:1]))
-    # signed tickets expire, what they ask for does not
-    asked_for = [json.loads(endpoint.ticket) for endpoint in planned.endpoints]
-    queries = [one.get("query", one) for one in asked_for]
+    # signed tickets expire, their queries do not
+    tickets = [json.loads(endpoint.ticket) for endpoint in planned.endpoints]
+    queries = [one.get("query", one) for one in tickets]
     as_of = queries[0].get("as_of") if queries else None  # of all files, where the table allows it
     kept = [] if ids is not None else [{name: query[name] for name in query if name != "plan"} for query in queries]
-    begun = {"format": FORMAT, "query": asked, "as_of": as_of, "objects_a_file": objects, "queries": kept}
+    begun = {"format": FORMAT, "query": summary, "as_of": as_of, "objects_a_file": objects, "queries": kept}
     begun |= {"complete": False, "parts": []}
     _save(folder, begun)
     return begun
 
 
-def _asked(query: Query) -> dict[str, Any]:
-    """Say what is asked, as the manifest has it: a list of IDs as its length and digest."""
-    asked = query.to_dict()
+def _summary(query: Query) -> dict[str, Any]:
+    """Return the query as stored in the manifest: a list of IDs as its length and digest."""
+    summary = query.to_dict()
     if query.ids is not None:
         listed = hashlib.sha256("\n".join(map(str, query.ids)).encode()).hexdigest()
-        asked["ids"] = {"count": len(query.ids), "sha256": listed}
-    return asked
+        summary["ids"] = {"count": len(query.ids), "sha256": listed}
+    return summary
 
 
-def _check_same(folder: Path, held: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    for name in dict.fromkeys([*asked, *held]):
-        if held.get(name) != asked.get(name):
+def _check_same(folder: Path, held: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    for name in dict.fromkeys([*summary, *held]):
+        if held.get(name) != summary.get(name):
             shown = "another list" if name == "ids" else json.dumps(held.get(name))[:80]
             message = f"{folder} holds the answer to another query, whose {name} is {shown}: choose another folder"
             raise BadValue(message, field=name, value=folder)
@@ -201,7 +201,7 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptData(f"{file} cannot be read: {error}", field="output", value=file) from error
     if not known:
-        raise BadValue(f"{file} is of another release", field="output", value=file)
+        raise BadValue(f"{file} was written by another release", field="output", value=file)
     return manifest
 
 
@@ -217,17 +217,17 @@ def _to_disk(sink: BinaryIO) -> None:
 
 
 def _check(folder: Path, part: Part) -> None:
-    """Raise CorruptData unless a file is as large as it was written."""
+    """Raise CorruptData unless a file still has the size that was written."""
     file = folder / part.file
     size = file.stat().st_size if file.exists() else None
     if size != part.bytes:
-        is_there = "is gone" if size is None else f"has {size} bytes"
-        message = f"{file} {is_there}, and had {part.bytes} when it was written: choose another folder"
+        state = "is gone" if size is None else f"has {size} bytes"
+        message = f"{file} {state}, but {part.bytes} bytes were written: choose another folder"
         raise CorruptData(message, field="output", value=file)
 
 
 def _parts(manifest: Mapping[str, Any], url: str, query: Query) -> Sequence[Callable[[], tuple[Endpoint, ...]]]:
-    """Say what the endpoints of each file are: those of some of the IDs, or of some parts of the table."""
+    """Return a function for each file that plans its endpoints: those of a slice of the IDs, or of the table."""
     if query.ids is not None:
         length = manifest["objects_a_file"]
         some = (query.ids[first : first + length] for first in range(0, len(query.ids), length))
@@ -242,7 +242,7 @@ def _planned(url: str, queries: Sequence[Query | dict[str, Any]]) -> tuple[Endpo
 
 
 def _write(file: Path, schema: pa.Schema, endpoints: Sequence[Endpoint], ahead: Ahead, show: Callable[[int], None]) -> Part:
-    """Read endpoints into a file."""
+    """Read endpoints, and write their rows to a file."""
     record = Record()
     rows = 0
     with whole_file(file) as sink:
@@ -256,12 +256,12 @@ def _write(file: Path, schema: pa.Schema, endpoints: Sequence[Endpoint], ahead: 
         _to_disk(sink)
         size = sink.tell()
     if rows != record.rows:
-        raise CorruptData(f"{rows} rows came, and the records say {record.rows}")
+        raise CorruptData(f"received {rows} rows, but the completeness records say {record.rows}")
     return Part(file.name, rows, record.objects, len(record.missing_ids), size, digest.hexdigest())
 
 
 class _Digest:
-    """A file that knows the digest of what was written to it, which never goes back."""
+    """An append-only file that computes the digest of its content."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
@@ -269,25 +269,25 @@ class _Digest:
         self.closed = False
 
     def write(self, content: bytes) -> int:
-        """Write on."""
+        """Append to the file."""
         self._digest.update(content)
         return self._sink.write(content)
 
     def flush(self) -> None:
-        """Hand on what is written."""
+        """Flush the file."""
         self._sink.flush()
 
     def close(self) -> None:
-        """Take nothing more; the file itself stays open."""
+        """Refuse further writes; the underlying file stays open."""
         self.closed = True
 
     def hexdigest(self) -> str:
-        """Give the digest."""
+        """Return the digest as hexadecimal digits."""
         return self._digest.hexdigest()
 
 
 def _list_missing(folder: Path, parts: Sequence[Part]) -> None:
-    """Write the IDs without rows to a file, in the order asked, out of what each part's file says."""
+    """Write the IDs without rows to a file, in the order of the query, as recorded in the files of the parts."""
     if not any(part.missing for part in parts):
         return
     with whole_file(folder / MISSING) as sink:

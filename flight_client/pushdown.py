@@ -1,7 +1,7 @@
-"""Conditions on columns become parts of a ticket, so that rows which cannot meet them are not sent.
+"""Pushdown of conditions on columns into a ticket, so that the server does not send rows that cannot meet them.
 
-A ticket made so selects every row that meets the conditions; it may select others too, so whoever asks
-applies the conditions to the answer as well. Then the result is the same, whatever was pushed.
+Such a ticket selects every row that meets the conditions, and possibly others. So the caller still applies the
+conditions to the answer, and the result is the same whatever was pushed down.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Condition", "declared", "narrowed"]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a column's value must be: one of some (`in`), or `>`, `>=`, `<`, `<=` one."""
+    """A condition on a column: `in` a list of values, or `>`, `>=`, `<`, `<=` one value."""
 
     column: str
     relation: str
@@ -34,21 +34,21 @@ def _tables() -> Mapping[str, Table]:
 
 
 def declared(name: str) -> Table | None:
-    """Find the declaration of a table; None of one that this release does not know."""
+    """Return the declaration of a table, or None if this release does not know it."""
     return _tables().get(name)
 
 
 def narrowed(query: Query, table: Table, conditions: Iterable[Condition]) -> Query | None:
-    """Narrow a query by conditions that its rows must all meet; None where no row can.
+    """Narrow a query by conditions that all its rows must meet; return None if no row can.
 
     Parameters
     ----------
     query
-        What is asked; it may lack a selection.
+        The query; it may lack a selection.
     table
         Its table.
     conditions
-        Those that the ticket cannot say are passed over.
+        The conditions; those that a ticket cannot express are skipped.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def narrowed(query: Query, table: Table, conditions: Iterable[Condition]) -> Que
     {'table': 'ztf', 'ids': ['ZTF20abfcszi'], 'start': 2459092.5}
     """
     if (query.limit, query.limit_objects, query.resume_after, query.key_range) != (None, None, None, None):
-        return query  # a limit counts rows that do not meet the conditions too; cursors and ranges belong to one query
+        return query  # limits count rows before the conditions; cursors and ranges belong to one query
     narrow: Query | None = query
     for condition in conditions:
         if narrow is None:
@@ -84,19 +84,19 @@ def _with_ids(query: Query, table: Table, values: tuple[object, ...]) -> Query |
 
 
 def _is_id(value: object) -> bool:
-    """Say whether a ticket can have the value as an ID."""
+    """Return whether a ticket accepts the value as an ID."""
     if isinstance(value, str):
         return bool(value)
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER
 
 
 def _whole(value: str | int) -> int | None:
-    """Read an ID of digits, which a ticket may have as text."""
+    """Parse an integer ID, which a ticket may hold as text."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
 
 
 def _within(query: Query, table: Table, condition: Condition) -> Query | None:
-    """Set the bounds `start <= time < stop`, of which the second is moved by one step of a float where needed."""
+    """Set the bounds `start <= time < stop`; `stop` moves up by one float step where the condition includes it."""
     values = [_moment(value, table) for value in condition.values]
     found = [value for value in values if value is not None]
     given = [bound for bound in (query.start, query.stop) if bound is not None]
@@ -108,7 +108,7 @@ def _within(query: Query, table: Table, condition: Condition) -> Query | None:
     stop = None if condition.relation.startswith(">") else math.nextafter(max(found), math.inf)
     starts = [value for value in (start, query.start) if isinstance(value, float)]
     stops = [value for value in (stop, query.stop) if isinstance(value, float)]
-    if not all(_is_own(value, table) for value in stops):  # the step led out of the range that MJD have
+    if not all(_is_own(value, table) for value in stops):  # the step left the range of MJDs
         return query
     if starts and stops and max(starts) >= min(stops):
         return None
@@ -116,12 +116,12 @@ def _within(query: Query, table: Table, condition: Condition) -> Query | None:
 
 
 def _moment(value: object, table: Table) -> float | None:
-    """Give a number that a ticket takes for the same value of the time column, or None."""
+    """Return a number that a ticket reads as this value of the time column, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value) if _is_own(value, table) else None
 
 
 def _is_own(value: float, table: Table) -> bool:
-    """Say whether a number in a ticket means itself: from 2,400,000 on it is a JD, else an MJD."""
+    """Return whether a ticket reads the number in the format of the column: from 2,400,000 on as JD, else as MJD."""
     return (value >= JD_FROM) == (table.time_format == "jd")

@@ -1,4 +1,4 @@
-"""The completeness record of an answer that came in several streams."""
+"""The completeness record of an answer that was read over several streams."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ __all__ = ["Record"]
 
 @dataclass(slots=True)
 class Record:
-    """What an answer is, put together from the records of its streams.
+    """The completeness record of an answer, combined from the records of its streams.
 
     Parameters
     ----------
     complete
-        False if a limit left rows behind.
+        False if a limit cut off rows.
     rows
-        Rows that came.
+        The number of rows received.
     objects
-        Objects with rows; None where that is not known, since a stream was resumed and may have been cut in an object.
+        Objects with rows; None if unknown, since a stream was resumed and may have been interrupted within an object.
     points
         Points of nested light curves; None in the layout `rows`.
     missing_ids
-        The IDs asked for that have no rows.
+        The requested IDs without rows.
     failed_cutouts, cutout_errors, missing_cutouts
-        Stamps that cannot be read, how many by reason, and stamps that the archive does not have.
+        Cutouts that cannot be read, their number by reason, and the number of cutouts missing from the archive.
     unexplained_cutouts
-        Null stamps among the rows in front of a break, of which no record says why.
+        Null cutouts among the rows before an interruption, which no record explains.
     cutout_bytes_read
-        What was read for stamps after the last break.
+        Bytes read for cutouts since the last interruption.
     as_of
-        The time, ms since 1970, of the oldest state in the answer.
+        The time, in ms since 1970, of the oldest snapshot in the answer.
     cursor
-        Where the next page begins, after a limit.
+        The cursor of the next page, after a limit.
     digest
-        Of the data, if it was asked for and all came in one stream.
+        The digest of the data, if requested and if all of it came in one stream.
     resumed
-        How often a stream broke and went on.
+        How often a stream was interrupted and resumed.
     """
 
     complete: bool = True
@@ -60,7 +60,7 @@ class Record:
 
     @classmethod
     def of(cls, found: Mapping[str, Any], missing_ids: list[str | int], failed_cutouts: list[dict[str, Any]]) -> Record:
-        """Read the record of a stream, with its lists whole."""
+        """Make a record from that of a stream, with its complete lists."""
         return cls(
             complete=found["complete"],
             rows=found["rows"],
@@ -78,7 +78,7 @@ class Record:
         )
 
     def add(self, other: Record) -> None:
-        """Add the record of a further endpoint."""
+        """Add the record of another endpoint."""
         first = not self.parts
         self.complete = self.complete and other.complete
         self.rows += other.rows
@@ -97,5 +97,5 @@ class Record:
         self.parts += other.parts
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
+        """Return the record as a dictionary of JSON types."""
         return asdict(self) | {"cutout_errors": dict(self.cutout_errors)}

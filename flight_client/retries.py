@@ -1,4 +1,4 @@
-"""Further tries: where, how often, and after how long."""
+"""Retries: at which location, how often, and after which pause."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How failures are met.
+    """How failed calls are retried.
 
     Parameters
     ----------
     most
-        Failures in a row that are borne; each row that comes begins the count anew.
+        Consecutive failures that are tolerated; each row received resets the count.
     pause
-        Before the second try, s; each further one is twice as long. What a server asks for comes first.
+        The pause before the first retry, s; it doubles each time. A pause that the server asks for takes precedence.
     longest
         The longest pause, s.
     """
@@ -40,11 +40,11 @@ class Retries:
     longest: float = 10.0
 
     def begin(self, locations: tuple[str, ...]) -> Tries:
-        """Begin to try, at the first location."""
+        """Return the tries of a new call, at the first location."""
         return Tries(self, locations)
 
     def call(self, locations: tuple[str, ...], ask: Callable[[str], T]) -> T:
-        """Make a call that has one answer, trying again where its failure says that this makes sense.
+        """Make a call with a single result, and retry it if its failure allows that.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Retries:
                     raise failure from error
 
 
-FIRST = Retries(most=2)  # of a server that nobody has seen answer
+FIRST = Retries(most=2)  # for the first call to a server, which may not exist
 
 
 class Tries:
@@ -81,21 +81,21 @@ class Tries:
         return self._locations[self._place % len(self._locations)]
 
     def progress(self) -> None:
-        """Note that something came: the failures before are forgotten."""
+        """Reset the count of failures, since data arrived."""
         self._failures = 0
 
     def again(self, failure: AlertflightError) -> bool:
-        """Say whether to try again, after the pause that is due and at the location that is next."""
+        """Return whether to retry at the current location, after waiting for the pause that is due."""
         where = TRANSPORT[failure.code].retry
         self._failures += 1
         alone = len(self._locations) == 1
-        # a server that ends may be followed by another one at its address, but data are not better there
+        # a stopping server may be replaced by another one at its address, but corrupt data are not better there
         lasting = where == "never" or (where == "other" and alone and not _passing(failure))
         if lasting or self._failures > self._retries.most:
             return False
         if where == "other" or isinstance(failure, BackendLost):
             self._place += 1
-        # a pause is for a server that was asked before
+        # pause only before a server that was called before
         if where == "here" or self._failures >= len(self._locations):
             time.sleep(self._pause(failure))
         return True
@@ -104,9 +104,9 @@ class Tries:
         if failure.retry_after_ms is not None:
             return failure.retry_after_ms / 1000
         grown = self._retries.pause * 2.0 ** (self._failures - 1)
-        return min(grown, self._retries.longest) * random.uniform(0.5, 1.0)  # noqa: S311  (so that many do not come at once)
+        return min(grown, self._retries.longest) * random.uniform(0.5, 1.0)  # noqa: S311  (jitter: clients do not all retry at once)
 
 
 def _passing(failure: AlertflightError) -> bool:
-    """Say whether a failure that is better met elsewhere may pass where it came up."""
+    """Return whether a failure that calls for another location may also be temporary at this one."""
     return isinstance(failure, Draining | BrokenOff)

@@ -1,4 +1,4 @@
-"""The command `schema`: what the columns of a table are."""
+"""The command `schema`: lists the columns of a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["schema"]
 
 HEAD = ("name", "type", "unit", "origin", "description")
 FILE_HEAD = ("name", "type", "unit", "ucd", "description", "origin", "made_of", "over", "with", "time_scale", "time_reference")
-LEAST_WIDTH = 20  # of descriptions: narrower ones are hardly read
+LEAST_WIDTH = 20  # of descriptions: narrower ones are hard to read
 Columns = list[dict[str, Any]]
 
 
@@ -29,11 +29,13 @@ Columns = list[dict[str, Any]]
 @click.argument("table", metavar="TABLE")
 @server_or_store_options
 @store_options
-@click.option("--format", "format_", type=click.Choice(["table", "csv", "json"]), help="A table is for a screen; CSV for a pipe.")
+@click.option(
+    "--format", "format_", type=click.Choice(["table", "csv", "json"]), help="By default table on a terminal, csv in a pipe."
+)
 def schema(  # noqa: PLR0917  (click passes its options by name)
     table: str, url: str | None, profile: str | None, data: str | None, config: Path | None, format_: str | None
 ) -> None:
-    """List the columns of a table: name, type, unit, origin and meaning, also of stamps and derived columns.
+    """List the columns of a table. Each has type, unit, origin and description; cutouts and derived columns are included.
 
     \b
     alertflight schema ztf
@@ -66,7 +68,7 @@ def _of_store(table: str, data: str | None, config: Path | None) -> Columns:
 
 
 def laid_out(columns: Columns, width: int) -> str:
-    """Lay columns out for a terminal, their descriptions over as many lines as they need.
+    """Format columns for a terminal, with descriptions wrapped over several lines.
 
     >>> words = {"name": "i:jd", "type": "double", "unit": "d", "origin": "survey", "description": "Julian date"}
     >>> print(laid_out([words], 80))
@@ -86,7 +88,7 @@ def laid_out(columns: Columns, width: int) -> str:
 
 
 def _meaning(column: dict[str, Any]) -> str:
-    """Say what a column means, what it is made of, and what a ticket needs for it."""
+    """Return the description of a column, with its inputs and the ticket fields that it needs."""
     said = [column["description"]]
     if "made_of" in column:
         rows = "of all rows of an object" if column["over"] == "object" else "of each row"

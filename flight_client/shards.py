@@ -1,4 +1,4 @@
-"""The objects of an answer in a shuffled order, dealt to many workers, from any place on."""
+"""The objects of an answer in shuffled order, split over many workers, resumable at any position."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Place", "Shard", "Source", "dealt", "from_texts", "to_texts"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Behind which object of its shard a worker is.
+    """The position of a worker in its shard.
 
     Parameters
     ----------
     endpoint, skipped
-        Where the buffer begins: at which endpoint of the shard, behind how many of its objects.
+        The start of the buffer: the endpoint of the shard, and how many of its objects come before.
     buffer
         The number of the buffer, from 0.
     given
-        How many objects of the buffer were given.
+        How many objects of the buffer were returned.
     """
 
     endpoint: int = 0
@@ -40,22 +40,22 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where light curves come from, one row for each object.
+    """A source of light curves, one row per object.
 
     Parameters
     ----------
     answer
-        What is asked; see `of`.
+        The answer to read; see `of`.
     object_id
         The ID column.
     kinds
-        The stamps that come with them.
+        The kinds of cutouts to read with them.
     shape
-        Their rows and columns.
+        The rows and columns of a cutout.
     stamp
-        Of which point: `first` or `last`.
+        The point whose cutouts are read: `first` or `last`.
     split
-        The part of the objects that is given, and how all are split; None: all objects.
+        The split to read, and the fractions of all splits; None: all objects.
     """
 
     answer: Answer
@@ -67,14 +67,14 @@ class Source:
 
     @classmethod
     def of(cls, answer: Answer, stamp: str, split: tuple[str, dict[str, float] | None] | None) -> Source:
-        """Ask in the way that serves best: nested, or in rows where stamps are wanted; and for the objects of the split alone.
+        """Choose the layout: nested, or rows if cutouts are requested; and narrow the IDs to the split.
 
         Raises
         ------
         BadValue
-            No object that is asked for falls into the split.
+            None of the requested objects is in the split.
         AlertflightError
-            What the server says to the query.
+            The server refused the query.
         """
         query = answer.query
         ids = query.ids
@@ -82,7 +82,7 @@ class Source:
             chosen = in_split(ids, *split)
             ids = tuple(name for name, taken in zip(ids, chosen.tolist(), strict=True) if taken)
             if not ids:
-                raise BadValue(f"none of the {len(chosen)} objects falls into {split[0]}", field="split", value=split[0])
+                raise BadValue(f"none of the {len(chosen)} objects is in the split {split[0]}", field="split", value=split[0])
         nested = answer.changed(ids=ids, cutouts=(), cutout_format="bytes", layout="nested")
         object_id = nested.schema.names[0]
         if not query.cutouts:
@@ -100,7 +100,7 @@ class Source:
         Parameters
         ----------
         each
-            How many objects an endpoint has at most, where they are asked for by ID; None: as the server has it.
+            The most objects per endpoint, if they are selected by ID; None: as the server decides.
         """
         ids = self.answer.query.ids
         if each is None or ids is None:
@@ -109,7 +109,7 @@ class Source:
         return tuple(endpoint for part in parts for endpoint in part.plan().endpoints)
 
     def read(self, endpoints: tuple[Endpoint, ...], record: Record) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Give light curves, each batch with the number of the endpoint that it is from."""
+        """Yield light curves, each batch with the number of its endpoint."""
         if not self.kinds:
             for batch in self.answer.read(endpoints, record):
                 yield record.parts, batch
@@ -122,16 +122,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What one of several workers reads, in its order.
+    """The endpoints of one of several workers, in the order of reading.
 
     Parameters
     ----------
     endpoints
-        Its endpoints.
+        The endpoints.
     buffer
-        How many objects are mixed at once; 0: they come as they are.
+        The number of objects shuffled together; 0: no shuffling.
     seed
-        Numbers that tell this shard and epoch from all others.
+        Numbers unique to this shard and epoch.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -139,18 +139,18 @@ class Shard:
     seed: tuple[int, ...]
 
     def batches(self, source: Source, objects: int, place: Place, record: Record) -> Iterator[tuple[pa.RecordBatch, Place]]:
-        """Give light curves in batches of some objects, each with the place behind it; the last one may have fewer.
+        """Yield light curves in batches of `objects`, each with the position after it; the last one may be smaller.
 
         Parameters
         ----------
         source
             What to read.
         objects
-            How many objects a batch has.
+            The number of objects per batch.
         place
-            Behind what to begin.
+            The position after which to begin.
         record
-            Gets the completeness record of each endpoint added.
+            The completeness record of each endpoint is added to it.
         """
         held: list[pa.RecordBatch] = []
         rows = 0
@@ -173,7 +173,7 @@ class Shard:
             yield pa.concat_batches(held), reached
 
     def _buffers(self, source: Source, objects: int, place: Place, record: Record) -> Iterator[tuple[Place, pa.RecordBatch]]:
-        """Give the objects of the split, as many as are mixed at once; each lot with the place of its first one."""
+        """Yield the objects of the split in buffers that are shuffled together, each with the position of its first object."""
         size = self.buffer or objects
         start = replace(place, given=0)
         held: list[pa.RecordBatch] = []
@@ -202,16 +202,16 @@ class Shard:
 
 
 def dealt(endpoints: tuple[Endpoint, ...], shard: int, shards: int, buffer: int, seed: tuple[int, int]) -> Shard:
-    """Deal endpoints to shards: each to one, in an order that is the same for all.
+    """Deal endpoints to shards: each to exactly one, in an order that all workers compute alike.
 
     Parameters
     ----------
     endpoints
-        Those of the plan.
+        The endpoints of the plan.
     shard, shards
-        Which of how many.
+        The number of this shard, and of all shards.
     buffer
-        How many objects are mixed at once; 0: nothing is shuffled.
+        The number of objects shuffled together; 0: nothing is shuffled.
     seed
         The seed and the epoch.
     """
@@ -220,10 +220,10 @@ def dealt(endpoints: tuple[Endpoint, ...], shard: int, shards: int, buffer: int,
 
 
 def to_texts(endpoints: tuple[Endpoint, ...]) -> list[list[str]]:
-    """Give endpoints as JSON has them: of each its ticket, then its locations."""
+    """Return endpoints as JSON types: for each its ticket, then its locations."""
     return [[endpoint.ticket.decode(), *endpoint.locations] for endpoint in endpoints]
 
 
 def from_texts(given: list[list[str]]) -> tuple[Endpoint, ...]:
-    """Read what `to_texts` gives."""
+    """Return the endpoints that `to_texts` converted."""
     return tuple(Endpoint(ticket.encode(), tuple(locations)) for ticket, *locations in given)

@@ -1,7 +1,7 @@
-"""Probability maps of the sky, such as those of gravitational waves, as the ranges of pixels that tickets take.
+"""Probability maps of the sky, such as those of gravitational-wave events, as the pixel ranges of a ticket.
 
-A map is a FITS file with a HEALPix table: of one nside with a column PROB (or PROBABILITY), or multi-order with UNIQ and
-PROBDENSITY. It is read as data and never run.
+A map is a FITS file with a HEALPix table: of a single nside with a column PROB (or PROBABILITY), or multi-order with UNIQ
+and PROBDENSITY. It is parsed as data and never executed.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Numbers = npt.NDArray[np.float64]
 
 
 def read_skymap(source: Path | bytes, level: float, nside: int = 128) -> dict[str, Any]:
-    """Turn a map and a credible level into what a ticket's `skymap` takes.
+    """Convert a map and a credible level to the field `skymap` of a ticket.
 
     Parameters
     ----------
     source
-        The FITS file, or its bytes; either may be gzipped.
+        The FITS file, or the bytes of one; may be gzipped.
     level
-        The credible level, above 0 and at most 1: the likeliest pixels until their probabilities add up to it.
+        The credible level, above 0 and at most 1: the region has the most probable pixels that add up to it.
     nside
-        Of the pixels wanted, a power of two, at most 1024. A finer map is added up to it, a coarser one divided.
+        The nside of the ranges, a power of two, at most 1024. A finer map is summed, a coarser one divided.
 
     Raises
     ------
     BadValue
-        It is no such file, or the level or nside is out of range.
+        The file is not such a map, or the level or nside is out of range.
     """
     if not 0 < level <= 1:
         raise BadValue(f"the credible level must be above 0 and at most 1, not {level}", field="credible_level", value=level)
@@ -51,7 +51,7 @@ def read_skymap(source: Path | bytes, level: float, nside: int = 128) -> dict[st
     probabilities = _probabilities(_content(source), nside)
     total = probabilities.sum()
     if not np.isfinite(total) or total <= 0 or (probabilities < 0).any():
-        raise BadValue("the map's probabilities do not add up to anything", field="skymap")
+        raise BadValue("the probabilities of the sky map are negative or have no finite, positive sum", field="skymap")
     order = np.argsort(-probabilities, kind="stable")
     before = np.cumsum(probabilities[order]) - probabilities[order]
     pixels = np.sort(order[(before < level * total) & (probabilities[order] > 0)])
@@ -74,7 +74,7 @@ def _content(source: Path | bytes) -> bytes:
 
 
 def _probabilities(content: bytes, nside: int) -> Numbers:
-    """Give the probability of each RING pixel at `nside`."""
+    """Return the probability of each RING pixel at `nside`."""
     from astropy.io import fits
 
     try:
@@ -89,21 +89,21 @@ def _probabilities(content: bytes, nside: int) -> Numbers:
     except (StopIteration, KeyError) as error:
         raise BadValue("the sky map has no HEALPix table with probabilities", field="skymap") from error
     except (OSError, ValueError, TypeError) as error:
-        raise BadValue(f"the sky map is no FITS file of HEALPix pixels: {error}"[:200], field="skymap") from error
+        raise BadValue(f"the sky map is not a FITS file of HEALPix pixels: {error}"[:200], field="skymap") from error
     if own < 1 or own & (own - 1) or len(values) != 12 * own * own:
-        raise BadValue(f"the sky map says nside {own}, and has {len(values)} pixels", field="skymap")
+        raise BadValue(f"the sky map has {len(values)} pixels, which does not match its nside {own}", field="skymap")
     return _at(values if nested else _nested(values, own), own, nside)
 
 
 def _nested(values: Numbers, nside: int) -> Numbers:
-    """Bring RING pixels into NESTED order."""
+    """Reorder RING pixels to NESTED."""
     from astropy_healpix import HEALPix
 
     return np.asarray(values[HEALPix(nside, order="ring").nested_to_ring(np.arange(len(values)))])
 
 
 def _at(nested: Numbers, own: int, nside: int) -> Numbers:
-    """Give RING pixels at another nside, out of NESTED ones."""
+    """Return RING pixels at another nside, from NESTED ones."""
     from astropy_healpix import HEALPix
 
     if nside < own:
@@ -114,11 +114,11 @@ def _at(nested: Numbers, own: int, nside: int) -> Numbers:
 
 
 def _of_multi_order(uniq: npt.NDArray[np.int64], density: Numbers, nside: int) -> Numbers:
-    """Add up pixels of several sizes, numbered by UNIQ, with probabilities by steradian."""
+    """Sum pixels of several sizes, numbered by UNIQ, with probabilities per steradian."""
     from astropy_healpix import uniq_to_level_ipix
 
     if len(uniq) != len(density) or (uniq < 4).any():  # noqa: PLR2004  (the first pixel's number)
-        raise BadValue("the sky map's UNIQ numbers are no pixels", field="skymap")
+        raise BadValue("the sky map has invalid UNIQ pixel numbers", field="skymap")
     levels, pixels = uniq_to_level_ipix(uniq)
     nested = np.zeros(12 * nside * nside)
     wanted = nside.bit_length() - 1

@@ -1,4 +1,4 @@
-"""Reads an archive into Spark: a data source of Spark 4, one partition for each endpoint of a query.
+"""A data source of Spark 4 that reads an archive, one partition for each endpoint of a query.
 
 `flight_client` must be installed where the executors run, since they read the endpoints themselves.
 """
@@ -29,7 +29,7 @@ FLAGS = ("all", "upper_limits")
 MOMENTS = ("start", "stop")
 TICKET_OPTIONS = ("table", *LISTS, *FLAGS, *MOMENTS, "layout", "cutout_format")
 OPTIONS = ("url", "query", *TICKET_OPTIONS)
-COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, which is no Julian date
+COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, not a Julian date
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 PUSHING_WORKER = "pyspark.sql.worker.data_source_pushdown_filters"
 RELATIONS = {
@@ -41,7 +41,7 @@ RELATIONS = {
     "LessThan": "<",
     "LessThanOrEqual": "<=",
 }
-EXACT = (types.StringType, types.IntegerType, types.LongType, types.DoubleType)  # as tickets have them
+EXACT = (types.StringType, types.IntegerType, types.LongType, types.DoubleType)  # the types of values in tickets
 SPARK_TYPES: Mapping[pa.DataType, types.DataType] = {
     pa.bool_(): types.BooleanType(),
     pa.int8(): types.ByteType(),
@@ -56,39 +56,39 @@ SPARK_TYPES: Mapping[pa.DataType, types.DataType] = {
 
 
 def register(spark: SparkSession) -> None:
-    """Make `spark.read.format("alertflight")` known to a session."""
+    """Register the format `alertflight` of `spark.read.format` in a session."""
     spark.dataSource.register(AlertflightDataSource)
 
 
 class AlertflightDataSource(DataSource):  # type: ignore[misc]
-    """Rows of a table of an archive; the options are those of docs/how-to/spark.md."""
+    """The rows of a table of an archive; docs/how-to/spark.md lists the options."""
 
     @classmethod
     def name(cls) -> str:
-        """Give the name of the format."""
+        """Return the name of the format."""
         return "alertflight"
 
     def schema(self) -> types.StructType:
-        """Ask the server for the columns of the answer."""
+        """Return the columns of the answer, from the server."""
         return spark_schema(schema_of(_url(self.options), _any_of(_query(self.options))))
 
     def reader(self, schema: types.StructType) -> DataSourceReader:
-        """Give what reads; Spark refuses a reader that takes filters where filters are not to be pushed."""
+        """Return the reader; where pushdown is off, Spark refuses one with `pushFilters`."""
         cls = PushingReader if _takes_filters() else Reader
         return cls(_url(self.options), _query(self.options), schema)
 
 
 class Reader(DataSourceReader):  # type: ignore[misc]
-    """Reads the endpoints of one query.
+    """A reader of the endpoints of one query.
 
     Parameters
     ----------
     url
         The server that plans the query.
     query
-        What to ask; None for what has no rows.
+        The query; None if no row can match.
     schema
-        The columns, as Spark has them.
+        The Spark columns.
     """
 
     def __init__(self, url: str, query: Query | None, schema: types.StructType) -> None:
@@ -106,16 +106,16 @@ class Reader(DataSourceReader):  # type: ignore[misc]
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Read one endpoint, on an executor."""
         endpoint: Endpoint | None = partition.value
-        if endpoint is not None:  # Spark makes a partition without value of no partitions
+        if endpoint is not None:  # Spark turns no partitions into one without value
             for piece in read_endpoint(endpoint):
                 yield piece.batch
 
 
 class PushingReader(Reader):
-    """Reads no more of a query than filters let through."""
+    """A reader that narrows its query by filters."""
 
     def pushFilters(self, filters: list[Any]) -> Iterable[Any]:  # noqa: N802  (Spark's name)
-        """Narrow the query; Spark applies all filters to what comes, so that the answer is that without pushing."""
+        """Narrow the query, and return all filters: Spark applies them to the rows too, so results do not depend on pushdown."""
         table = None if self.query is None else declared(self.query.table)
         if self.query is not None and table is not None:
             self.query = narrowed(self.query, table, _conditions(filters, self.columns))
@@ -123,12 +123,12 @@ class PushingReader(Reader):
 
 
 def spark_schema(schema: pa.Schema) -> types.StructType:
-    """Give the Spark schema of the same columns, with what they mean as their metadata.
+    """Return the Spark schema of the same columns, with units and descriptions as metadata.
 
     Raises
     ------
     NotSupported
-        Spark has no type for a column; names it.
+        Spark has no type for a column, which the message names.
     """
     return types.StructType([_field(field, field.name) for field in schema])
 
@@ -148,37 +148,39 @@ def _type(kind: pa.DataType, path: str) -> types.DataType:
     if pa.types.is_list(kind):
         return types.ArrayType(_type(kind.value_type, path), kind.value_field.nullable)
     if isinstance(kind, pa.FixedShapeTensorType):
-        message = f"{path} is a tensor, which Spark has no type for: ask for stamps with cutout_format bytes or fits"
+        message = f"{path} is a tensor, for which Spark has no type: set cutout_format to bytes or fits"
         raise NotSupported(message, field=path)
-    raise NotSupported(f"{path} is of type {kind!s:.60}, which Spark has no type for", field=path)
+    raise NotSupported(f"{path} has type {kind!s:.60}, for which Spark has no type: leave it out of the columns", field=path)
 
 
 def _takes_filters() -> bool:
-    """Say whether Spark is about to push filters; nothing but the worker at work tells a data source."""
+    """Return whether Spark is pushing filters, which only the running worker tells a data source."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return PUSHING_WORKER in sys.modules or getattr(spec, "name", None) == PUSHING_WORKER
 
 
 def _conditions(filters: Iterable[Any], schema: types.StructType) -> Iterator[Condition]:
-    """Give the filters that a ticket may be able to say."""
+    """Yield the filters that a ticket may be able to express."""
     exact = {field.name for field in schema if isinstance(field.dataType, EXACT)}
     for each in filters:
         relation = RELATIONS.get(type(each).__name__)
         if relation is not None and len(each.attribute) == 1 and each.attribute[0] in exact:
             values = tuple(each.value) if type(each).__name__ == "In" else (each.value,)
-            # nothing equals null, and no row is let through for it
+            # nothing equals null, so no row passes
             if type(each).__name__ != "EqualNullSafe" or None not in values:
                 yield Condition(each.attribute[0], relation, tuple(value for value in values if value is not None))
 
 
 def _url(options: Mapping[str, str]) -> str:
     if "url" not in options:
-        raise BadValue("say where the server is, as executors reach it: option url, such as grpc://host:8815", field="url")
+        raise BadValue(
+            "set the option url to an address of the server that executors can reach, such as grpc://host:8815", field="url"
+        )
     return options["url"]
 
 
 def _query(options: Mapping[str, str]) -> Query:
-    """Make the query of the options; it may lack a selection, since a filter may be it."""
+    """Return the query of the options; it may lack a selection, since a filter may provide it."""
     for name in options:
         if name.lower() not in OPTIONS:
             raise UnknownField(f"there is no option {name!r:.80}; known are {', '.join(OPTIONS)}", field=name)
@@ -186,7 +188,7 @@ def _query(options: Mapping[str, str]) -> Query:
     for name in TICKET_OPTIONS:
         if name in options:
             if name in given:
-                raise BadValue(f"{name} stands in the query and is an option too", field=name, value=options[name])
+                raise BadValue(f"{name} is set both as an option and in the query: give it once", field=name, value=options[name])
             given[name] = _value(name, options[name])
     chosen = any(given.get(name, False) is not False for name in SELECTIONS)
     query = parse_ticket(json.dumps(given if chosen else given | {"all": True}).encode(), MAX_QUERY_BYTES)
@@ -201,7 +203,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _value(name: str, text: str) -> object:
-    """Read an option, whose value is always a text, as the field of a ticket."""
+    """Parse an option, always text, as the field of a ticket."""
     if name in LISTS:
         return _json(name, text) if text.lstrip().startswith("[") else [part.strip() for part in text.split(",")]
     if name in FLAGS:
@@ -221,7 +223,7 @@ def _json(name: str, text: str) -> Any:
 
 
 def _any_of(query: Query) -> Query:
-    """Give a query whose answer has the same columns: one ID of a long list will do, and without a selection any."""
+    """Return a query with the same columns: the first ID of a list, or any selection if there is none."""
     if query.selections:
         return replace(query, ids=query.ids[:1]) if query.ids else query
     return replace(query, all=True)
@@ -229,5 +231,5 @@ def _any_of(query: Query) -> Query:
 
 def _check_selection(query: Query) -> None:
     if not query.selections and query.start is None and query.stop is None:
-        message = "say which rows: option ids, query or all; or a filter by ID, where spark.sql.python.filterPushdown.enabled"
+        message = "select rows with the option ids, query or all; or filter by ID with spark.sql.python.filterPushdown.enabled"
         raise NoSelection(message, field="ids")

@@ -1,4 +1,4 @@
-"""Which objects are for training, which for validation, which for tests: by the ID alone, for ever."""
+"""The split of objects into training, validation and test sets, fixed by the ID alone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TOLERANCE = 1e-9
 
 
 def place_of(name: str | int) -> float:
-    """Give the place of an object in [0, 1), by which it falls into a split.
+    """Return the number in [0, 1) that decides the split of an object.
 
-    It is the first 53 bits of the BLAKE2b hash (8 bytes, big-endian) of the ID as text in UTF-8, over 2 to the power of
-    53: the same in every process, on every machine and in every version.
+    It is the first 53 bits of the BLAKE2b hash (8 bytes, big-endian) of the ID as UTF-8 text, divided by 2 to the power
+    of 53: the same in every process, on every machine and in every version.
 
     >>> place_of("ZTF20abfcszi"), place_of(170587115523932323) == place_of("170587115523932323")
     (0.8637830409251693, True)
@@ -31,7 +31,7 @@ def place_of(name: str | int) -> float:
 
 
 def in_split(ids: Iterable[Any], split: str, fractions: Mapping[str, float] | None = None) -> npt.NDArray[np.bool_]:
-    """Say which objects fall into a split.
+    """Return a mask of the objects that are in a split.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def in_split(ids: Iterable[Any], split: str, fractions: Mapping[str, float] | No
     split
         The name of the split.
     fractions
-        All splits with the part of the objects that each has, in order: they lie behind one another from 0 to 1.
+        All splits with their fractions of the objects, in order: consecutive intervals from 0 to 1.
 
     Raises
     ------
     BadValue
-        There is no such split, or the fractions are not those of a whole.
+        The split does not exist, or the fractions do not add up to 1.
     """
     low, high = bounds(split, fractions)
     places = np.array([place_of(name) for name in ids], np.float64)
@@ -54,12 +54,12 @@ def in_split(ids: Iterable[Any], split: str, fractions: Mapping[str, float] | No
 
 
 def bounds(split: str, fractions: Mapping[str, float] | None = None) -> tuple[float, float]:
-    """Give where a split begins and ends."""
+    """Return the interval of a split in [0, 1]."""
     fractions = FRACTIONS if fractions is None else fractions
     if split not in fractions:
-        raise BadValue(f"split is one of {', '.join(fractions)}, not {split!r:.40}", field="split", value=split)
+        raise BadValue(f"split must be one of {', '.join(fractions)}, not {split!r:.40}", field="split", value=split)
     if min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > TOLERANCE:
-        raise BadValue(f"fractions are positive and make 1 together, not {dict(fractions)}", field="fractions")
+        raise BadValue(f"fractions must be positive and add up to 1, not {dict(fractions)}", field="fractions")
     names = list(fractions)
     ends = np.cumsum(list(fractions.values()))
     number = names.index(split)

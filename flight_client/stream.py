@@ -1,4 +1,4 @@
-"""Reads one answer and sees to it that it is whole."""
+"""Reads the stream of one answer and checks that it is complete."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from flight_server.protocol.query import Query
 
 __all__ = ["LISTS", "BrokenOff", "Piece", "Stream"]
 
-LISTS = ("missing_ids", "failed_cutouts")  # of the record; in front of it where they are long
+LISTS = ("missing_ids", "failed_cutouts")  # of the record; long ones are sent before it
 
 
 class BrokenOff(CorruptData):
-    """An answer ended before its record came."""
+    """An answer ended before its completeness record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some rows of an answer, and the cursor behind them, if the answer can go on from there."""
+    """Rows of an answer, and the cursor after them if the answer can resume there."""
 
     batch: pa.RecordBatch
     cursor: str | None
 
 
 class Stream:
-    """The answer to one query: iterate over its record batches; then `record` says what they were.
+    """The stream of one answer: iterate over its record batches; then `record` is its completeness record.
 
     Parameters
     ----------
     url
         The server, such as `grpc://127.0.0.1:8815`.
     query
-        What to ask, or a ticket as a server gave it.
+        The query, or a ticket from a server.
     sent
-        IDs or places, for a query without a selection.
+        IDs or positions, for a query without a selection.
 
     Raises
     ------
     AlertflightError
-        What the server raised, as the same class. An answer that ends early or has other rows than its
+        What the server raised, as the same class. An answer that ends early or does not have the rows of its
         record says raises `CorruptData`; a server that cannot be reached, `BackendLost`.
     """
 
@@ -63,12 +63,12 @@ class Stream:
         self.schema = self._open.schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Give the batches as they come, zero-row ones left out."""
+        """Yield the batches, without empty ones."""
         for piece in self.pieces():
             yield piece.batch
 
     def pieces(self) -> Iterator[Piece]:
-        """Give the batches with their cursors."""
+        """Yield the batches with their cursors."""
         rows = 0
         while (chunk := self._read()) is not None:
             said = self._note(chunk.app_metadata)
@@ -78,23 +78,23 @@ class Stream:
         if not self.record:
             raise BrokenOff(f"the answer from {self._url} ended early, after {rows} rows")
         if self.record["rows"] != rows:
-            raise CorruptData(f"{rows} rows came from {self._url}, which sent {self.record['rows']}")
+            raise CorruptData(f"received {rows} rows from {self._url}, which sent {self.record['rows']}")
 
     def cancel(self) -> None:
-        """End it from another thread; its reader meets Interrupted."""
+        """Cancel the stream from another thread; its reader gets Interrupted."""
         self._open.cancel()
 
     def close(self) -> None:
-        """Hang up."""
+        """Cancel the stream and release it."""
         self._open.close()
 
     @property
     def missing_ids(self) -> list[str | int]:
-        """The asked IDs without a row in the answer."""
+        """The requested IDs without rows."""
         return self.whole_list("missing_ids")
 
     def whole_list(self, name: str) -> list[Any]:
-        """Give a list of the record with what came in front of it."""
+        """Return a list of the record, with its part that was sent before the record."""
         return self._early[name] + list(self.record.get(name, ()))
 
     def _read(self) -> fl.FlightStreamChunk | None:
@@ -104,11 +104,11 @@ class Stream:
             raise to_domain(error, self._url) from error
 
     def _note(self, metadata: pa.Buffer | None) -> dict[str, Any]:
-        if not metadata:  # the server is still at work
+        if not metadata:  # keep-alive: the server is still working
             return {}
         found: dict[str, Any] = json.loads(metadata.to_pybytes())
-        if "error" in found:  # of an exchange, in which nothing else can be told
-            raise from_info(json.dumps(found["error"])) or CorruptData(f"an error that nobody knows came from {self._url}")
+        if "error" in found:  # of an exchange, which has no other way to report it
+            raise from_info(json.dumps(found["error"])) or CorruptData(f"{self._url} sent an unknown error")
         if "complete" in found:
             self.record = found
         else:

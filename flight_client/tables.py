@@ -1,4 +1,4 @@
-"""The command `tables`: which tables there are, and what they hold."""
+"""The command `tables`: lists the tables of an archive and their content."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["laid_out", "tables"]
 HEAD = ("table", "rows", "columns", "MB", "time span", "asked by", "what")
 NUMBERS = ("rows", "columns", "MB")
 EXIT_DATA = 1
-Tables = dict[str, dict[str, Any]]  # by name, as the action `tables` gives them
-Faults = dict[str, str]  # by the name of the table, why it cannot be read
+Tables = dict[str, dict[str, Any]]  # by name, as returned by the action `tables`
+Faults = dict[str, str]  # why a table cannot be read, by its name
 
 
 @click.command()
 @server_or_store_options
 @store_options
 def tables(url: str | None, profile: str | None, data: str | None, config: Path | None) -> None:
-    """List the tables with their rows, sizes and time spans, and what each can be asked by.
+    """List the tables. Each has its rows, size, time span, and the ways to select rows.
 
     \b
     alertflight tables
@@ -60,7 +60,7 @@ def _of_store(data: str | None, config: Path | None) -> tuple[Tables, Faults]:
 
 
 def laid_out(listed: Tables) -> str:
-    """Lay out what the action `tables` gives, one line for each table.
+    """Format the result of the action `tables`, one line per table.
 
     >>> table = {"rows": 2_500, "columns": 3, "bytes": None, "first": 2458789.02608, "last": 2460840.98633}
     >>> print(laid_out({"ztf": table | {"selections": ["ids", "all"], "description": "one row per alert"}}))

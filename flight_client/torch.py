@@ -1,4 +1,4 @@
-"""Light curves for PyTorch: a data set that reads an archive while a model learns from it. Needs the extra `torch`."""
+"""Light curves for PyTorch: a data set that streams from an archive during training. Needs the extra `torch`."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ try:
     from torch import distributed
     from torch.utils.data import IterableDataset, get_worker_info
 except ImportError as error:
-    message = "this needs a further package: pip install 'alertflight[torch]'"
+    message = "this needs another package: pip install 'alertflight[torch]'"
     raise NotSupported(message, field="torch") from error
 
 __all__ = ["LightCurves", "tensors"]
 
 BUFFER = 4096
-STAMPED_EACH = 200  # objects an endpoint, since a server sends at most 30,000 stamps in one answer
+STAMPED_EACH = 200  # objects per endpoint, since a server sends at most 30,000 cutouts in one answer
 
 Labels = Mapping[Any, float] | Callable[[pa.RecordBatch], Any]
 
 
 def tensors(padded: Padded) -> dict[str, Any]:
-    """Give a padded batch as tensors in the memory of its arrays; IDs, which no tensor holds if they are texts, as an array."""
+    """Return a padded batch as tensors that share the memory of its arrays; IDs stay an array, since tensors cannot hold text."""
     names = ("values", "times", "mask", "lengths", "origins")
     counts = {name: getattr(padded, name) for name in ("dropped", "filled", "cut")}
     return {"ids": padded.ids} | {name: torch.from_numpy(getattr(padded, name)) for name in names} | counts
@@ -45,50 +45,50 @@ def tensors(padded: Padded) -> dict[str, Any]:
 class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
     """The light curves of an answer in batches, each object once in an epoch, over all ranks and workers.
 
-    Give it to a DataLoader with `batch_size=None`, since what it gives are batches. The plan is made here, once; workers
-    connect themselves, after a fork too.
+    Pass it to a DataLoader with `batch_size=None`, since it yields batches. The plan is made here, once; workers open
+    their own connections, after a fork too.
 
     Parameters
     ----------
     answer
-        What to read: `archive.objects(ids, columns=[...])`, `archive.all("ztf", columns=[...])`, and so on; with
-        `cutouts`, stamps come too.
+        The answer to read: `archive.objects(ids, columns=[...])`, `archive.all("ztf", columns=[...])`, and so on; with
+        `cutouts`, batches have cutouts too.
     padding
-        How light curves become arrays.
+        How light curves are converted to arrays.
     batch_size
-        How many objects a batch has; the last one of each worker may have fewer.
+        The number of objects per batch; the last batch of each worker may be smaller.
     drop_last
-        Whether that one is left out.
+        Whether to leave out that last batch.
     split
-        The name of a split: only its objects are given. See `flight_client.splits`.
+        The name of a split: only its objects are read. See `flight_client.splits`.
     fractions
-        All splits with their parts; four fifths `train`, a tenth `val` and a tenth `test` if left out.
+        All splits with their fractions; by default 0.8 `train`, 0.1 `val` and 0.1 `test`.
     shuffle
-        Whether the order is drawn: that of the endpoints, then that of the objects within a buffer.
+        Whether to shuffle: the endpoints, then the objects within a buffer.
     seed
-        From which it is drawn, with the number of the epoch.
+        The seed of the shuffle, together with the number of the epoch.
     buffer
-        How many objects are mixed at once.
+        The number of objects shuffled together.
     labels
-        By ID, or a function that is given a batch of the layout `nested` and gives a number for each of its objects.
+        A mapping from IDs, or a function from a batch in the layout `nested` to one number for each of its objects.
     stamp
-        Of which point an object has its stamps: of the `last` that has any, or of the `first`.
+        The point whose cutouts an object gets: the `last` that has any, or the `first`.
     objects_each
-        How many objects a worker takes at once, where they are asked for by ID; about 1,000 if left out, with stamps 200.
-        Each endpoint goes to one worker, so that there should be several for each.
+        The number of objects per endpoint, if they are selected by ID; by default about 1,000, with cutouts 200.
+        Each endpoint goes to one worker, so there should be several endpoints for each.
     rank, world_size
-        Which of how many processes this is; those of `torch.distributed` if it runs, else of the variables RANK and
-        WORLD_SIZE, else the only one.
+        The number of this process, and of all processes; by default those of `torch.distributed`, else of the variables RANK
+        and WORLD_SIZE, else 0 of 1.
     plan
-        The endpoints, where another process has planned: attribute `endpoints`. With `torch.distributed` running, rank 0
+        The attribute `endpoints` of a data set in another process, to share its plan. With `torch.distributed`, rank 0
         plans for all.
 
     Raises
     ------
     BadValue
-        A parameter has a value that it cannot have.
+        A parameter has an invalid value.
     AlertflightError
-        What the server says to the query.
+        The server refused the query.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
         if objects_each is not None and objects_each < 1:
             raise BadValue(f"objects_each must be positive, not {objects_each}", field="objects_each", value=objects_each)
         if stamp not in STAMPS:
-            raise BadValue(f"stamp is one of {', '.join(STAMPS)}, not {stamp!r:.40}", field="stamp", value=stamp)
+            raise BadValue(f"stamp must be one of {', '.join(STAMPS)}, not {stamp!r:.40}", field="stamp", value=stamp)
         if fractions is not None and split is None:
-            raise BadValue("fractions go with a split", field="split")
+            raise BadValue("fractions need a split", field="split")
         self.padding = padding or Padding()
         self.batch_size = batch_size
         self.seed = seed
@@ -132,7 +132,7 @@ class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
         each = STAMPED_EACH if objects_each is None and self._source.kinds else objects_each
         alone = rank is not None or not _distributed()
         self.endpoints = plan or (self._source.plan(each) if alone else self._planned_by_first(each))
-        # shared with workers that stay from one epoch to the next
+        # shared with workers that persist from one epoch to the next
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._loaded: tuple[int, int, dict[int, Place]] | None = None
         self._given: dict[int, Place] = {}
@@ -148,9 +148,9 @@ class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch, whose order is its own; call it in front of each.
+        """Begin an epoch, which has its own order; call this before each.
 
-        The epoch whose state was loaded goes on behind what had been given; all others begin at the beginning.
+        The epoch whose state was loaded resumes at its position; all others start from the beginning.
         """
         if epoch < 0:
             raise BadValue(f"epochs count from 0, not {epoch}", field="epoch", value=epoch)
@@ -159,12 +159,12 @@ class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
         self._given = dict(given)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Give the batches of this rank and worker."""
+        """Yield the batches of this rank and worker."""
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         epoch, start = self.epoch, self._start()
         if start is not None and start[1] not in {None, workers}:
-            message = f"the state is one of {start[1]} workers, and there are {workers}: objects would come twice or not at all"
+            message = f"the state is from {start[1]} workers, but there are {workers}: objects would be repeated or skipped"
             raise BadValue(message, field="num_workers", value=workers)
         place = Place() if start is None else start[2].get(worker, Place())
         shard_number, shards = self.rank * workers + worker, self.world_size * workers
@@ -178,42 +178,44 @@ class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
             yield self._made(batch, (*shard.seed, *astuple(behind))) | {"place": [epoch, worker, workers, *astuple(behind)]}
         if record.failed_cutouts:
             first = record.failed_cutouts[0]
-            warnings.warn(f"{len(record.failed_cutouts)} stamps cannot be read, such as {first}", stacklevel=2)
+            warnings.warn(f"{len(record.failed_cutouts)} cutouts cannot be read, such as {first}", stacklevel=2)
 
     def mark(self, batch: Mapping[str, Any]) -> None:
-        """Note that a batch was learnt from, for `state_dict`; needed where workers read ahead, harmless elsewhere."""
+        """Mark a batch as consumed, for `state_dict`; needed where workers read ahead, harmless elsewhere."""
         epoch, worker, workers, *place = (int(number) for number in batch["place"])
         if epoch != self.epoch:
-            raise BadValue(f"the batch is one of epoch {epoch}, and this is epoch {self.epoch}", field="epoch", value=epoch)
+            raise BadValue(f"the batch is from epoch {epoch}, but this is epoch {self.epoch}", field="epoch", value=epoch)
         self._workers, self._given[worker] = workers, Place(*place)
 
     def state_dict(self) -> dict[str, Any]:
-        """Say how far this rank has come in its epoch, and what the plan is; can be written as JSON.
+        """Return the position of this rank in its epoch, and the plan, as JSON types.
 
-        What counts as given are the batches marked, and without workers all that came.
+        With workers, the batches marked count as consumed; without workers, all batches returned.
         """
         given = {str(worker): list(astuple(place)) for worker, place in self._given.items()}
         numbers = {"epoch": self.epoch, "workers": self._workers, "given": given, "endpoints": to_texts(self.endpoints)}
         return self._same() | numbers
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on in the epoch of a state, behind what had been given, by the plan that was made then.
+        """Resume the epoch of a state at its position, with the plan in the state.
 
         Raises
         ------
         BadValue
-            The state is one of another rank, order or batch size.
+            The state is from another rank, order or batch size.
         """
         for name, value in self._same().items():
             if state[name] != value:
-                raise BadValue(f"the state has {name} {state[name]!r}, and this has {value!r}", field=name, value=state[name])
+                raise BadValue(
+                    f"the state has {name} {state[name]!r}, but this data set has {value!r}", field=name, value=state[name]
+                )
         self.endpoints = from_texts(state["endpoints"])
         given = {int(worker): Place(*place) for worker, place in state["given"].items()}
         self._loaded = (state["epoch"], state["workers"], given)
         self.set_epoch(state["epoch"])
 
     def _same(self) -> dict[str, Any]:
-        """Give what a state must have in common with the data set that goes on from it."""
+        """Return the parameters that must be equal in a state and in the data set that loads it."""
         split = self._source.split
         order = {"seed": self.seed, "buffer": self._buffer, "batch_size": self.batch_size}
         return order | {"split": split and [split[0], split[1]], "rank": self.rank, "world_size": self.world_size}
@@ -222,7 +224,7 @@ class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
         return self._loaded if self._loaded is not None and self._loaded[0] == self.epoch else None
 
     def _planned_by_first(self, each: int | None) -> tuple[Endpoint, ...]:
-        """Have rank 0 plan, since a plan that is made later may be another one."""
+        """Return the plan of rank 0 on all ranks, since plans made at different times may differ."""
         said: list[Any] = [None]
         if self.rank == 0:
             try:
@@ -256,7 +258,7 @@ class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]
                 raise BadValue(f"{len(without)} objects have no label, such as {without[0]}", field="labels", value=without[0])
             found = np.array([known[name] for name in ids])
         if found.shape[:1] != (len(ids),) or found.dtype.kind not in "biuf":
-            message = f"labels are one number for each of {len(ids)} objects, not {found.dtype} of shape {found.shape}"
+            message = f"labels must be one number for each of {len(ids)} objects, not {found.dtype} of shape {found.shape}"
             raise BadValue(message, field="labels")
         return torch.tensor(found)
 
@@ -267,11 +269,11 @@ def _distributed() -> bool:
 
 def _world(rank: int | None, world_size: int | None) -> tuple[int, int]:
     if (rank is None) != (world_size is None):
-        raise BadValue("rank and world_size go together", field="rank")
+        raise BadValue("rank and world_size must be given together", field="rank")
     if rank is None or world_size is None:
         if _distributed():
             return int(distributed.get_rank()), int(distributed.get_world_size())
         rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if not 0 <= rank < world_size:
-        raise BadValue(f"rank {rank} is not one of {world_size}, which count from 0", field="rank", value=rank)
+        raise BadValue(f"rank must be from 0 to {world_size - 1}, not {rank}", field="rank", value=rank)
     return rank, world_size

@@ -1,4 +1,4 @@
-"""What users hold - arrays of IDs, SkyCoord, Quantity, Time - as tickets have it. Nothing here loads astropy."""
+"""Conversion of user values (arrays of IDs, SkyCoord, Quantity, Time) to those of tickets. Nothing here loads astropy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["angle", "angles", "centre", "centres", "id_list", "moment", "plain_i
 
 
 def id_list(ids: object) -> list[str | int]:
-    """Give IDs as a list of plain texts and integers.
+    """Return IDs as a list of plain strings and integers.
 
     Parameters
     ----------
     ids
-        One ID, or many: any iterable, such as a list, an array of numpy or Arrow, a Series of pandas or Polars.
+        One ID or many: any iterable, such as a list, a numpy or Arrow array, a pandas or Polars Series.
 
     Examples
     --------
@@ -32,12 +32,12 @@ def id_list(ids: object) -> list[str | int]:
 
 
 def plain_ids(ids: object) -> Iterable[str | int]:
-    """Give IDs one by one, as plain texts and integers.
+    """Yield IDs one by one, as plain strings and integers.
 
     Raises
     ------
     BadValue
-        Those are no IDs.
+        The values are not IDs.
     """
     for name in ("to_pylist", "to_list", "tolist"):
         whole = getattr(ids, name, None)
@@ -53,15 +53,15 @@ def plain_ids(ids: object) -> Iterable[str | int]:
                 value = plain()  # noqa: PLW2901  (the same ID)
                 break
         if isinstance(value, bool) or not isinstance(value, str | int):
-            message = f"an ID is a text or an integer, not {value!r:.60}"
+            message = f"an ID must be a string or an integer, not {value!r:.60}"
             if isinstance(value, float):
-                message += ": floats do not hold long IDs exactly"
+                message += ": floats cannot represent long IDs exactly"
             raise BadValue(message, field="ids", value=value)
         yield value
 
 
 def angles(value: Any, unit: str, name: str) -> Any:
-    """Give angles in a unit, one or an array of them: numbers are taken as they are, Quantities are converted.
+    """Return angles in a unit, one or an array of them: numbers unchanged, Quantities converted.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def angles(value: Any, unit: str, name: str) -> Any:
     """
     try:
         return np.asarray(value.to_value(unit) if hasattr(value, "to_value") else value, dtype=np.float64)
-    except (TypeError, ValueError) as error:  # of astropy's errors of units too
+    except (TypeError, ValueError) as error:  # astropy's errors of units are among these
         raise BadValue(f"{name} must be angles, numbers ({unit}) or Quantities: {error}", field=name, value=value) from error
 
 
 def angle(value: Any, unit: str, name: str) -> float:
-    """Give one angle in a unit; see `angles`."""
+    """Return one angle in a unit; see `angles`."""
     return _one(angles(value, unit, name), name)
 
 
@@ -86,33 +86,33 @@ def _one(found: Any, name: str) -> float:
 
 
 def centres(places: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Give right ascensions and declinations, degrees: of a SkyCoord, or of two angles or arrays of them.
+    """Return right ascensions and declinations in degrees, from a SkyCoord or from two angles or arrays of them.
 
     Raises
     ------
     BadValue
-        The places are neither.
+        The positions are neither.
     """
     if len(places) == 1 and hasattr(places[0], "icrs"):
         places = (places[0].icrs.ra, places[0].icrs.dec)
     if len(places) != 2:  # noqa: PLR2004
-        raise BadValue("the centre of a cone is a SkyCoord, or right ascension and declination", field="cone")
+        raise BadValue("the centre of a cone must be a SkyCoord, or right ascension and declination", field="cone")
     return angles(places[0], "deg", "cone.ra"), angles(places[1], "deg", "cone.dec")
 
 
 def centre(place: tuple[Any, ...]) -> tuple[float, float]:
-    """Give one right ascension and declination; see `centres`."""
+    """Return one right ascension and declination; see `centres`."""
     ra, dec = centres(place)
     return _one(ra, "cone.ra"), _one(dec, "cone.dec")
 
 
 def moment(value: Any, scale: str, name: str) -> float | str:
-    """Give a moment as tickets have it: a Time as JD in the scale of the table, numbers and texts as they are.
+    """Return a time for a ticket: a Time as JD in the scale of the table, numbers and strings unchanged.
 
     Raises
     ------
     BadValue
-        It is none of these, or several.
+        The value is none of these, or more than one.
     """
     if hasattr(value, "jd") and hasattr(value, "scale"):
         value = getattr(value, scale).jd

@@ -1,4 +1,4 @@
-"""The command `alertflight`: server commands here, client commands loaded when they are called."""
+"""The command `alertflight`: server commands; client commands are loaded when they are called."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8815]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 chooses a free one.  [default: 8815]")
 @store_options
 def serve(host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
     """Serve the archive until interrupted."""
@@ -86,7 +86,7 @@ def serve(host: str | None, port: int | None, data: str | None, config: Path | N
 
 
 def _snippet(url: str, archive: Any) -> str:
-    """Give a `do_get` that can be pasted into Python, for an object that the archive has."""
+    """Return a `do_get` to paste into Python, for an object in the archive."""
     from flight_server.cli.welcome import example_id
 
     ticket = {"table": "ztf", "ids": [example_id(archive)], "columns": ["i:jd", "i:fid", "i:magpsf", "i:sigmapsf"]}
@@ -102,14 +102,14 @@ print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option("--history", is_flag=True, help="Also store the good points of the alerts' histories, where no alert is.")
+@click.option("--history", is_flag=True, help="Also store good points of the histories, where there is no alert.")
 @store_options
 def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
-    """Put alert files (Parquet, Avro) and folders of them into the store.
+    """Load alert files into the store. They may be Parquet or Avro, or folders with such files.
 
-    Into the embedded store all files go together or, on an interruption, not at all; HBase knows no such thing,
-    and an ingest that was interrupted is to be run again. A file that cannot be taken is named with the reason;
-    the others go in, and the command exits with 1.
+    In the embedded store an ingest is one transaction: an interrupted one leaves nothing. HBase has no transactions:
+    run an interrupted ingest again. A bad file is reported with the reason; the others are loaded, and the command
+    exits with 1.
     """
     from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import ingest as run
@@ -137,7 +137,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
     for path in report.skipped:
         click.echo(f"{path}: skipped, not an alert file", err=True)
     if report.not_stored:
-        click.echo(f"columns without a place in the tables: {', '.join(sorted(report.not_stored))}", err=True)
+        click.echo(f"columns not stored: {', '.join(sorted(report.not_stored))}", err=True)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
     click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
     if report.failures:
@@ -150,9 +150,9 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @store_options
 def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | None) -> None:
-    """Put the rows of files (Parquet, CSV, JSON) into a table that no alert fills, such as ztf.tns_resolver.
+    """Load rows of files into a table. The files may be Parquet, CSV or JSON, the table one not filled from alerts.
 
-    All rows of all files go in, or none. A row that has the key of one that is held takes its place.
+    All rows of all files are loaded, or none. A row replaces a stored row with the same key.
     """
     from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import load as run
@@ -171,7 +171,7 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
 @main.command()
 @store_options
 def statistics(data: str | None, config: Path | None) -> None:
-    """Count the alerts of each night, and put the counts into statistics_class."""
+    """Count the alerts of each night. The counts are written to statistics_class."""
     from flight_server.catalog.catalog import load_catalog
     from flight_server.ingest import count_nights
     from flight_server.service.stores import open_store
@@ -191,7 +191,7 @@ def _written(rows: int, table: str) -> str:
 
 
 def _end_if_damaged(archive: Any) -> None:
-    """Name the tables of an embedded store that cannot be read and exit, if there are any."""
+    """Print the tables of an embedded store that cannot be read, and exit if there are any."""
     faults = archive.faults()
     for name, fault in faults.items():
         click.echo(f"{name} cannot be read: {fault.code}: {fault.message}; alertflight verify names the files", err=True)
@@ -204,10 +204,10 @@ def _files(count: int) -> str:
 
 
 @main.command()
-@click.option("--full", is_flag=True, help="Merge all segments of a table, not only neighbours of like size.")
+@click.option("--full", is_flag=True, help="Merge all segments of a table, not only adjacent ones of similar size.")
 @store_options
 def compact(full: bool, data: str | None, config: Path | None) -> None:
-    """Merge the segments that many ingests leave, and give back space; a running server goes on meanwhile."""
+    """Merge segments and free disk space. A running server is not interrupted."""
     from flight_server.catalog.catalog import load_catalog
     from flight_server.execution.archive import Archive
     from flight_server.service.process import embedded_folder
@@ -223,18 +223,20 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
         report = store.compact(full=full, progress=lambda _, rows: bar.update(rows))
     store.close()
     for name, (before, after) in report.segments.items():
-        click.echo(f"{name}: {before} segments, " + (f"now {after}" if before != after else "left as they are"))
+        click.echo(f"{name}: {before} segments, " + (f"now {after}" if before != after else "unchanged"))
     if report.blocks_unused:
-        click.echo(f"{report.blocks_unused} blocks of stamps are not used any more; a compaction in 15 minutes removes them")
+        click.echo(
+            f"{report.blocks_unused} blocks of cutouts are no longer used; a compaction in 15 minutes or later removes them"
+        )
     if report.blocks_removed:
-        click.echo(f"{report.blocks_removed} unused blocks of stamps removed")
+        click.echo(f"{report.blocks_removed} unused blocks of cutouts removed")
     click.echo(f"{report.bytes_before / 1e6:.1f} MB, now {report.bytes_after / 1e6:.1f} MB")
 
 
 @main.command()
 @store_options
 def verify(data: str | None, config: Path | None) -> None:
-    """Read every byte of the store and name each file that is not as it was written; exits with 1 if any is."""
+    """Check every byte of the store. Prints each damaged file, and exits with 1 if there is any."""
     from flight_server.service.process import embedded_folder
     from flight_server.settings import load_settings
     from flight_server.storage.embedded import verify_folder
@@ -250,7 +252,7 @@ def verify(data: str | None, config: Path | None) -> None:
     if found:
         click.echo(f"{found} wrong", err=True)
         sys.exit(EXIT_DATA)
-    click.echo("all is as it was written")
+    click.echo("no damage found")
 
 
 def _named(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> dict[str, int]:
@@ -264,15 +266,19 @@ def _named(_context: click.Context, _option: click.Parameter, value: tuple[str, 
 
 
 @main.command()
-@click.option("--survey", type=click.Choice(["ztf"]), default="ztf", show_default=True, help="Whose alerts.")
-@click.option("--objects", type=click.IntRange(0), required=True, help="Objects with names of their own.")
-@click.option("--alerts", type=click.IntRange(1), default=25, show_default=True, help="Alerts of each of them.")
-@click.option("--nights", type=click.IntRange(1), default=30, show_default=True, help="Nights to spread them over.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same files.")
-@click.option("--name", "named", multiple=True, callback=_named, metavar="NAME:ALERTS", help="A further object.")
-@click.option("--stamps", is_flag=True, help="With image stamps, turned and mirrored real ones.")
+@click.option("--survey", type=click.Choice(["ztf"]), default="ztf", show_default=True, help="The survey to simulate.")
+@click.option("--objects", type=click.IntRange(0), required=True, help="Number of objects.")
+@click.option("--alerts", type=click.IntRange(1), default=25, show_default=True, help="Alerts per object.")
+@click.option("--nights", type=click.IntRange(1), default=30, show_default=True, help="Nights over which the alerts are spread.")
 @click.option(
-    "--format", "format_", type=click.Choice(["parquet", "avro"]), default="parquet", show_default=True, help="Of files."
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Random seed; the same seed yields the same files."
+)
+@click.option(
+    "--name", "named", multiple=True, callback=_named, metavar="NAME:ALERTS", help="Another object with this name; repeatable."
+)
+@click.option("--stamps", is_flag=True, help="Include cutouts: rotated and mirrored real ones.")
+@click.option(
+    "--format", "format_", type=click.Choice(["parquet", "avro"]), default="parquet", show_default=True, help="File format."
 )
 @click.option(
     "--like", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Parquet file of real alerts to replicate."
@@ -290,10 +296,10 @@ def simulate(  # noqa: PLR0917  (click passes its options by name)
     like: Path | None,
     out: Path,
 ) -> None:
-    """Write simulated alert files: real alerts under new names, places, times and brightnesses."""
+    """Write simulated alert files. They are real alerts with new names, positions, times and brightnesses."""
     from flight_server.simulate import simulate as run
 
-    del survey  # one so far
+    del survey  # only one so far
     total = objects * alerts + sum(named.values())
     with click.progressbar(length=max(total, 1), label="simulate", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         written = run(

@@ -1,4 +1,4 @@
-"""Options that several commands share: which store is meant."""
+"""Options shared by several commands: the choice of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fresh server shows: a light curve that it really has."""
+"""The example that a server prints when it starts: a light curve in its archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOKED_AT = 5000
 
 
 def example_id(archive: Archive, table: str = "ztf", otherwise: str = "ZTF20abfcszi") -> str:
-    """Give the object with the longest light curve among the first rows, or a known name for an empty archive."""
+    """Return the object with the longest light curve among the first rows, or a known name for an empty archive."""
     found = archive.catalog().table(table)
     query = Query(table=table, all=True, columns=(found.id,), limit=LOOKED_AT)
     counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Stamps as pixels: many FITS files into one array of native float32, those whose headers agree at once."""
+"""Cutouts as pixels: many FITS files to one array of native float32, decoded together where headers agree."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BLOCK, CARD = 2880, 80
 KEYWORD = 8
 FIRST = (b"SIMPLE  ", b"BITPIX  ", b"NAXIS   ", b"NAXIS1  ", b"NAXIS2  ")
 END = b"END     "
-# what else says how pixels are stored, however astropy finds it spelled: a header with one of these is left to it
+# other keywords that change how pixels are stored: headers with any of these are left to astropy
 STRUCTURAL = re.compile(
     rb" *(NAXIS|BSCALE|BZERO|BLANK|XTENSION|GROUPS|PCOUNT|GCOUNT|SIMPLE|BITPIX|ZIMAGE|CONTINUE|HIERARCH)", re.IGNORECASE
 )
 TRUE, INTEGER = re.compile(rb"= +T *(/.*)?"), re.compile(rb"= +(-?\d+) *(/.*)?")
 FLOATS = -32  # BITPIX of 32-bit floats
-TOGETHER = 32  # stamps unpacked at once: few enough for a processor's cache
+TOGETHER = 32  # cutouts unpacked together: few enough for the CPU cache
 
 Pixels = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
@@ -33,18 +33,18 @@ Places = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class StampArrays:
-    """Stamps as pixels.
+    """Cutouts as pixels.
 
     Parameters
     ----------
     pixels
-        float32 of shape (n, rows, columns); each stamp lies at [0, 0], the rest is NaN.
+        float32 of shape (n, rows, columns); each cutout is placed at [0, 0] and padded with NaN.
     shapes
-        The rows and columns of each stamp as stored, int16 of shape (n, 2); zeros where there is none.
+        The rows and columns of each cutout as stored, int16 of shape (n, 2); zeros where there is none.
     valid
-        Where there is a stamp, bool of shape (n,).
+        Whether there is a cutout, bool of shape (n,).
     faults
-        For stamps that could not be decoded the reason, by place.
+        The reasons for cutouts that could not be decoded, by index.
     """
 
     pixels: Pixels
@@ -53,7 +53,7 @@ class StampArrays:
     faults: dict[int, str]
 
     def columns(self) -> tuple[pa.FixedShapeTensorArray, pa.FixedSizeListArray]:
-        """Give the pixels and the shapes as Arrow arrays, null where there is no stamp."""
+        """Return the pixels and the shapes as Arrow arrays, null where there is no cutout."""
         kind = pa.fixed_shape_tensor(pa.float32(), self.pixels.shape[1:])
         mask = None if self.valid.all() else pa.array(~self.valid)
         cells = pa.FixedSizeListArray.from_arrays(pa.array(self.pixels.reshape(-1)), kind.storage_type.list_size, mask=mask)
@@ -62,21 +62,21 @@ class StampArrays:
 
 
 def decode(stamps: pa.BinaryArray, shape: tuple[int, int], most: int) -> StampArrays:
-    """Decode stamps: of each the first image of two dimensions.
+    """Decode cutouts: the first two-dimensional image of each.
 
     Parameters
     ----------
     stamps
-        n stamps as stored, gzip or plain FITS; null where there is none.
+        n cutouts as stored, gzip or plain FITS; null where there is none.
     shape
-        The rows and columns that a stamp may have at most.
+        The largest rows and columns of a cutout.
     most
-        The largest stamp that is unpacked, bytes.
+        The largest unpacked size of a cutout, bytes.
 
     Returns
     -------
     arrays
-        The reasons among its faults are those of `unpack`, `bad_fits`, `no_image` and `larger_than_shape`.
+        The arrays; the reasons in `faults` are those of `unpack`, `bad_fits`, `no_image` and `larger_than_shape`.
     """
     pixels = np.empty((len(stamps), *shape), dtype=np.float32)
     shapes = np.zeros((len(stamps), 2), dtype=np.int16)
@@ -89,13 +89,13 @@ def decode(stamps: pa.BinaryArray, shape: tuple[int, int], most: int) -> StampAr
 
 
 def decode_one(content: Content) -> Pixels | str:
-    """Decode one plain FITS file: native float32 in the stamp's own shape, or the reason why there is no image."""
+    """Decode one plain FITS file to native float32 in its own shape, or return the reason why there is no image."""
     ((_, images),) = _images([content], np.zeros(1, dtype=np.intp))
     return images if isinstance(images, str) else images[0].astype(np.float32)
 
 
 def _decode(stamps: pa.BinaryArray, pixels: Pixels, shapes: npt.NDArray[np.int16], most: int) -> dict[int, str]:
-    """Decode some stamps into the arrays given; gives the reasons where that did not succeed."""
+    """Decode cutouts into the given arrays; return the reasons of failures by index."""
     found, faults = unpack(stamps, most)
     held = np.array([place for place, content in enumerate(found) if content is not None], dtype=np.intp)
     for places, images in _images([content or b"" for content in found], held):
@@ -115,7 +115,7 @@ def _decode(stamps: pa.BinaryArray, pixels: Pixels, shapes: npt.NDArray[np.int16
 
 
 def _images(contents: Sequence[Content], held: Places) -> Iterator[tuple[Places, npt.NDArray[Any] | str]]:
-    """Give images of one shape with their places, each of which comes once; a reason where there are none."""
+    """Yield images of equal shape with their indices, each index once; or a reason if they cannot be decoded."""
     odd: list[int] = []
     for places, layout in _groups(contents, held):
         if layout is None:
@@ -137,7 +137,7 @@ def _images(contents: Sequence[Content], held: Places) -> Iterator[tuple[Places,
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What the header of an ordinary stamp says: its cards with the last one, rows and columns of 32-bit floats."""
+    """The layout in the header of an ordinary cutout: number of cards, rows and columns of 32-bit floats."""
 
     cards: int
     rows: int
@@ -145,7 +145,7 @@ class _Layout:
 
 
 def _groups(contents: Sequence[Content], held: Places) -> Iterator[tuple[Places, _Layout | None]]:
-    """Group stamps whose headers say the same of their pixels; the layout is None where that is not ordinary."""
+    """Yield groups of cutouts with the same pixel layout in their headers; None if the layout is not ordinary."""
     long = np.array([len(contents[place]) >= BLOCK for place in held], dtype=bool)
     yield held[~long], None
     places = held[long]
@@ -168,7 +168,7 @@ def _groups(contents: Sequence[Content], held: Places) -> Iterator[tuple[Places,
 
 
 def _layout(block: bytes) -> _Layout | None:
-    """Read the first block of a header: that of one image of two dimensions of 32-bit floats, else None."""
+    """Return the layout in the first header block if it is one two-dimensional image of 32-bit floats, else None."""
     cards = [block[start : start + CARD] for start in range(0, BLOCK, CARD)]
     keywords = [card[:KEYWORD] for card in cards]
     if tuple(keywords[: len(FIRST)]) != FIRST or END not in keywords:

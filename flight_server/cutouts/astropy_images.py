@@ -1,6 +1,6 @@
-"""Stamps whose FITS is not the ordinary one, read by astropy: scaled, integers, an image in an extension.
+"""Cutouts in unusual FITS files, read by astropy: scaled or integer pixels, an image in an extension.
 
-It is apart so that astropy is imported only once such a stamp comes.
+A separate module, so that astropy is imported only when such a cutout is read.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _alone = threading.Lock()
 
 
 def odd_image(content: Content) -> npt.NDArray[np.float32] | str:
-    """Read the first image of two dimensions.
+    """Read the first two-dimensional image of a FITS file.
 
     Parameters
     ----------
     content
-        A FITS file, perhaps broken.
+        A FITS file, possibly broken.
 
     Returns
     -------
     image
-        Native float32 of shape (rows, columns), scaled as the header says; or the reason why there is none:
+        Native float32 of shape (rows, columns), scaled according to the header; or the reason why there is none:
         `bad_fits` or `no_image`.
     """
-    # what astropy warns of is told by the reason; the filters are the whole process's, so one thread at a time
+    # the reason covers astropy's warnings; warning filters are global to the process, so one thread at a time
     with _alone, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return _read(content)
-        except Exception:  # noqa: BLE001  (a broken header shows in astropy as errors of many classes)
+        except Exception:  # noqa: BLE001  (astropy raises many classes on a broken header)
             return "bad_fits"
 
 
 def _read(content: Content) -> npt.NDArray[np.float32] | str:
-    # tables of compressed tiles could unpack to anything, so they are no images here
+    # tables of compressed tiles can unpack to any size, so they do not count as images
     opened = fits.open(
         io.BytesIO(content), ignore_missing_simple=True, disable_image_compression=True, memmap=False, lazy_load_hdus=True
     )
@@ -55,9 +55,9 @@ def _read(content: Content) -> npt.NDArray[np.float32] | str:
         for hdu in hdus:
             if type(hdu) not in IMAGES or len(hdu.shape) != 2 or not all(hdu.shape):  # noqa: PLR2004  (dimensions)
                 continue
-            # before astropy takes memory for it
+            # check before astropy allocates memory
             if math.prod(hdu.shape) * abs(hdu.header["BITPIX"]) // 8 > len(content):
                 return "bad_fits"
-            with np.errstate(over="ignore"):  # beyond float32 is infinite there
+            with np.errstate(over="ignore"):  # values too large for float32 become infinite
                 return np.array(hdu.data, dtype=np.float32)
     return "no_image"

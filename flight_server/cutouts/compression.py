@@ -1,4 +1,4 @@
-"""Stamps in the format that a ticket asks for: unpacked to plain FITS."""
+"""Decompression of cutouts to plain FITS."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ Content: TypeAlias = bytes | memoryview
 
 
 def unpacked(stamps: pa.BinaryArray, most: int) -> tuple[pa.BinaryArray, dict[int, str]]:
-    """Unpack stamps to plain FITS.
+    """Unpack cutouts to plain FITS.
 
     Parameters
     ----------
     stamps
-        n stamps as stored, gzip or plain; null where there is none.
+        n cutouts as stored, gzip or plain; null where there is none.
     most
-        The largest stamp that is unpacked, bytes.
+        The largest unpacked size of a cutout, bytes.
 
     Returns
     -------
     stamps and faults
-        What could not be unpacked is null; the reason by place.
+        The cutouts, null where unpacking failed; and the reasons by index.
     """
     contents, faults = unpack(stamps, most)
     return pa.array(contents, pa.binary()), faults
 
 
 def unpack(stamps: pa.BinaryArray, most: int) -> tuple[list[Content | None], dict[int, str]]:
-    """Give the FITS file of each stamp; a plain one stays where it is, uncopied.
+    """Return the FITS file of each cutout; a plain one is not copied.
 
     Parameters
     ----------
     stamps
-        n stamps as stored, gzip or plain; null where there is none.
+        n cutouts as stored, gzip or plain; null where there is none.
     most
-        The largest stamp that is unpacked, bytes; no more than this is ever taken for one.
+        The largest unpacked size of a cutout, bytes; never more memory is allocated for one.
 
     Returns
     -------
     contents and faults
-        n files, None where there is none; the reason by place where a stamp could not be unpacked: `bad_gzip`,
+        n files, None where there is none; and the reasons of failures by index: `bad_gzip`,
         `too_large`, `not_fits`.
     """
     contents: list[Content | None] = []
@@ -75,22 +75,22 @@ def unpack(stamps: pa.BinaryArray, most: int) -> tuple[list[Content | None], dic
 
 
 def _gunzip(stamp: memoryview, most: int) -> bytes | None:
-    """Unpack one stamp, its checksum compared; None if it has more than `most` bytes."""
+    """Unpack one cutout and verify its checksum; return None if it has more than `most` bytes."""
     content = _member(stamp, most)
     if content is None:
-        # not as surveys write it: broken, larger or of several members; the standard library says which
+        # unusual: broken, larger, or of several members; the standard library distinguishes these
         with gzip.GzipFile(fileobj=io.BytesIO(stamp)) as file:
             content = file.read(most + 1)
     return content if len(content) <= most else None
 
 
 def _member(stamp: memoryview, most: int) -> bytes | None:
-    """Unpack a stamp that is one gzip member and says its length rightly; None if it is not."""
+    """Unpack a cutout that is a single gzip member with its correct length; return None if it is not."""
     length = int.from_bytes(stamp[-4:], "little")
     unpacker = isal_zlib.decompressobj(GZIP_WINDOW)
     try:
-        # room for one more, without which the end is not looked at
+        # one byte more, or the decompressor would not read the end marker
         content = unpacker.decompress(stamp, min(length, most) + 1)
-    except IsalError:  # type: ignore[misc]  # its stub takes it for an instance
+    except IsalError:  # type: ignore[misc]  # the stub declares it as an instance
         return None
     return content if unpacker.eof and not unpacker.unused_data else None

@@ -1,7 +1,7 @@
-"""Derived columns: values that are worked out from stored ones when somebody asks for them.
+"""Derived columns: values that are computed from stored ones at query time.
 
-config/derived declares them; each is made by a pure function of this package. To add one, write the function and
-its entry there.
+config/derived declares them; a pure function of this package computes each. To add one, write the function and its entry
+there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The names of classes, and which one somebody may have meant."""
+"""The names of classes, and suggestions for misspelled ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Classes", "load_classes", "nearest_names"]
 
 CATALOGUES = ("(TNS)", "(SIMBAD)")
 ALIKE = 0.5
-MOST_LETTERS = 80  # that are looked at of a word, which may come from anybody
+MOST_LETTERS = 80  # of a word that are compared, since requests may have words of any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Classes:
     Parameters
     ----------
     fink
-        Those that Fink gives.
+        The classes of Fink.
     tns, simbad
-        Those of the Transient Name Server and of SIMBAD, without the name of the catalog.
+        The classes of the Transient Name Server and of SIMBAD, without the name of the catalog.
     extragalactic
-        The labels of SIMBAD that a supernova's host may have.
+        The SIMBAD labels that the host of a supernova may have.
     """
 
     fink: tuple[str, ...]
@@ -37,7 +37,7 @@ class Classes:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names by which one can ask: Fink's, then the others behind `(TNS)` and `(SIMBAD)`."""
+        """All names accepted in queries: Fink's, then the others prefixed by `(TNS)` and `(SIMBAD)`."""
         return (*self.fink, *(f"(TNS) {name}" for name in self.tns), *(f"(SIMBAD) {name}" for name in self.simbad))
 
 
@@ -56,13 +56,13 @@ def load_classes(survey: str) -> Classes:
                 simbad=tuple(words["simbad"]),
                 extragalactic=frozenset(words["extragalactic"]),
             )
-    raise KeyError(f"config/classes says nothing of {survey}")
+    raise KeyError(f"config/classes has no survey {survey}")
 
 
 def nearest_names(word: str, names: Sequence[str], most: int = 3) -> list[str]:
-    """Give the names most like a word, the likest first; none if no name is like it.
+    """Return the names most similar to a word, the most similar first; none if no name is similar.
 
-    Capitals do not count, nor does the name of a catalog in front, unless the word has one too.
+    Case is ignored, and so is the catalog prefix, unless the word has one too.
 
     >>> nearest_names("sn candidat", load_classes("ztf").names, 1)
     ['SN candidate']
@@ -70,7 +70,7 @@ def nearest_names(word: str, names: Sequence[str], most: int = 3) -> list[str]:
     ['(SIMBAD) RRLyrae']
     """
     wanted = word[:MOST_LETTERS].casefold()
-    matcher = difflib.SequenceMatcher(b=wanted, autojunk=False)  # it keeps what it learns of b
+    matcher = difflib.SequenceMatcher(b=wanted, autojunk=False)  # it caches its analysis of b
     found = []
     for place, name in enumerate(names):
         spellings = {name.casefold(), _without_catalog(name).casefold()}

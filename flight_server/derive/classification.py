@@ -52,23 +52,23 @@ def fink_class(
     jdstarthist: Numbers,
     tracklet: pa.Array | None,
 ) -> pa.Array:
-    """Give the Fink class of each alert, as fink-filters 7.35 has it.
+    """Return the Fink class of each alert, as in fink-filters 7.35.
 
-    A condition on a value that is missing is not met. Where `cdsxmatch` is null so is the class: a SIMBAD label
-    stands over all else, and which it would be is not known (the public service writes the text `nan` for both).
+    A condition on a missing value is not met. Where `cdsxmatch` is null, so is the class: a SIMBAD label
+    takes precedence over everything, and here it is unknown (the public service writes the text `nan` for both).
 
     Parameters
     ----------
     cdsxmatch
         SIMBAD label of the counterpart.
     roid
-        2 for a candidate of the solar system, 3 for a known object of it.
+        2 for a solar system candidate, 3 for a known solar system object.
     mulens, snn_snia_vs_nonia, snn_sn_vs_all, rf_snia_vs_nonia, rf_kn_vs_nonkn
         Scores.
     ndethist, drb, classtar, jd, jdstarthist
-        Of the candidate.
+        Properties of the candidate.
     tracklet
-        Name of the tracklet; None where no alert has one.
+        Name of the tracklet; None if no alert has one.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def fink_class(
     since = jd - jdstarthist
     point_like = (drb > PROBABLE) & (classtar > STAR_LIKE)
     likely_sn = ((snn_snia_vs_nonia > PROBABLE) | (snn_sn_vs_all > PROBABLE)) & extragalactic & point_like
-    not_mpc = (roid < ROID_MPC) | (roid > ROID_MPC)  # unlike !=, it does not hold for NaN
+    not_mpc = (roid < ROID_MPC) | (roid > ROID_MPC)  # unlike !=, false for NaN
     is_mulens = mulens > 0
     is_sn = likely_sn & (since <= SN_DAYS) & (ndethist > 1) & not_mpc
     is_early = likely_sn & (rf_snia_vs_nonia > PROBABLE) & (ndethist <= EARLY_DETECTIONS)
@@ -114,9 +114,9 @@ def fink_class(
 
 
 def _cross_matches(cdsxmatch: pa.Array) -> tuple[list[str], npt.NDArray[np.int32], Truths, Truths]:
-    """Give the distinct labels, each row's place among them, and whether it is extragalactic and whether it is a class.
+    """Return the distinct labels, the index of each row among them, and whether it is extragalactic and a class.
 
-    Rows without a label have the place behind the last, and count as a class.
+    Rows without a label have the index after the last one, and count as a class.
     """
     encoded = cdsxmatch.dictionary_encode()
     hosts = load_classes("ztf").extragalactic

@@ -1,10 +1,10 @@
-"""How fast objects brighten and fade, and their colours.
+"""Rates of change in magnitude, and colours, of objects.
 
-Both are worked out over all points of an object in the g and R filters, whatever the order of the rows. Points of an
-object at the same time in the same filter (a table has none) follow each other in the order of the rows.
+Both are computed over all points of an object in the g and R filters, regardless of the order of the rows. Points of an
+object at the same time in the same filter (tables have none) are ordered as the rows.
 
-A point without a time, or without an object, has no rate and no colour. One without a magnitude is still a point: it
-and the one after it have no rate, and it makes no colour.
+A point without a time, or without an object, has no rate and no colour. A point without a magnitude still counts: it and
+the one after it have no rate, and it contributes no colour.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from flight_server.derive.inputs import Codes, Numbers
 __all__ = ["colours", "rates"]
 
 G, R = 1, 2
-MOST_DAYS = 0.3  # between a g point and its R point, and between a point and the colour that it is given
+MOST_DAYS = 0.3  # between a g point and its R point, and between a point and its colour
 
 
 def rates(objects: Codes, time: Numbers, band: Numbers, magnitude: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
-    """Give the rate of change since the object's point before in the same filter, and its error, mag/day.
+    """Return the rate of change since the previous point of the object in the same filter, and its error, mag/day.
 
     NaN for the first point of a filter and in filters other than g and R. Two points at one time have an infinite rate
     (NaN if they are equally bright).
@@ -56,11 +56,11 @@ def rates(objects: Codes, time: Numbers, band: Numbers, magnitude: Numbers, erro
 def colours(
     objects: Codes, time: Numbers, band: Numbers, magnitude: Numbers, error: Numbers
 ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Give the colour g - R, its error, its rate of change and the error of that; mag and mag/day.
+    """Return the colour g - R, its error, its rate of change and the error of that; mag and mag/day.
 
-    Each g point is paired with the R point of the object that is nearest in time, at most 0.3 days away; of two that are
-    equally near with the earlier one. The rate is that between one pair and the object's pair before, over the time
-    between their g points. Each point of the object, in any filter, is given the values of the pair whose g point is
+    Each g point is paired with the R point of the object that is nearest in time, at most 0.3 days away; of two equally
+    near ones with the earlier. The rate is that between one pair and the previous pair of the object, over the time
+    between their g points. Each point of the object, in any filter, gets the values of the pair whose g point is
     nearest to it, again within 0.3 days; NaN if there is none. Parameters are those of `rates`.
 
     Examples
@@ -73,7 +73,7 @@ def colours(
     order = np.lexsort((time, objects))
     order = order[(objects[order] >= 0) & np.isfinite(time[order])]
     whose, when = objects[order], time[order]
-    # a number for each object and time, in order, so that one search serves all objects
+    # one rank for each object and time, in order, so that a single search serves all objects
     rank = np.cumsum(np.append(0, (whose[1:] != whose[:-1]) | (when[1:] != when[:-1]))[: len(order)])
     is_g, is_r = band[order] == G, band[order] == R
     place = _nearest(rank, whose, when, is_g, is_r)
@@ -94,7 +94,7 @@ def colours(
 
 
 def _difference(values: Numbers, errors: Numbers, here: Codes, before: Codes, time: Numbers) -> tuple[Numbers, Numbers]:
-    """Give the change per day between two points of each pair, and its error.
+    """Return the change per day between two points of each pair, and its error.
 
     Errors go through `hypot`, as in the public service: a square root of squares differs in the last digit.
     """
@@ -104,10 +104,10 @@ def _difference(values: Numbers, errors: Numbers, here: Codes, before: Codes, ti
 
 
 def _nearest(rank: Codes, whose: Codes, when: Numbers, wanted: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Codes:
-    """Give, for each point of `wanted`, the place among those of `among` of the one nearest in time; -1 if none is near.
+    """Return for each point of `wanted` the index within `among` of the nearest in time; -1 if none is near.
 
-    As pandas' `merge_asof` with direction `nearest`: of two that are equally near the earlier one; of several at one
-    time the last if that is not later than the point itself, else the first.
+    Like pandas' `merge_asof` with direction `nearest`: of two equally near points the earlier; of several at one
+    time the last if it is not later than the point itself, else the first.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _nearest(rank: Codes, whose: Codes, when: Numbers, wanted: npt.NDArray[np.bo
     whose, when
         Object and time, in order of `rank`.
     wanted, among
-        Which of the points.
+        Masks of the points.
     """
     keys = rank[among]
     if not len(keys):

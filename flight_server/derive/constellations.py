@@ -26,16 +26,16 @@ class Boundaries:
     Parameters
     ----------
     hours
-        All right ascensions at which a boundary runs, ascending. Cells come in turn: below the first, on the first,
+        All right ascensions of boundaries, ascending. The cells are in order: below the first, on the first,
         between it and the second, and so on.
     degrees
         The same for declinations; a position on one belongs to the cell below.
     cells
-        The place in `names` for each pair of cells.
+        The index in `names` for each pair of cells.
     names
         English names of the constellations.
     to_boundaries
-        Turns a direction in GCRS to the equinox of the boundaries.
+        The rotation of a GCRS direction to the equinox of the boundaries.
     """
 
     hours: Numbers
@@ -46,9 +46,9 @@ class Boundaries:
 
 
 def constellation(ra: Numbers, dec: Numbers) -> pa.Array:
-    """Give the English names of the constellations in which positions lie; null where a coordinate is NaN or infinite.
+    """Return the English names of the constellations in which positions lie; null where a coordinate is NaN or infinite.
 
-    They are those of astropy's `get_constellation`: ICRS is taken to GCRS at J2000, precessed to the mean equator of
+    They agree with astropy's `get_constellation`: ICRS is converted to GCRS at J2000, precessed to the mean equator of
     1875, and looked up in Roman's table (1987, PASP 99, 695) of the boundaries of Delporte (1930).
 
     Parameters
@@ -97,7 +97,7 @@ def _boundaries() -> Boundaries:
     names = dict(line.split(" ", 1) for line in _lines("constellation_names.dat"))
     listed = sorted(names.values())
     cells = np.full((len(samples), len(heights)), -1)
-    # the first row of the table that holds a position counts, so it is written last
+    # the first table row that contains a position applies, so it is written last
     for east, west, bottom, name in reversed(list(zip(east_of, west_of, above, short, strict=True))):
         cells[np.ix_((east < samples) & (samples < west), heights > bottom)] = listed.index(names[name])
     return Boundaries(
@@ -116,6 +116,6 @@ def _roman_table() -> tuple[Numbers, Numbers, Numbers, list[str]]:
 
 
 def _lines(name: str) -> list[str]:
-    """Give the lines of one of astropy's tables, without comments."""
+    """Return the lines of one of astropy's tables, without comments."""
     text = (files("astropy") / "coordinates" / "data" / name).read_text("utf-8")
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

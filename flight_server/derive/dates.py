@@ -1,4 +1,4 @@
-"""Julian dates as text, and times between them."""
+"""Julian dates as text, and time differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flight_server.protocol.errors import BadValue
 __all__ = ["iso_text", "lapse"]
 
 TEMPLATE = b"0000-00-00 00:00:00.000"
-# where each part stands in the template, and how many digits it has
+# the position of each part in the template, and its number of digits
 YEAR, MONTH, DAY = (0, 4), (5, 2), (8, 2)
 HOUR, MINUTE, SECOND, FRACTION = (11, 2), (14, 2), (17, 2), (20, 3)
 MILLISECONDS = 3
@@ -21,15 +21,15 @@ FOUR_DIGITS = (1000, 9999)
 
 
 def iso_text(jd: Numbers) -> pa.Array:
-    """Give Julian dates in UTC as ISO text with milliseconds, null for NaN.
+    """Return Julian dates in UTC as ISO text with milliseconds, null for NaN.
 
-    The text is that of astropy's `Time(jd, format="jd").iso`, leap seconds included: the nearest millisecond to
-    exactly the date that the float64 stands for.
+    The text equals that of astropy's `Time(jd, format="jd").iso`, including leap seconds: the nearest millisecond to
+    the exact date of the float64.
 
     Raises
     ------
     BadValue
-        A number is too far from our time to be a date.
+        A number is too far from the present to be a date.
 
     Examples
     --------
@@ -42,18 +42,18 @@ def iso_text(jd: Numbers) -> pa.Array:
     jd = np.where(unknown, 0.0, jd)
     whole = np.round(jd)
     with np.errstate(invalid="ignore"):
-        # both parts are exact; the ufunc itself reports doubtful years (before 1960, far ahead) by a status, not a warning
+        # both parts are exact; the ufunc reports dubious years (before 1960, far future) by a status, not a warning
         year, month, day, clock, status = erfa.ufunc.d2dtf(b"UTC", MILLISECONDS, whole, jd - whole)
     wrong = (status < 0) | np.isinf(jd)
     if wrong.any():
         value = float(jd[wrong][0])
-        raise BadValue(f"{value} is no Julian date", value=value)
+        raise BadValue(f"{value} is not a Julian date", value=value)
     hour, minute, second, fraction = (clock[part] for part in "hmsf")
     parts = {YEAR: year, MONTH: month, DAY: day, HOUR: hour, MINUTE: minute, SECOND: second, FRACTION: fraction}
     texts = _filled(parts, len(jd))
     array = pa.array(texts, mask=unknown).cast(pa.string())
     odd = ~unknown & ((year < FOUR_DIGITS[0]) | (year > FOUR_DIGITS[1]))
-    if odd.any():  # no exposure is that old, but the text has to be right
+    if odd.any():  # no exposure is that old, but the text must be correct
         rest = pa.array(texts[odd]).cast(pa.string()).to_pylist()
         whole_texts = [f"{int(y)}{text[4:]}" for y, text in zip(year[odd], rest, strict=True)]
         array = pc.replace_with_mask(array, pa.array(odd), pa.array(whole_texts, pa.string()))
@@ -61,7 +61,7 @@ def iso_text(jd: Numbers) -> pa.Array:
 
 
 def lapse(last: Numbers, first: Numbers) -> Numbers:
-    """Give the days from the first date to the last, NaN where one of them is.
+    """Return the days from the first date to the last, NaN where one of them is.
 
     >>> lapse(np.array([2459092.5]), np.array([2459014.25]))
     array([78.25])

@@ -1,4 +1,4 @@
-"""The declarations in config/derived: which columns can be made, from what, by which function."""
+"""The declarations in config/derived: derived columns, their inputs and their functions."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from flight_server.settings.resources import load_folder
 
 __all__ = ["OBJECTS", "Derivation", "DerivedColumn", "load_derived"]
 
-OBJECTS = "objects"  # the parameter of functions over objects that says which row is whose
+OBJECTS = "objects"  # the parameter of functions over objects with the object of each row
 OVER = ("row", "object")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivation:
-    """One function with its columns: what goes in and what comes out.
+    """A function with its input and output columns.
 
     Parameters
     ----------
     function
         `MODULE.NAME` within flight_server.derive.
     over
-        `row`, or `object` if all rows of an object have to be there.
+        `row`, or `object` if the function needs all rows of an object.
     needs
         The stored column for each parameter.
     optional
-        The same for parameters that are None where the column is not stored.
+        The same for parameters that are None if the column is not stored.
     given
-        Parameters that a request brings.
+        Parameters from the request.
     columns
-        What comes out, in order.
+        The output columns, in order.
     """
 
     function: str
@@ -47,7 +47,7 @@ class Derivation:
     columns: tuple[Column, ...]
 
     def load(self) -> Callable[..., Any]:
-        """Import the function; what it depends on is loaded no sooner."""
+        """Import and return the function; its dependencies are loaded only now."""
         module, _, name = self.function.partition(".")
         function: Callable[..., Any] = getattr(import_module(f"flight_server.derive.{module}"), name)
         return function
@@ -55,34 +55,34 @@ class Derivation:
 
 @dataclass(frozen=True, slots=True)
 class DerivedColumn:
-    """One column that can be made, and how."""
+    """A derived column, and its derivation."""
 
     column: Column
     derivation: Derivation
 
     @property
     def name(self) -> str:
-        """The name as tickets have it."""
+        """The name in tickets."""
         return self.column.name
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The stored columns without which it cannot be made."""
+        """The stored columns that it requires."""
         return tuple(column.name for column in self.derivation.needs.values())
 
     def reads(self, stored: Container[str]) -> tuple[str, ...]:
-        """Give the columns to read for it from a table that has the columns `stored`."""
+        """Return the columns to read for it from a table with the columns `stored`."""
         optional = (column.name for column in self.derivation.optional.values())
         return self.needs + tuple(name for name in optional if name in stored)
 
     def missing(self, stored: Container[str]) -> tuple[str, ...]:
-        """Give those of the needed columns that are not in `stored`."""
+        """Return the required columns that are not in `stored`."""
         return tuple(name for name in self.needs if name not in stored)
 
 
 @cache
 def load_derived(survey: str) -> Mapping[str, DerivedColumn]:
-    """Load the derived columns of a survey, by name, in the order in which they are declared.
+    """Load the derived columns of a survey, by name, in the order of their declaration.
 
     >>> load_derived("ztf")["v:lapse"].needs
     ('i:jd', 'i:jdstarthist')
@@ -98,7 +98,7 @@ def load_derived(survey: str) -> Mapping[str, DerivedColumn]:
 
 
 def parse_derivation(words: Mapping[str, Any], known: Mapping[str, Column]) -> Derivation:
-    """Read one entry; a word that is not known raises TypeError, one that is missing or an unknown column KeyError."""
+    """Parse one entry; raise TypeError on an unknown word, KeyError on a missing one or an unknown column."""
     unknown = set(words) - {"function", "over", "needs", "optional", "given", "columns"}
     if unknown or words["over"] not in OVER:
         raise TypeError(f"{words['function']} is declared with {', '.join(sorted(unknown)) or words['over']}")

@@ -1,4 +1,4 @@
-"""Making derived columns of rows that were read."""
+"""Evaluation of derived columns over rows."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ def derive(
     declared: Mapping[str, DerivedColumn],
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, pa.Array]:
-    """Make derived columns.
+    """Compute derived columns.
 
     Parameters
     ----------
     rows
-        Rows with the columns that are needed, in any order. For columns over objects all rows of an object have to be
-        in here; rows of several objects may be mixed.
+        Rows with the required columns, in any order. For columns over objects, all rows of an object must be
+        included; rows of several objects may be mixed.
     names
-        The derived columns wanted.
+        The derived columns to compute.
     declared
-        All that can be made, from `load_derived`.
+        The declarations, from `load_derived`.
     given
-        What the request brings, such as `centre`, the right ascension and declination of a cone's centre in degrees.
+        Parameters from the request, such as `centre`, the right ascension and declination of the cone's centre in degrees.
 
     Returns
     -------
     made
-        The columns by name, in the order asked; their values are in the order of the rows. What cannot be said of a
-        row is null.
+        The columns by name, in the order of `names`; their values are in the order of the rows. Undefined
+        values are null.
 
     Raises
     ------
     UnknownColumn
-        There is no such derived column, or the rows lack a column that it needs.
+        The derived column does not exist, or the rows lack a required column.
     NotSupported
-        The request does not bring what the column needs.
+        The request does not have a required parameter.
     BadValue
-        A stored value has no meaning; names the derived column and the value.
+        A stored value is invalid; the message names the derived column and the value.
 
     Examples
     --------
@@ -70,12 +70,12 @@ def derive(
 
 
 def find_derived(name: str, declared: Mapping[str, DerivedColumn]) -> DerivedColumn:
-    """Find one column that can be made.
+    """Return the declaration of a derived column.
 
     Raises
     ------
     UnknownColumn
-        Names the column and those nearest to it.
+        The column does not exist; the message suggests similar names.
     """
     if name not in declared:
         near = difflib.get_close_matches(name, declared, n=3, cutoff=0.5) or list(declared)
@@ -95,17 +95,17 @@ def _apply(derivation: Derivation, inputs: Inputs, name: str, given: Mapping[str
             raise NotSupported(f"{name} needs the {role} of the request, which has none", field="columns", value=name)
         taken[role] = given[role]
     try:
-        # infinite and missing values are what the functions say, not something to warn of
+        # infinite and missing values are regular results, not a reason for warnings
         with np.errstate(all="ignore"):
             found = derivation.load()(**taken)
     except BadValue as error:
-        raise BadValue(f"{name} cannot be made: {error.message}", field=name, value=error.value) from error
+        raise BadValue(f"{name} cannot be computed: {error.message}", field=name, value=error.value) from error
     several = found if isinstance(found, tuple) else (found,)
     pairs = zip(derivation.columns, several, strict=True)
     return {column.name: _array(values, column.type) for column, values in pairs}
 
 
 def _array(values: Numbers | pa.Array, kind: pa.DataType) -> pa.Array:
-    # NaN says nothing, so it is null; an infinite rate (two points at one time) stays what it is
+    # NaN becomes null; an infinite rate (two points at one time) stays infinite
     array = pa.array(values, kind, from_pandas=True) if isinstance(values, np.ndarray) else values
     return array if array.type == kind else array.cast(kind)

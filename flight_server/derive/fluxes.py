@@ -18,7 +18,7 @@ SIGNS = {"t": 1.0, "1": 1.0, "f": -1.0, "0": -1.0}
 
 
 def flux(magnitude: Numbers, error: Numbers, sign: pa.Array) -> tuple[Numbers, Numbers]:
-    """Give the flux in the difference image and its 1-sigma error, nJy; NaN where magnitude, error or sign is missing.
+    """Return the flux in the difference image and its 1-sigma error, nJy; NaN where magnitude, error or sign is missing.
 
     ZTF magnitudes are tied to Pan-STARRS1 and so to AB (Masci et al. 2019, PASP 131, 018003); colour terms are not
     applied. The error is of first order: flux times 0.921 times the error of the magnitude.
@@ -45,7 +45,7 @@ def flux(magnitude: Numbers, error: Numbers, sign: pa.Array) -> tuple[Numbers, N
     values = encoded.dictionary.to_pylist()
     for value in values:
         if value not in SIGNS:
-            raise BadValue(f"the sign of a difference is one of {', '.join(SIGNS)}, not {value!r:.80}", value=value)
+            raise BadValue(f"the sign of a difference must be one of {', '.join(SIGNS)}, not {value!r:.80}", value=value)
     signs = np.array([*(SIGNS[value] for value in values), np.nan])
     size = 10.0 ** ((ZERO_POINT - magnitude) / 2.5)
     codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""Stored columns in the form in which the functions take them."""
+"""Conversion of stored columns to the inputs of the functions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ POLE = 90.0
 
 
 class Inputs:
-    """The columns of some rows, each converted once.
+    """The columns of rows, each converted once.
 
     Parameters
     ----------
     rows
-        What was read.
+        The rows.
     """
 
     def __init__(self, rows: pa.RecordBatch | pa.Table) -> None:
@@ -36,34 +36,34 @@ class Inputs:
         return name in self._held
 
     def get(self, column: Column, wanted_by: str) -> Numbers | pa.Array:
-        """Give a column as text or as numbers, as the catalog has it.
+        """Return a column as text or as numbers, according to the catalog.
 
         Parameters
         ----------
         column
-            Which one, and its type.
+            The column, with its type.
         wanted_by
             The derived column, for the error.
 
         Raises
         ------
         UnknownColumn
-            The rows do not have it.
+            The rows do not have the column.
         BadValue
-            The rows have it with another type.
+            The rows have the column with another type.
         """
         name = column.name
         if name not in self._made:
             array = self._array(name, wanted_by)
             is_text = _is_text(array.type)
             if is_text != _is_text(column.type) and not pa.types.is_null(array.type):
-                message = f"{wanted_by} needs {name} as {column.type}; the rows have it as {array.type}"
+                message = f"{wanted_by} needs {name} as {column.type}, but the rows have it as {array.type}"
                 raise BadValue(message, field=name, value=array.type)
             self._made[name] = array.cast(pa.string()) if _is_text(column.type) else to_numbers(array)
         return self._made[name]
 
     def codes(self, column: Column, wanted_by: str) -> Codes:
-        """Give a number for each distinct value of a column, -1 for null."""
+        """Return a number for each distinct value of a column, -1 for null."""
         name = column.name
         if name not in self._codes:
             indices = self._array(name, wanted_by).dictionary_encode().indices
@@ -72,16 +72,18 @@ class Inputs:
 
     def _array(self, name: str, wanted_by: str) -> pa.Array:
         if name not in self._held:
-            raise UnknownColumn(f"{wanted_by} cannot be made: it needs {name}, which is not there", field=wanted_by, value=name)
+            raise UnknownColumn(
+                f"{wanted_by} cannot be computed: it needs the column {name}, which is missing", field=wanted_by, value=name
+            )
         array = self._rows.column(name)
         array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
         return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def to_numbers(array: pa.Array) -> Numbers:
-    """Give numbers as float64, NaN for null.
+    """Return numbers as float64, NaN for null.
 
-    A float32 becomes the number that its shortest decimal text stands for, as it does in the public service, which
+    A float32 becomes the number of its shortest decimal text, as in the public service, which
     reads text: 18.402565 instead of 18.402565002441406.
 
     >>> to_numbers(pa.array([18.402565, None], pa.float32()))
@@ -90,7 +92,7 @@ def to_numbers(array: pa.Array) -> Numbers:
     if pa.types.is_float32(array.type):
         array = pc.cast(pc.cast(array, pa.string()), pa.float64())
     elif not pa.types.is_float64(array.type):
-        array = pc.cast(array, pa.float64())  # an integer that would be rounded is refused
+        array = pc.cast(array, pa.float64())  # raises on an integer that would be rounded
     if array.null_count:
         array = array.fill_null(np.nan)
     numbers: Numbers = array.to_numpy(zero_copy_only=False)
@@ -98,12 +100,12 @@ def to_numbers(array: pa.Array) -> Numbers:
 
 
 def check_declinations(dec: Numbers) -> None:
-    """Refuse declinations beyond the poles.
+    """Raise BadValue on declinations beyond the poles.
 
     Raises
     ------
     BadValue
-        Names the first of them.
+        A declination is beyond a pole; the message names the first one.
     """
     beyond = np.abs(dec) > POLE
     if beyond.any():

@@ -10,7 +10,7 @@ __all__ = ["separation"]
 
 
 def separation(ra: Numbers, dec: Numbers, centre: tuple[float, float]) -> Numbers:
-    """Give the great-circle distance of positions from one point, degrees; NaN where a coordinate is NaN or infinite.
+    """Return the great-circle distance of positions from one point, degrees; NaN where a coordinate is NaN or infinite.
 
     Vincenty's formula (1975) on a sphere: exact to the last digits for points next to each other and for antipodes.
 

@@ -1,4 +1,4 @@
-"""From alert files, and files of other tables, to the rows of every table."""
+"""Ingest: alert files, uploads and files of other tables become rows of the tables."""
 
 from flight_server.ingest.run import IngestReport, ingest
 from flight_server.ingest.statistics import count_nights

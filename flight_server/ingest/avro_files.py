@@ -1,4 +1,4 @@
-"""Alert files in Avro: packets of one or many alerts, as surveys and brokers send them."""
+"""Alert files in Avro: packets of one or more alerts, as sent by surveys and brokers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class AvroAlerts:
         try:
             with path.open("rb") as handle:
                 written = fastavro.reader(handle).writer_schema
-        except Exception as error:  # a broken header fails in as many ways as it has bytes
+        except Exception as error:  # a broken header can raise anything
             raise BadValue(f"the Avro file is broken: {_reason(error)}", field="path", value=path) from error
         if not isinstance(written, dict) or written.get("type") != "record":
-            raise BadValue("the Avro file does not hold records", field="path", value=path)
+            raise BadValue("the Avro file does not contain records", field="path", value=path)
         self.schema: pa.Schema = pa.schema(_record(written, {}))
 
     def read(self, layout: AlertLayout, history: frozenset[str] | None) -> pa.Table:
@@ -58,11 +58,11 @@ class AvroAlerts:
         try:
             return pa.Table.from_struct_array(pa.array(records, pa.struct(fields)))
         except (pa.ArrowException, TypeError) as error:
-            raise BadValue(f"the Avro file's values do not have its types: {_reason(error)}", field="path") from error
+            raise BadValue(f"values of the Avro file do not match its schema: {_reason(error)}", field="path") from error
 
 
 def _narrowed(field: pa.Field, layout: AlertLayout, history: frozenset[str] | None) -> pa.Field:
-    """Leave out of a field what is not stored, so that it is not turned into Arrow."""
+    """Return a field without the parts that are not stored, which are then not converted to Arrow."""
     kind = field.type
     if history is not None and field.name == layout.history and pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
         return field.with_type(pa.list_(pa.struct([sub for sub in kind.value_type if sub.name in history])))
@@ -76,7 +76,7 @@ def _record(schema: Mapping[str, Any], named: dict[str, pa.DataType]) -> list[pa
 
 
 def _type(schema: Any, named: dict[str, pa.DataType]) -> pa.DataType:
-    """Turn an Avro type into Arrow's; every value may be null."""
+    """Return the Arrow type of an Avro type; every value may be null."""
     if isinstance(schema, list):
         kinds = [kind for kind in schema if kind != "null"]
         if len(kinds) > 1:

@@ -1,4 +1,4 @@
-"""Values as the catalog types them: exactly, or not at all."""
+"""Exact casts of values to the types of the catalog."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     values
         n values of any type that is not nested.
     kind
-        The type wanted.
+        The target type.
     column
-        The column's name, for the error.
+        The name of the column, for the error.
 
     Raises
     ------
     BadValue
-        A value does not fit; names column, row and value.
+        A value does not fit; the message names column, row and value.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), kind)
     try:
-        # only text is checked by the cast itself; numbers are below, since they may be rounded
+        # the cast checks text only; numbers are checked below, since they may be rounded
         if _is_text(values.type) and not pa.types.is_binary(kind):
             values = values.cast(pa.string())
         cast = values.cast(kind, safe=_is_text(values.type))
@@ -57,7 +57,7 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
 
 
 def _checked(values: pa.Array, column: str) -> pa.Array:
-    """See to it that text is UTF-8, which files do not promise."""
+    """Return the values, after checking that text is UTF-8, which files do not guarantee."""
     if pa.types.is_string(values.type):
         try:
             values.validate(full=True)
@@ -67,7 +67,7 @@ def _checked(values: pa.Array, column: str) -> pa.Array:
 
 
 def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Give the same values as one array of a type that numpy has."""
+    """Return the same values as one array of a type that numpy supports."""
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(flat.type):
         flat = flat.dictionary_decode()
@@ -75,9 +75,9 @@ def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _misfits(values: pa.Array, cast: pa.Array) -> npt.NDArray[np.bool_]:
-    """Mark the values that the cast changed by more than rounding to float32."""
+    """Return a mask of values that the cast changed by more than rounding to float32."""
     source, kind = values.type, cast.type
-    if pa.types.is_floating(kind) and _is_text(source):  # a number too large for it reads as infinite
+    if pa.types.is_floating(kind) and _is_text(source):  # a number too large for the type is parsed as infinity
         return _infinite(cast) & ~np.isin(pc.utf8_lower(values).to_numpy(zero_copy_only=False), INFINITE)
     if not _is_number(source) or not (_is_number(kind) or pa.types.is_boolean(kind)):
         return np.zeros(len(values), dtype=bool)
@@ -88,7 +88,7 @@ def _misfits(values: pa.Array, cast: pa.Array) -> npt.NDArray[np.bool_]:
         bounds = np.iinfo(kind.to_pandas_dtype())
         if pa.types.is_integer(source):
             wrong = (numbers < bounds.min) | (numbers > bounds.max)
-        else:  # the upper bound is no float, but one more is
+        else:  # the upper bound is not a float, but upper bound + 1 is
             wrong = ~((numbers >= float(bounds.min)) & (numbers < -float(bounds.min)) & (np.trunc(numbers) == numbers))
     elif pa.types.is_integer(source):
         wrong = cast.fill_null(0).to_numpy(zero_copy_only=False).astype(np.longdouble) != numbers.astype(np.longdouble)
@@ -125,7 +125,7 @@ def _misfit(values: pa.Array, kind: pa.DataType, column: str, row: int) -> BadVa
 
 
 def stored_type(kind: pa.DataType) -> pa.DataType | None:
-    """Give the catalog type for a column that the catalog does not know, None where it cannot be one cell.
+    """Return the catalog type for a column unknown to the catalog, or None if its values are not single cells.
 
     >>> str(stored_type(pa.int16()))
     'int32'
@@ -146,7 +146,7 @@ def stored_type(kind: pa.DataType) -> pa.DataType | None:
 
 
 def widest(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """Give the type that holds the values of both.
+    """Return the type that represents the values of both.
 
     >>> str(widest(pa.int32(), pa.float32()))
     'double'

@@ -1,4 +1,4 @@
-"""From nested alerts to flat cells: one Arrow column for each family-qualified name."""
+"""Flattening of nested alerts to cells: one Arrow column for each family-qualified name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Cells", "cell_types", "flatten", "version_text"]
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cells of n alerts: `columns` by name, stamps by kind, the versions' sort text, and the histories."""
+    """The cells of n alerts: `columns` by name, cutouts by kind, sortable versions, and the histories."""
 
     columns: Mapping[str, pa.Array]
     stamps: Mapping[str, pa.Array]
@@ -28,12 +28,12 @@ class Cells:
 
 
 def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.DataType], list[str]]:
-    """Say which cells the alerts of a file will have, with the file's types, and what of it is not stored.
+    """Return the cells of a file's alerts with the types of the file, and the names of its columns that are not stored.
 
     Raises
     ------
     BadValue
-        A column stands twice, or is of a shape that its cells cannot be taken from.
+        A column occurs twice, or has a shape from which its cells cannot be taken.
     """
     _check_shapes(schema, layout)
     types: dict[str, pa.DataType] = {}
@@ -49,7 +49,7 @@ def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.Dat
             left_out += [f"{source.field.name}.{part}" for part in _parts(kind) if part not in nested.cells + nested.text]
         elif stored_type(kind) or pa.types.is_null(kind):
             if source.name in types:
-                raise BadValue(f"the column {source.name} stands twice in the file", field=source.name)
+                raise BadValue(f"the column {source.name} occurs twice in the file", field=source.name)
             types[source.name] = kind
         else:
             left_out.append(source.field.name)
@@ -62,16 +62,16 @@ def flatten(alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataTy
     Parameters
     ----------
     alerts
-        n alerts as nested as their file has them.
+        n alerts, nested as in their file.
     layout
-        The survey's layout.
+        The layout of the survey.
     types
-        The type that each cell must have; cells of other names are left out.
+        The type of each cell; cells of other names are left out.
 
     Raises
     ------
     BadValue
-        A value does not fit its type; names column and row.
+        A value does not fit its type; the message names column and row.
     """
     alerts = alerts.combine_chunks()
     columns: dict[str, pa.Array] = {}
@@ -93,7 +93,7 @@ def flatten(alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataTy
 
 
 def version_text(columns: Mapping[str, pa.Array], names: tuple[str, ...], rows: int) -> pa.StringArray:
-    """Give text that sorts as versions do: number by number, a missing one first.
+    """Return text that sorts in version order: number by number, a missing version first.
 
     >>> version_text({"v": pa.array(["3.10", "3.9", None])}, ("v",), 3).to_pylist()
     ['013.0210', '013.019', '']
@@ -103,19 +103,19 @@ def version_text(columns: Mapping[str, pa.Array], names: tuple[str, ...], rows: 
         encoded = columns.get(name, pa.nulls(rows, pa.string())).dictionary_encode()
         texts = [".".join(map(_sortable, re.findall(r"\d+", v or ""))) for v in encoded.dictionary.to_pylist()]
         parts.append(pc.fill_null(pa.array([*texts, ""], pa.string()).take(pc.fill_null(encoded.indices, len(texts))), ""))
-    # a space sorts before every digit and point, so that a missing version and a shorter one come first
+    # a space sorts before digits and points, so missing and shorter versions come first
     return pc.binary_join_element_wise(*parts, " ")
 
 
 def _sortable(number: str) -> str:
-    """Give digits that sort as numbers do: in front how many there are."""
+    """Return digits prefixed by their count, so that they sort as numbers."""
     digits = number.lstrip("0")
     return f"{len(digits):02d}{digits}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One value of an alert: the cell's name, its family (None: not stored), the struct it stands in, its field."""
+    """The source of a cell in an alert: the name of the cell, its family (None: not stored), its struct, its field."""
 
     name: str
     family: str | None
@@ -141,10 +141,10 @@ def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[_Source]:
 
 
 def _check_shapes(schema: pa.Schema, layout: AlertLayout) -> None:
-    """See to it that what is taken apart later has parts: nothing may be lost for its shape."""
+    """Raise BadValue unless the columns to be unpacked have the right shapes, so that no value is lost silently."""
     twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     if twice is not None:
-        raise BadValue(f"the column {twice} stands twice in the file", field=twice)
+        raise BadValue(f"the column {twice} occurs twice in the file", field=twice)
     structs = [family.struct for family in layout.families.values() if family.struct]
     for field in schema:
         kind, wanted = field.type, ""
@@ -171,7 +171,7 @@ def _nested(values: pa.Array, name: str, nested: Nested) -> Iterator[tuple[str, 
         return
     for cell in nested.cells:
         part = _part(values, cell)
-        # a map does not say which keys it may have: one that no alert has is no column
+        # the type of a map does not list its keys: a key that no alert has becomes no column
         if part is not None and part.null_count < len(part):
             yield f"{name}_{cell}", part
     if nested.text:

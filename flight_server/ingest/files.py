@@ -1,4 +1,4 @@
-"""Which files are alert files, told by their content, and how each kind is read."""
+"""Detection of alert files by their content, and opening each kind."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class AlertFile(Protocol):
 
     @property
     def schema(self) -> pa.Schema:
-        """The file's own columns, as nested as they are."""
+        """The nested columns of the file."""
 
     def read(self, layout: AlertLayout, history: frozenset[str] | None) -> pa.Table:
-        """Read the alerts: the columns that the layout stores, and of the history the fields named; None: all there is."""
+        """Read the alerts: the columns that the layout stores, and the named fields of the history (None: all fields)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that was named or lies in a named folder; `alerts` tells whether it is one of alerts."""
+    """A file that was named or is inside a named folder; `alerts` says whether it is an alert file."""
 
     path: Path
     alerts: bool
@@ -42,10 +42,10 @@ ENDINGS = (".parquet", ".avro")
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Found]:
-    """Find files: those named, and all below named folders but the hidden ones (as Spark hides `_SUCCESS`).
+    """Yield the named files, and all files below named folders except hidden ones (as Spark hides `_SUCCESS`).
 
-    A file of another kind that was found in a folder is given with `alerts` false. One that was named, or
-    whose name ends as an alert file's does, is given as alerts, so that opening it says what is wrong.
+    A file of another kind in a folder has `alerts` false. A file that was named, or that has the suffix of an alert
+    file, counts as an alert file, so that opening it raises an error.
     """
     for path in paths:
         if not path.is_dir():
@@ -63,7 +63,7 @@ def open_alerts(path: Path) -> AlertFile:
     Raises
     ------
     BadValue
-        It is neither Parquet nor Avro, or broken.
+        The file is neither Parquet nor Avro, or it is broken.
     """
     try:
         kind = _kind(path)
@@ -78,7 +78,7 @@ def _looks_like_alerts(file: Path) -> bool:
     try:
         return _kind(file) is not None
     except OSError:
-        return True  # opening it says what is wrong
+        return True  # opening it raises an error
 
 
 def _kind(path: Path) -> Callable[[Path], AlertFile] | None:

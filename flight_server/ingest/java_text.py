@@ -1,4 +1,4 @@
-"""Lists of numbers as Java prints them, which is how the broker keeps a list in one cell.
+"""Lists of numbers in the text format of Java, in which the broker stores a list in one cell.
 
 The rule is that of `Double.toString` in the Java SE documentation: plain decimals from 1e-3 to below 1e7,
 otherwise a mantissa with one digit before the point and an exponent, always with a digit after the point.
@@ -17,7 +17,7 @@ PLAIN_FROM, PLAIN_BELOW = 1e-3, 1e7
 
 
 def double_text(values: pa.Array) -> pa.StringArray:
-    """Print float64 values; a null stays null.
+    """Return float64 values as text; nulls stay null.
 
     >>> double_text(pa.array([0.5, 2.0, 1.2e-4, 12345678.9, float("nan")])).to_pylist()
     ['0.5', '2.0', '1.2E-4', '1.23456789E7', 'NaN']
@@ -43,14 +43,14 @@ def _infinite(text: pa.StringArray) -> pa.StringArray:
 
 
 def _small(text: pa.StringArray) -> pa.StringArray:
-    """Turn what Arrow prints of numbers below 1e-3, plainly or with an exponent, into Java's form."""
+    """Convert Arrow's text of numbers below 1e-3, plain or with an exponent, to that of Java."""
     for zeros in range(3, 7):
         text = pc.replace_substring_regex(text, rf"^(-?)0\.0{{{zeros}}}([1-9])(\d*)$", rf"\1\2.\3E-{zeros + 1}")
     return _mantissa(text)
 
 
 def _large(text: pa.StringArray) -> pa.StringArray:
-    """Turn what Arrow prints of numbers from 1e7 on into Java's form."""
+    """Convert Arrow's text of numbers from 1e7 on to that of Java."""
     text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
     for digits in range(7, 22):
         text = pc.replace_substring_regex(text, rf"^(-?)([1-9])(\d{{{digits}}})\.(\d+)$", rf"\1\2.\3\4E{digits}")
@@ -58,7 +58,7 @@ def _large(text: pa.StringArray) -> pa.StringArray:
 
 
 def _mantissa(text: pa.StringArray) -> pa.StringArray:
-    """Give a mantissa one digit after the point at least, and no zeros too many."""
+    """Return mantissas with at least one digit after the point, and without trailing zeros."""
     text = pc.replace_substring_regex(text, r"^(-?\d+)e", r"\1.0e")
     text = pc.replace_substring_regex(text, r"e\+?", "E")
     text = pc.replace_substring_regex(text, r"\.(\d*?)0+E", r".\1E")
@@ -66,7 +66,7 @@ def _mantissa(text: pa.StringArray) -> pa.StringArray:
 
 
 def list_text(parts: Sequence[pa.Array], present: pa.BooleanArray) -> pa.StringArray:
-    """Print n lists, whose items stand in one array per place, as `[1.0, null, NaN]`; null where not `present`."""
+    """Return n lists as text like `[1.0, null, NaN]`, from one array per position; null where not `present`."""
     items = [pc.fill_null(double_text(part), "null") for part in parts]
     joined = pc.binary_join_element_wise(*items, ", ")
     return pc.if_else(present, pc.binary_join_element_wise("[", joined, "]", ""), pa.scalar(None, pa.string()))

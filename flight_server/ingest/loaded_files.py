@@ -1,4 +1,4 @@
-"""Files of tables that are loaded: Parquet, CSV, and JSON records, as one Arrow table each."""
+"""Readers of files for `load`: Parquet, CSV and JSON records, each as one Arrow table."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PARQUET = b"PAR1"
 
 
 def read_records(path: Path, texts: Iterable[str]) -> pa.Table:
-    """Read a file, told apart by its content.
+    """Read a file, whose format is detected by content.
 
     Parameters
     ----------
     path
-        Parquet; JSON, a list of objects or one object a line; or CSV with a line of names.
+        Parquet; JSON, a list of objects or one object per line; or CSV with a header line.
     texts
-        The columns that a CSV file's values are left as texts of; those of others are what they look like.
+        The columns of a CSV file to keep as text; the types of the others are inferred.
 
     Raises
     ------
     BadValue
-        It cannot be read; names the column and row where there is one.
+        The file cannot be read; the message names column and row if there is one.
     """
     try:
         with path.open("rb") as handle:
@@ -73,7 +73,7 @@ def _from_json(path: Path) -> pa.Table:
         raise BadValue(f"the JSON is broken in line {error.lineno}: {error.msg}", field="path", value=path) from error
     for row, record in enumerate(records):
         if not isinstance(record, dict):
-            raise BadValue(f"row {row}: {str(record)[:40]!r} is no object", field="path", value=path)
+            raise BadValue(f"row {row}: {str(record)[:40]!r} is not an object", field="path", value=path)
     names = list(dict.fromkeys(name for record in records for name in record))
     return pa.table({name: _column(name, records) for name in names})
 
@@ -85,10 +85,10 @@ def _column(name: str, records: list[Mapping[str, Any]]) -> pa.Array:
         if value is not None:
             kinds.setdefault(type(value), row)
         if isinstance(value, dict | list):
-            raise BadValue(f"column {name}, row {row}: {str(value)[:40]!r} is no single value", field=name, value=value)
+            raise BadValue(f"column {name}, row {row}: {str(value)[:40]!r} is not a single value", field=name, value=value)
     if len(kinds) > 1 and not set(kinds) <= {int, float}:
         row = max(kinds.values())
-        raise BadValue(f"column {name}, row {row}: {values[row]!r:.40} is of another type than those before", field=name)
+        raise BadValue(f"column {name}, row {row}: {values[row]!r:.40} has another type than the rows before", field=name)
     try:
         return pa.array(values, pa.float64() if float in kinds else None)
     except (pa.ArrowInvalid, OverflowError):
@@ -99,4 +99,4 @@ def _column(name: str, records: list[Mapping[str, Any]]) -> pa.Array:
 def _check_names(names: list[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise BadValue(f"the column {twice} stands twice in the file", field=twice)
+        raise BadValue(f"the column {twice} occurs twice in the file", field=twice)

@@ -1,4 +1,4 @@
-"""Alert files in Parquet, as the broker writes them."""
+"""Alert files in Parquet, as written by the broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One ingest: find the files, settle the types, read each file, write all of it or nothing."""
+"""One ingest: find the files, determine the types, read each file, and write all of it or nothing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Progress = Callable[[Found, str], None]
 
 @dataclass(slots=True)
 class IngestReport:
-    """What an ingest did.
+    """The result of an ingest.
 
-    `rows` counts rows written by table, `failures` gives the reason by file, `skipped` lists files in folders
-    that are no alert files, and `not_stored` the columns that files have but tables do not.
+    `rows` counts rows written by table, `failures` has the reason by file, `skipped` lists files in folders that are
+    not alert files, and `not_stored` the columns of the files that no table stores.
     """
 
     files: int = 0
@@ -49,25 +49,25 @@ class _Opened:
 def ingest(
     store: RowStore, catalog: Catalog, paths: Iterable[Path], progress: Progress = lambda *_: None, *, history: bool = False
 ) -> IngestReport:
-    """Put alert files into a store, in one transaction.
+    """Write alert files to a store, in one transaction.
 
     Parameters
     ----------
     store
-        Where the rows go.
+        The store.
     catalog
         The tables and types.
     paths
         Files and folders; folders are searched to any depth.
     progress
-        Called after each file with it and a line on what became of it.
+        Called after each file with its path and a line about the outcome.
     history
-        Whether the points of the alerts' histories become rows too, where no alert is.
+        Whether points of the histories become rows as well, where there is no alert.
 
     Returns
     -------
     report
-        A file in `failures` left nothing behind; all others are in.
+        No row of a file in `failures` is in the store; all other files are in it completely.
     """
     paths = list(paths)
     refused: dict[Path, str] = {}
@@ -82,7 +82,7 @@ def ingest(
 def _attempt(
     writer: RowWriter, catalog: Catalog, paths: list[Path], refused: dict[Path, str], progress: Progress, *, history: bool
 ) -> IngestReport | None:
-    """Read all files but those refused before; None if another one was refused that had a say in the types."""
+    """Read all files that were not refused; return None if one is refused now that influenced the types."""
     report = IngestReport(failures=dict(refused))
     opened = list(_open_all(paths, catalog, report, progress))
     settled = settle_types(((one.survey, one.types) for one in opened), catalog, report.not_stored)
@@ -93,7 +93,7 @@ def _attempt(
                 alerts = open_alerts(one.found.path).read(one.survey.alerts, fields)
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
                 parts = list(table_rows(one.survey, catalog, cells, points=history))
-            # not under the guard above: a fault of the store is not one of this file, and ends the ingest
+            # outside of the guard above: a fault of the store is not one of this file, and ends the ingest
             writer.write(parts, alerts)
         except AlertflightError as error:
             refused[one.found.path] = report.failures[one.found.path] = error.message
@@ -110,7 +110,7 @@ def _attempt(
 
 @contextmanager
 def naming_faults(what: str = "the file") -> Iterator[None]:
-    """Turn what a malformed file makes the readers say into an error about that file, or whatever is read."""
+    """Convert exceptions of the readers on malformed input to a BadValue about that input."""
     try:
         yield
     except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -138,27 +138,27 @@ def _open_all(paths: Iterable[Path], catalog: Catalog, report: IngestReport, pro
 
 
 def recognise(schema: pa.Schema, catalog: Catalog) -> Survey:
-    """Give the survey whose alerts have this schema."""
+    """Return the survey whose alerts have the schema."""
     for survey in catalog.surveys.values():
         if set(survey.alerts.recognised_by) <= set(schema.names):
             return survey
     known = "; ".join(f"{s.name} has {', '.join(s.alerts.recognised_by)}" for s in catalog.surveys.values())
-    raise BadValue(f"these are no alerts of a known survey: {known}", field="path")
+    raise BadValue(f"the alerts are not of a known survey: {known}", field="path")
 
 
 def settle_types(
     brought: Iterable[tuple[Survey, Mapping[str, pa.DataType]]], catalog: Catalog, not_stored: set[str]
 ) -> dict[str, dict[str, pa.DataType]]:
-    """Give the type of every cell: the catalog's, else the stored one, else the widest that is brought.
+    """Return the type of every cell: that of the catalog, else the stored one, else the widest of the files.
 
     Parameters
     ----------
     brought
-        The types of what comes, by survey.
+        The types in the files, by survey.
     catalog
         The tables and types.
     not_stored
-        Gets the names of what the table of alerts has no place for, and which is left out.
+        The names of cells that the table of alerts does not store are added to it.
     """
     settled: dict[str, dict[str, pa.DataType]] = {}
     for survey, own in brought:

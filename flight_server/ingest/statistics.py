@@ -1,4 +1,4 @@
-"""What each night brought, counted from the alerts of a store."""
+"""Statistics by night, counted from the alerts of a store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_COUNTERPART = ("Unknown", "Fail")
 
 @dataclass(slots=True)
 class _Night:
-    """The counts of one night, and what has been met of exposures and fields."""
+    """The counts of one night, and its distinct exposures and fields."""
 
     counts: Counter[str] = field(default_factory=Counter)
     exposures: set[float] = field(default_factory=set)
@@ -40,17 +40,17 @@ class _Night:
 
 
 def count_nights(store: RowStore, catalog: Catalog) -> LoadReport:
-    """Count the alerts of each night, and put the counts into `statistics_class`.
+    """Count the alerts of each night, and write the counts to `statistics_class`.
 
-    A night is a UTC date: the whole of a night at Palomar falls on one. What the survey sent before the quality cuts
-    (`basic:raw`) cannot be told from the alerts, and stays as it was loaded.
+    A night is a UTC date: a night at Palomar falls on a single one. The number of alerts before the quality cuts
+    (`basic:raw`) cannot be counted from the alerts, and stays as it was loaded.
     """
     table = catalog.table(TABLE)
     view = store.view()
     nights: dict[str, _Night] = defaultdict(_Night)
     known = catalog.with_stored(view.columns)
     alerts = known.surveys[table.survey].alert_table
-    # the rows of the main table, so that each alert counts once, in the class that its merged cells give it
+    # the rows of the main table, so each alert counts once, in the class of its merged cells
     for some in view.scan(Scan(table=alerts, columns=_columns(known, alerts))) if view.columns.get(alerts.name) else ():
         _count(nights, known, alerts, pa.Table.from_batches([some.batch]))
     names = sorted({name for night in nights.values() for name in night.cells()})
@@ -67,7 +67,7 @@ def count_nights(store: RowStore, catalog: Catalog) -> LoadReport:
 
 
 def _columns(catalog: Catalog, alerts: Table) -> Projection:
-    """Give the columns to read: those that are counted, and those that the class is made of."""
+    """Return the columns to read: those counted, and the inputs of the class."""
     wanted = {"i:jd", "i:fid", "i:field", "d:cdsxmatch"} | {one.name for one in computed_from(catalog.surveys[alerts.survey])}
     if alerts.points:
         wanted.add(alerts.points.lacks)
@@ -75,9 +75,9 @@ def _columns(catalog: Catalog, alerts: Table) -> Projection:
 
 
 def _count(nights: dict[str, _Night], catalog: Catalog, alerts: Table, rows: pa.Table) -> None:
-    """Add some alerts to their nights."""
+    """Add alerts to the counts of their nights."""
     if alerts.points:
-        rows = rows.filter(pc.is_valid(rows[alerts.points.lacks]))  # a point of a history is no alert
+        rows = rows.filter(pc.is_valid(rows[alerts.points.lacks]))  # points of a history are not alerts
     columns = {name: rows[name].combine_chunks() for name in rows.column_names}
     classes = computed_columns(catalog.surveys[alerts.survey], columns, len(rows)).get("d:classification")
     labels = columns.get("d:cdsxmatch", pa.nulls(len(rows), pa.string()))
@@ -104,7 +104,7 @@ def _count(nights: dict[str, _Night], catalog: Catalog, alerts: Table, rows: pa.
 
 
 def _held_raw(view: RowView, catalog: Catalog, table: Table) -> dict[str, int | None]:
-    """Give the counts that no alert tells, as they were loaded, by night."""
+    """Return the loaded counts of alerts before the quality cuts, by night."""
     if not view.columns.get(table.name):
         return {}
     scan = Scan(table=table, columns=catalog.columns(table, [NIGHT, RAW]))

@@ -1,4 +1,4 @@
-"""Tables that no alert fills: rows are loaded from files, all of them or none."""
+"""Loading of tables that are not filled from alerts: all rows of the files or none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALIAS, DUPLICATE = "alias", "duplicate"
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load did: the files and rows that were read, and the rows of the table that are new or changed."""
+    """The result of a load: files and rows read, and rows of the table that are new or changed."""
 
     files: int
     read: int
@@ -35,28 +35,28 @@ class LoadReport:
 
 
 def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) -> LoadReport:
-    """Put the rows of files into a table that is loaded, in one transaction.
+    """Write the rows of files to a loadable table, in one transaction.
 
     Parameters
     ----------
     store
-        Where the rows go.
+        The store.
     catalog
         The tables and types.
     name
         The table.
     paths
-        Parquet, CSV or JSON files. Of two rows with one key the later one stands.
+        Parquet, CSV or JSON files. Of two rows with one key the later one is kept.
 
     Raises
     ------
     UnknownTable, NotSupported, UnknownColumn, BadValue
-        Nothing was written; names the file, and the column and row where there is one.
+        Nothing was written; the message names the file, and column and row if there is one.
     """
     table = catalog.table(name)
     if table.rows != "loaded":
         loaded = ", ".join(other.name for other in catalog.tables.values() if other.rows == "loaded")
-        raise NotSupported(f"{name} is filled from alerts, by ingest; what can be loaded is {loaded}", field="table", value=name)
+        raise NotSupported(f"{name} is filled by ingest; tables that can be loaded are {loaded}", field="table", value=name)
     known = catalog.with_stored(store.view().columns)
     parts = [_read(table, known, path) for path in paths]
     types = _types(parts)
@@ -65,11 +65,11 @@ def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) ->
 
 
 def put_rows(store: RowStore, catalog: Catalog, table: Table, rows: pa.Table) -> int:
-    """Put rows, the later ones over the earlier, into a table that is loaded; gives how many are new or changed."""
+    """Write rows, later ones over earlier ones, to a loadable table; return the number of new or changed rows."""
     with store.writing() as writer:
         if table.aliases:
             rows = _with_aliases(table, rows, catalog.columns(table, None), store.view())
-        # of rows with one key the later one stands
+        # of rows with one key the later one is kept
         order = pa.array([f"{row:012d}" for row in range(len(rows))], pa.string())
         if len(rows):
             writer.write([(table, rows.append_column(VERSION, order))], pa.table({}))
@@ -77,23 +77,23 @@ def put_rows(store: RowStore, catalog: Catalog, table: Table, rows: pa.Table) ->
 
 
 def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
-    """Read a file as the table's columns, those that the catalog knows in its types."""
+    """Read a file as columns of the table, with the types of the catalog where it has them."""
     try:
         texts = {spelling for column in catalog.described(table) for spelling in (column, column.partition(":")[2])}
         found = read_records(path, texts)
         names = [_column_of(table, catalog, name) for name in found.column_names]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise BadValue(f"the column {twice} stands twice in the file", field=twice)
+            raise BadValue(f"the column {twice} occurs twice in the file", field=twice)
         columns = {}
         for name, values in zip(names, found.columns, strict=True):
             kind = catalog.type_of(table, name) or stored_type(values.type)
             if kind is None and not pa.types.is_null(values.type):
-                raise BadValue(f"the column {name} holds {values.type}, which is no single value"[:200], field=name)
+                raise BadValue(f"the column {name} holds {values.type}, which is not a single value"[:200], field=name)
             columns[name] = cast_exactly(values, kind, name) if kind is not None else values
         rows = pa.table(columns)
         if not table.aliases:
-            check_keys(table, rows)  # says which row is at fault, while it is known whose file it is
+            check_keys(table, rows)  # raises on a bad row while its file is known
         missing = [name for name in table.aliases if name not in columns]
         if missing:
             raise BadValue(f"there is no column {missing[0]}, which row keys need", field=missing[0])
@@ -103,7 +103,7 @@ def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
 
 
 def _column_of(table: Table, catalog: Catalog, name: str) -> str:
-    """Find the column that a file's column is: by its whole name, or by that without the family."""
+    """Return the column of the table for a column of a file, named with or without the family."""
     known = catalog.stored_columns(table)
     if name in known or (name.partition(":")[0] in table.rest and table.takes(name)):
         return name
@@ -113,11 +113,11 @@ def _column_of(table: Table, catalog: Catalog, name: str) -> str:
         return spelled[0]
     if not spelled and ":" not in name and len(table.rest) == 1:
         return f"{next(iter(table.rest))}:{name}"
-    raise UnknownColumn(f"{table.name} has no place for the column {name!r:.60}", field=name, value=name)
+    raise UnknownColumn(f"{table.name} has no column {name!r:.60}", field=name, value=name)
 
 
 def _types(parts: Sequence[pa.Table]) -> Mapping[str, pa.DataType]:
-    """Give each column the type that the first file gives it that says one."""
+    """Return the type of each column in the first file in which it is not null."""
     types: dict[str, pa.DataType] = {}
     for part in parts:
         for field in part.schema:
@@ -127,18 +127,18 @@ def _types(parts: Sequence[pa.Table]) -> Mapping[str, pa.DataType]:
 
 
 def _typed(part: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Bring a file's columns to the types; one in which no file has a value is left out."""
+    """Cast the columns of a file to the types, and leave out those without a value in any file."""
     return pa.table({name: cast_exactly(part[name], types[name], name) for name in part.column_names if name in types})
 
 
 def _with_aliases(table: Table, rows: pa.Table, columns: Projection, view: RowView) -> pa.Table:
-    """Give a row for each name of each row, equal names numbered: as they are held, then in the order of the rows."""
+    """Return one row for each alias of each row; equal aliases are numbered as stored, then in the order of the rows."""
     parts = []
     for name in table.aliases:
         named = rows.append_column(ALIAS, rows[name].cast(pa.string()))
         parts.append(named.filter(pc.fill_null(pc.not_equal(named[ALIAS], ""), fill_value=False)))
     unfolded = pa.concat_tables(parts)
-    # a name that several columns of a row have stands for it once; so does a row that comes twice
+    # an alias that occurs in several columns of a row counts once; so does a repeated row
     lower = pc.utf8_lower(unfolded[ALIAS]).to_pylist()
     cells = list(zip(*(unfolded[name].to_pylist() for name in rows.column_names), strict=True))
     first = {pair: place for place, pair in reversed(list(enumerate(zip(lower, cells, strict=True))))}
@@ -147,7 +147,7 @@ def _with_aliases(table: Table, rows: pa.Table, columns: Projection, view: RowVi
 
 
 def _duplicates(table: Table, rows: pa.Table, columns: Projection, view: RowView) -> list[int]:
-    """Give each row its number among those of its alias: the one that it is held under, else the first free one."""
+    """Return the number of each row among those of its alias: its stored number, else the first free one."""
     lower = pc.utf8_lower(rows[ALIAS]).to_pylist()
     names = [column.name for column in columns]
     absent = [None] * len(rows)
@@ -168,7 +168,7 @@ def _duplicates(table: Table, rows: pa.Table, columns: Projection, view: RowView
 
 
 def _held(table: Table, aliases: list[str], columns: Projection, view: RowView) -> Iterator[tuple[str, int, tuple[object, ...]]]:
-    """Give the rows that the store holds of some aliases: alias, number, and cells."""
+    """Yield the stored rows of the aliases: alias, number, and cells."""
     number = 0
     while aliases and view.columns.get(table.name):
         numbered = {ALIAS: pa.array(aliases), DUPLICATE: pa.array(np.full(len(aliases), number))}
@@ -179,6 +179,6 @@ def _held(table: Table, aliases: list[str], columns: Projection, view: RowView) 
             for place, values in zip(some.request_index.tolist(), zip(*cells, strict=True), strict=False):
                 found.append(aliases[place])
                 yield aliases[place], number, values
-        # the numbers of an alias have no gaps: where one is free, so are all behind it
+        # the numbers of an alias have no gaps: after a free one all are free
         aliases = found
         number += 1

@@ -1,4 +1,4 @@
-"""Which rows of which table alerts give: themselves, all or some, their stamps, or points of their history."""
+"""The rows that alerts contribute to each table: alerts, cutouts, and points of their histories."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from flight_server.storage.protocols import ALERT, VERSION
 __all__ = ["computed_columns", "computed_from", "history_fields", "meets", "table_rows"]
 
 Columns = Mapping[str, pa.Array]
-SURE = 2**53  # float64 has all integers below
+SURE = 2**53  # float64 represents all integers below
 
 
 def history_fields(survey: Survey, catalog: Catalog, *, points: bool = False) -> frozenset[str]:
-    """Give the fields of a history point that any table needs; those of whole points where these become rows."""
+    """Return the fields of history points that any table needs; all fields if points become rows."""
     fields: set[str] = set()
     if points:
         fields |= {name.partition(":")[2] for name in catalog.known[survey.name] if name.startswith(_candidate(survey))}
@@ -35,7 +35,7 @@ def history_fields(survey: Survey, catalog: Catalog, *, points: bool = False) ->
 
 
 def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool = False) -> Iterator[tuple[Table, pa.Table]]:
-    """Give the rows of each table of a survey that these alerts bring, with `VERSION`.
+    """Yield the rows that alerts contribute to each table of a survey, with `VERSION`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool =
     cells
         The alerts.
     points
-        Whether points of their histories become rows of the tables that have `points`.
+        Whether points of the histories become rows of the tables that declare `points`.
     """
     columns = {**cells.columns, **computed_columns(survey, cells.columns, len(cells.version))}
     for table in survey.tables.values():
@@ -63,23 +63,23 @@ def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool =
 
 
 def computed_from(survey: Survey) -> list[Column]:
-    """Give the columns that the survey's computed columns are made of."""
+    """Return the input columns of the computed columns of a survey."""
     declared = load_derived(survey.name)
     derivations = [declared[derived].derivation for derived in survey.alerts.computed.values()]
     return [one for each in derivations for one in (*each.needs.values(), *each.optional.values())]
 
 
 def computed_columns(survey: Survey, columns: Columns, rows: int) -> Columns:
-    """Make the columns that are stored but in no file.
+    """Compute the columns that are stored but that no file has.
 
     Parameters
     ----------
     survey
-        Whose alerts they are.
+        The survey of the alerts.
     columns
-        The cells of the alerts; a column that is needed but not here is null.
+        The cells of the alerts; a missing input column counts as null.
     rows
-        How many alerts there are.
+        The number of alerts.
     """
     if not survey.alerts.computed:
         return {}
@@ -89,7 +89,7 @@ def computed_columns(survey: Survey, columns: Columns, rows: int) -> Columns:
 
 
 def _alert_rows(table: Table, catalog: Catalog, columns: Columns, version: pa.StringArray) -> pa.Table:
-    """Give the alerts that the table is for, with the cells that it has a place for."""
+    """Return the alerts that belong to the table, with the cells that it stores."""
     rows = pa.table({**{name: values for name, values in columns.items() if table.takes(name)}, VERSION: version})
     if table.where is None:
         return rows
@@ -112,7 +112,7 @@ def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Tabl
 
 
 def _history_rows(table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
-    """Unfold the histories and keep the points that the table is for."""
+    """Return the history points that belong to the table, unnested."""
     names = list(dict.fromkeys([*(table.columns or ()), *(table.where.columns() if table.where else ())]))
     points, parents = _unfolded(cells)
     columns = {}
@@ -135,7 +135,7 @@ def _history_rows(table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
 
 
 def _unfolded(cells: Cells) -> tuple[pa.StructArray, pa.Array]:
-    """Give all points of all histories, and for each the place of its alert."""
+    """Return all points of all histories, and for each the index of its alert."""
     lists = cells.history
     if lists is None or pa.types.is_null(lists.type):
         lists = pa.nulls(len(cells.version), pa.list_(pa.struct([])))
@@ -143,7 +143,7 @@ def _unfolded(cells: Cells) -> tuple[pa.StructArray, pa.Array]:
 
 
 def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, cells: Cells) -> pa.Table:
-    """Give the points of the histories that may stand among the alerts, with all the cells that they have."""
+    """Return the history points that may become rows among the alerts, with all their cells."""
     points, parents = _unfolded(cells)
     family = _candidate(survey)
     columns = {table.id: cells.columns[table.id].take(parents)}
@@ -156,24 +156,24 @@ def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, ce
     tested = {name: columns.get(name, pa.nulls(len(points), catalog.type_of(table, name))) for name in declared.where.columns()}
     meant = meets(declared.where, tested, len(points))
     columns[declared.lacks] = pa.nulls(len(points), catalog.type_of(table, declared.lacks))
-    # before the version of any alert
+    # sorts before the version of any alert
     return pa.table({**columns, VERSION: pa.array([""] * len(points), pa.string())}).filter(pa.array(meant))
 
 
 def _sure(values: pa.Array) -> pa.Array:
-    """Leave out numbers that were rounded: some files have the candid of a point as a float64, which ends before it does."""
+    """Replace rounded numbers by null: some files have the candid of a point as float64, which rounds it."""
     if not pa.types.is_floating(values.type):
         return values
     return pc.if_else(pc.greater_equal(pc.abs(values), float(SURE)), pa.scalar(None, values.type), values)
 
 
 def _candidate(survey: Survey) -> str:
-    """Give what the names of a candidate's cells begin with; a history's points have the same."""
+    """Return the prefix of the cells of a candidate, which history points share."""
     return next(f"{name}:" for name, family in survey.alerts.families.items() if family.struct)
 
 
 def meets(where: Where, columns: Columns, rows: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Say which of n rows meet a condition."""
+    """Return a mask of the n rows that meet a condition."""
     result = np.ones(rows, dtype=bool)
     for name, condition in where.conditions.items():
         result &= _holds(condition, columns[name])

@@ -1,7 +1,7 @@
-"""One upload: alerts come batch by batch, are kept on disk, and go into the store together or not at all.
+"""One upload: alerts arrive batch by batch, are buffered on disk, and are written to the store together or not at all.
 
-They are kept, rather than written as they come, since the store has one writer at a time: a client that sends slowly, or
-stops, keeps nobody else from writing.
+They are buffered because the store has one writer at a time: a client that sends slowly, or stalls, must not block other
+writers.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from flight_server.storage.row_keys import check_keys
 __all__ = ["Upload", "UploadReport"]
 
 MAX_BATCH_BYTES = 64 << 20
-TOGETHER_BYTES = 32 << 20  # batches are checked and written together up to this size: many small ones would take long
+TOGETHER_BYTES = 32 << 20  # small batches are checked and written together up to this size, for speed
 
 
 @dataclass(frozen=True, slots=True)
 class UploadReport:
-    """What an upload brought: its alerts, and the rows written to each table."""
+    """The result of an upload: the number of alerts, and the rows written to each table."""
 
     alerts: int
     rows: Mapping[str, int]
 
 
 class Upload:
-    """Alerts on their way into a store; nothing of them is in it before `commit`.
+    """An upload in progress; the store has none of its alerts before `commit`.
 
     Parameters
     ----------
     store
-        Where they go.
+        The store.
     catalog
         The tables and types.
     name
-        The survey whose alerts they are.
+        The survey of the alerts.
     schema
-        The columns of all batches, as the survey's alert files have them.
+        The columns of all batches, as in the alert files of the survey.
 
     Raises
     ------
     BadValue
-        There is no such survey, or its alerts have other columns; names what is at fault.
+        The survey does not exist, or its alerts have other columns; the message names the cause.
     """
 
     def __init__(self, store: RowStore, catalog: Catalog, name: str, schema: pa.Schema) -> None:
@@ -62,7 +62,7 @@ class Upload:
             known = ", ".join(catalog.surveys)
             raise BadValue(f"there is no survey {name!r:.60}; known are {known}", field="survey", value=name)
         if recognise(schema, catalog) != survey:
-            raise BadValue(f"these are no alerts of the survey {name}", field="survey", value=name)
+            raise BadValue(f"the schema is not that of alerts of the survey {name}", field="survey", value=name)
         self._survey = survey
         self._store = store
         self._catalog = catalog
@@ -80,18 +80,18 @@ class Upload:
             self._kept = pa.ipc.new_stream(self._sink, schema)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Keep a batch. It is checked later, together with others, but before the last one is written.
+        """Buffer a batch. It is checked later, together with others, but before anything is written to the store.
 
         Raises
         ------
         TooLarge, BadValue, BackendLost
-            It is too large, a value is not what the tables take, or the disk is full; names batch, column and row.
+            The batch is too large, a value is invalid, or the disk is full; the message names batch, column and row.
         """
         number = self._batches
         with _naming_batch(number):
-            batch.validate(full=True)  # before anything looks into it: clients may send any bytes
+            batch.validate(full=True)  # before any other use: clients may send any bytes
         if batch.nbytes > MAX_BATCH_BYTES:
-            message = f"batch {number} has {batch.nbytes} bytes, at most {MAX_BATCH_BYTES} are taken: send smaller ones"
+            message = f"batch {number} has {batch.nbytes} bytes, more than {MAX_BATCH_BYTES}: send smaller batches"
             raise TooLarge(message, field="batch", value=number)
         self._batches += 1
         if not len(batch):
@@ -105,12 +105,12 @@ class Upload:
         self._alerts += len(batch)
 
     def commit(self, gone: Callable[[], bool] = lambda: False) -> UploadReport:
-        """Write all of it, in one transaction.
+        """Write the whole upload, in one transaction.
 
         Parameters
         ----------
         gone
-            Whether the client has gone away; asked when the store is free, which may take a while.
+            Returns whether the client has disconnected; called once the store is free, which may take a while.
         """
         self._check()
         with _naming_disk():
@@ -120,28 +120,28 @@ class Upload:
             return UploadReport(0, {})
         with self._store.writing() as writer:
             if gone():
-                raise StreamCancelled("the client went away before its upload was written: nothing of it is stored")
-            known, types = self._settled()  # another ingest may have brought columns meanwhile
+                raise StreamCancelled("the client disconnected before its upload was written: nothing of it is stored")
+            known, types = self._settled()  # another ingest may have added columns meanwhile
             for together in self._together():
-                # each batch may have dictionaries of its own, which not every writer takes
+                # each batch may have its own dictionaries, which not every writer supports
                 alerts = pa.Table.from_batches(together).unify_dictionaries()
                 writer.write(list(table_rows(self._survey, known, flatten(alerts, self._survey.alerts, types))), alerts)
             return UploadReport(self._alerts, writer.commit(1, self._alerts))
 
     def close(self) -> None:
-        """Take away what was kept."""
+        """Delete the buffered batches."""
         self._sink.close()
         self._folder.cleanup()
 
     def _check(self) -> None:
-        """Make the rows of the batches that came last, and see to it that they have keys."""
+        """Flatten the latest batches, and check that their rows have keys."""
         batches = self._unchecked
         self._unchecked, self._unchecked_bytes = {}, 0
         try:
             self._check_together(list(batches.values()))
         except AlertflightError:
             for number, batch in batches.items():
-                with _naming_batch(number):  # says which of them it is
+                with _naming_batch(number):  # the error names the batch
                     self._check_together([batch])
             raise
 
@@ -154,12 +154,12 @@ class Upload:
                 check_keys(table, rows)
 
     def _settled(self) -> tuple[Catalog, Mapping[str, pa.DataType]]:
-        """Give the catalog with what the store holds now, and the type of each cell."""
+        """Return the catalog with the columns of the store as of now, and the type of each cell."""
         known = self._catalog.with_stored(self._store.view().columns)
         return known, settle_types([(self._survey, self._brought)], known, set())[self._survey.name]
 
     def _together(self) -> Iterator[list[pa.RecordBatch]]:
-        """Give the batches as they are written together."""
+        """Yield groups of batches that are written together."""
         some: list[pa.RecordBatch] = []
         size = 0
         with pa.memory_map(str(self._file)) as kept:
@@ -175,7 +175,7 @@ class Upload:
 
 @contextmanager
 def _naming_batch(number: int) -> Iterator[None]:
-    """Say of an error in which batch it is."""
+    """Add the number of the batch to errors."""
     try:
         with naming_faults("it"):
             yield
@@ -189,4 +189,4 @@ def _naming_disk() -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BackendLost(f"the upload could not be kept until its end: {reason}; nothing of it is stored") from error
+        raise BackendLost(f"the upload could not be buffered on disk: {reason}; nothing of it is stored") from error

@@ -1,4 +1,4 @@
-"""Compaction in the background of a server: a process of its own, so that answers never wait for it."""
+"""Background compaction in a separate process, so that answers never wait for it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundCompaction:
-    """Runs `alertflight compact` every so often, until it is stopped.
+    """Runs `alertflight compact` repeatedly until it is stopped.
 
     Parameters
     ----------
     folder
-        The store's folder.
+        The folder of the store.
     seconds
         The pause between two runs.
     """
@@ -33,7 +33,7 @@ class BackgroundCompaction:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; a compaction that is under way leaves the store as it was."""
+        """Stop it; an interrupted compaction leaves the store unchanged."""
         self._stop.set()
         if self._running is not None:
             self._running.kill()

@@ -1,4 +1,4 @@
-"""Volume for tests and benchmarks: real alerts, replicated under new names, places, times and brightnesses."""
+"""Simulation for tests and benchmarks: real alerts, replicated with new names, positions, times and brightnesses."""
 
 from flight_server.simulate.run import simulate
 

@@ -1,4 +1,4 @@
-"""Simulated alerts: rows of real ones with what makes an alert itself replaced."""
+"""Simulated alerts: rows of real ones with replaced identity, position, time and brightness."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ __all__ = ["KINDS", "make_alerts"]
 
 KINDS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 FIRST_CANDID = 1_826_000_000_000_000_000
-SCATTER_DEG = 5e-5  # about 0.2 arcsec, as ZTF's positions scatter
+SCATTER_DEG = 5e-5  # about 0.2 arcsec, the scatter of ZTF positions
 HISTORY_POINTS = 2
 
 
 def make_alerts(
     sky: Sky, chosen: slice, template: pa.Table, stamps: Mapping[str, pa.Array], random: np.random.Generator
 ) -> pa.Table:
-    """Make the alerts of a stretch of the sky's times.
+    """Return simulated alerts for a selection of the alerts of a sky.
 
     Parameters
     ----------
     sky
         The objects and times.
     chosen
-        Which of the sky's alerts.
+        The indices of the alerts in the sky.
     template
         Real alerts.
     stamps
-        Stamps to draw from, by the column that they go to; without any, alerts have none.
+        Cutouts to draw from, by target column; without any, alerts have none.
     random
-        Where chance comes from.
+        The random generator.
     """
     owner, jd = sky.owner[chosen], sky.jd[chosen]
     count = len(owner)
@@ -83,14 +83,14 @@ def _candidates(real: pa.StructArray, rows: pa.Array, replaced: Mapping[str, npt
 
 
 def _histories(real: pa.ListArray, rows: pa.Array, jd: npt.NDArray[np.float64]) -> pa.ListArray:
-    """Give the last points of real histories, moved in time to end before each alert."""
+    """Return the last points of real histories, shifted in time to end before each alert."""
     starts, ends = (real.offsets.to_numpy()[at:][: len(real)] for at in (0, 1))
     source = rows.to_numpy()
     sizes = np.minimum(ends - starts, HISTORY_POINTS)[source]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     turn = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
     points = real.values.take(pa.array(np.repeat(ends[source] - sizes, sizes) + turn))
-    # whole days back keep the part of the day, and so the times of an object's points apart
+    # shifts by whole days keep the time of day, so the times of an object's points stay distinct
     moved = np.round(np.repeat(jd, sizes) - (np.repeat(sizes, sizes) - turn), 7)
     place = points.type.get_field_index("jd")
     fields = points.flatten()

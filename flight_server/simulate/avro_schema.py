@@ -1,4 +1,4 @@
-"""Arrow types as Avro's, every value nullable, as the broker writes them."""
+"""Conversion of Arrow types to Avro, with every value nullable, as the broker writes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = {
 
 
 def avro_schema(schema: pa.Schema, name: str = "topLevelRecord") -> dict[str, Any]:
-    """Give the Avro schema of a record with these fields.
+    """Return the Avro schema of a record with these fields.
 
     >>> avro_schema(pa.schema([("candid", pa.int64())]))["fields"]
     [{'name': 'candid', 'type': ['null', 'long']}]

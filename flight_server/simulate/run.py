@@ -1,4 +1,4 @@
-"""Writes simulated alerts to files that pass through the ordinary ingest."""
+"""Writing of simulated alerts to files for the ordinary ingest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flight_server.simulate.templates import load_template, stamp_variants
 
 __all__ = ["simulate"]
 
-FILE_ALERTS = {True: 3_000, False: 50_000}  # with stamps and without: about what a broker's file has
+FILE_ALERTS = {True: 3_000, False: 50_000}  # with and without cutouts: about as many as in broker files
 EPOCH_JD = 2_440_587.5
 
 
@@ -35,31 +35,31 @@ def simulate(
     like: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write simulated ZTF alerts as the broker writes real ones: a folder a night, one row group a file.
+    """Write simulated ZTF alerts in the broker's layout: one folder per night, one row group per file.
 
     Parameters
     ----------
     out
-        The folder to write to; `year=YYYY/month=MM/day=DD/` is made in it.
+        The output folder; `year=YYYY/month=MM/day=DD/` is created in it.
     objects, alerts_each, nights
-        How many objects, alerts of each, and nights to spread them over.
+        The number of objects, of alerts per object, and of nights over which they are spread.
     seed
-        The same seed and arguments give the same files.
+        The random seed; the same seed and arguments yield the same files.
     named
-        Further objects by name, with the number of their alerts.
+        Additional objects by name, with the number of their alerts.
     stamps
-        Whether alerts have stamps, drawn from turned and mirrored real ones.
+        Whether alerts have cutouts, drawn from rotated and mirrored real ones.
     avro
-        Whether to write Avro in place of Parquet.
+        Whether to write Avro instead of Parquet.
     like
-        A Parquet file of real alerts to replicate in place of the packaged one.
+        A Parquet file of real alerts to replicate instead of the packaged one.
     progress
         Called with the number of alerts written since the last call.
 
     Returns
     -------
     alerts
-        How many were written.
+        The number of alerts written.
     """
     template = load_template(like)
     random = np.random.default_rng(seed)

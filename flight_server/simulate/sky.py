@@ -1,4 +1,4 @@
-"""The simulated sky: which objects there are, and when each is seen."""
+"""The simulated sky: its objects, and the times at which each is observed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Sky", "make_sky", "object_names"]
 
 LETTERS = 7
 FIRST_NIGHT_JD = 2_459_580.5  # 2022-01-01
-DUSK, DARK_DAYS = 0.60, 0.40  # the part of a day, in UTC, that is night at Palomar
+DUSK, DARK_DAYS = 0.60, 0.40  # the night at Palomar, as fractions of the UTC day
 CLASSES = ("Unknown", "QSO", "RRLyr", "EB*", "Galaxy", "Star", "Mira", "AGN", "Candidate_SN*", "BLLac", "YSO", "WD*")
 
 
@@ -21,8 +21,8 @@ CLASSES = ("Unknown", "QSO", "RRLyr", "EB*", "Galaxy", "Star", "Mira", "AGN", "C
 class Sky:
     """Objects, and their alerts in order of time.
 
-    `names`, `ra`, `dec` (deg), `magnitude` and `kind` have one entry an object; `owner` (its object), `jd`,
-    `night` (from 0) and `fid` one an alert.
+    `names`, `ra`, `dec` (deg), `magnitude` and `kind` have one entry per object; `owner` (its object), `jd`,
+    `night` (from 0) and `fid` one per alert.
     """
 
     names: pa.StringArray
@@ -37,26 +37,26 @@ class Sky:
 
 
 def make_sky(objects: int, alerts_each: int, named: dict[str, int], nights: int, random: np.random.Generator) -> Sky:
-    """Draw a sky; the same for the same arguments and seed.
+    """Return a random sky; the same for the same arguments and seed.
 
     Parameters
     ----------
     objects
-        How many objects without a wanted name.
+        The number of objects with generated names.
     alerts_each
-        The alerts of each of those.
+        The number of alerts of each of these.
     named
-        Further objects by name, with the number of their alerts.
+        Additional objects by name, with the number of their alerts.
     nights
-        Over how many nights the alerts are spread.
+        The number of nights over which the alerts are spread.
     random
-        Where chance comes from.
+        The random generator.
     """
     counts = np.concatenate([np.full(objects, alerts_each), np.array(list(named.values()), dtype=np.int64)])
     owner = np.repeat(np.arange(len(counts)), counts)
     turn = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     night = random.integers(0, nights, len(owner))
-    # an object's alerts fall into different parts of the night, so that no two have one time
+    # the alerts of an object are in different parts of the night, so no two have the same time
     part = (turn + random.uniform(0.05, 0.95, len(owner))) / np.repeat(counts, counts)
     jd = np.round(FIRST_NIGHT_JD + night + DUSK + DARK_DAYS * part, 7)
     order = np.argsort(jd, kind="stable")
@@ -75,7 +75,7 @@ def make_sky(objects: int, alerts_each: int, named: dict[str, int], nights: int,
 
 
 def _names(count: int, named: list[str]) -> pa.StringArray:
-    """Give names of our own, none of them a wanted one, and the wanted ones after them."""
+    """Return generated names, different from the given ones, followed by the given ones."""
     wanted = pa.array(named, pa.string())
     own = object_names(count + len(named))
     own = own.filter(pc.invert(pc.is_in(own, wanted)))[:count]
@@ -83,7 +83,7 @@ def _names(count: int, named: list[str]) -> pa.StringArray:
 
 
 def object_names(count: int) -> pa.StringArray:
-    """Give names as the survey gives them, all different.
+    """Return distinct names in the format of the survey.
 
     >>> object_names(2).to_pylist()
     ['ZTF22aaaaaaa', 'ZTF22aaaaaab']

@@ -1,4 +1,4 @@
-"""The real alerts that simulated ones are made of, and variants of their stamps."""
+"""The real alerts from which simulated ones are made, and variants of their cutouts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["load_template", "stamp_variants"]
 PACKAGED = "part-00000-836b2d5e-4f86-423e-8093-c16225c1fb1f-c000.snappy.parquet"
 FITS_BLOCK = 2880
 CARD = 80
-# the eight ways to lay a square image: a turn by quarters, mirrored or not
+# the eight symmetries of a square image: quarter turns, mirrored or not
 SYMMETRIES = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
 
 
 def load_template(path: Path | None = None) -> pa.Table:
-    """Load real alerts, n rows as nested as the broker writes them; those that the package carries by default."""
+    """Load n real alerts, nested as in broker files; by default those in the package."""
     if path is not None:
         return pq.ParquetFile(path).read().combine_chunks()
     with as_file(files("alertflight_sample") / PACKAGED) as packaged:
@@ -28,7 +28,7 @@ def load_template(path: Path | None = None) -> pa.Table:
 
 
 def stamp_variants(stamps: list[bytes]) -> list[bytes]:
-    """Give each stamp in all its symmetries, as gzip of FITS again."""
+    """Return each cutout in all its symmetries, as gzipped FITS."""
     return [variant for stamp in stamps for variant in _variants(stamp)]
 
 
@@ -41,7 +41,7 @@ def _variants(stamp: bytes) -> list[bytes]:
     for turns, mirrored in SYMMETRIES:
         image = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
         if image.shape != pixels.shape:
-            image = pixels  # one that is not square keeps its place
+            image = pixels  # images that are not square keep their orientation
         body = plain[:start] + image.tobytes() + plain[start + pixels.nbytes :]
         made.append(gzip.compress(body, mtime=0))
     return made
@@ -56,4 +56,4 @@ def _card(header: bytes, name: str) -> str:
         card = header[at : at + CARD].decode("ascii")
         if card[:8].strip() == name:
             return card[10:].partition("/")[0].strip()
-    raise ValueError(f"a stamp has no {name}")
+    raise ValueError(f"the header of a cutout has no {name}")

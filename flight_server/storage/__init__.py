@@ -1,1 +1,1 @@
-"""The stores: the only rooms that know row keys, paths and files."""
+"""The stores. Only these packages know row keys, paths and files."""

@@ -1,4 +1,4 @@
-"""A broker's archive of blocks on HDFS: its stamps, and new blocks a night a folder."""
+"""The archive of blocks of a broker on HDFS: reading cutouts, and writing new blocks to one folder per night."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["HdfsBlocks"]
 
 
 class HdfsBlocks(BlockCutouts):
-    """A `CutoutStore` over blocks on HDFS, which takes in new ones.
+    """A `CutoutStore` over blocks on HDFS, which can write new ones.
 
     Parameters
     ----------
     files
         The files of the name service.
     archive
-        The folder that new blocks go below.
+        The folder below which new blocks are written.
     threads
-        How many blocks are read at once.
+        How many blocks are read in parallel.
     """
 
     def __init__(self, files: HdfsFiles, archive: str, threads: int = READ_THREADS) -> None:
@@ -35,12 +35,12 @@ class HdfsBlocks(BlockCutouts):
         self._archive = archive.rstrip("/")
 
     def write(self, alerts: pa.Table, night: np.datetime64) -> str:
-        """Write alerts of one night as a block; gives its URI. The same alerts give the same block.
+        """Write alerts of one night as a block; return its URI. The same alerts always yield the same block.
 
         Raises
         ------
         BackendLost
-            HDFS does not take it.
+            HDFS does not accept the block.
         """
         sink = io.BytesIO()
         write_block(sink, alerts, compression="snappy")

@@ -1,7 +1,7 @@
-"""Named points at which a test can make the program fail; without the variable below they do nothing.
+"""Named points for fault injection in tests; without the variable below they do nothing.
 
-`ALERTFLIGHT_INJECT=NAME:ACTION:N` arms one point: the N-th time that it is passed, the process kills itself
-(`kill`), or an error of the operating system is raised (`eio`, `enospc`). The name `*` counts every point.
+`ALERTFLIGHT_INJECT=NAME:ACTION:N` arms one point: when it is passed the N-th time, the process kills itself (`kill`) or
+an OSError is raised (`eio`, `enospc`). The name `*` counts every point.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _passed = count(1)
 
 
 def injection_point(name: str) -> None:
-    """Fail here if a test has armed this point."""
+    """Fail if a test has armed this point."""
     armed = os.environ.get(VARIABLE)
     if not armed:
         return
     if name not in POINTS:
-        raise ValueError(f"{name} is no injection point")
+        raise ValueError(f"{name} is not an injection point")
     wanted, action, turn = armed.split(":")
     if wanted not in (name, "*") or next(_passed) != int(turn):
         return

@@ -1,7 +1,7 @@
-"""Cells that meet under one row key.
+"""Merging of rows with the same row key.
 
-The latest value of each column that is not null stands, as in HBase. Before that rows may give way to others of their
-key with all their cells: where a table overwrites, and where points of a history meet an alert.
+In each column the latest value that is not null is kept, as in HBase. Before that, whole rows may be superseded by others
+of the same key: in tables that overwrite, and where points of a history share a key with an alert.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ K = TypeVar("K", np.bytes_, np.int64)
 
 
 def key_array(keys: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """Give row keys, none of them null or empty, as bytes of one width, shape (n,).
+    """Return row keys, none of them null or empty, as bytes of one width, shape (n,).
 
     >>> key_array(pa.array(["b_1", "a_10"]))
     array([b'b_1', b'a_10'], dtype='|S4')
@@ -46,7 +46,7 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
     Returns
     -------
     rows and keys
-        One row a key: in each column the last value that is not null.
+        One row per key: in each column the last value that is not null.
 
     Examples
     --------
@@ -69,13 +69,13 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
 
 
 def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, npt.NDArray[K]]:
-    """Leave out the rows of each key that give way to another one of it; the cells of those that are left are merged.
+    """Drop the rows that another row of the same key supersedes, and merge the cells of the others.
 
     Parameters
     ----------
     table
-        Says which rows give way: where rows overwrite each other, all but those with the largest values; points of a
-        history where there is an alert, and to each other.
+        Declares which rows are superseded: in tables that overwrite, all but those with the largest values; and points of
+        a history, by alerts and by later points.
     rows, keys
         n rows sorted by key, and their keys, shape (n,).
 
@@ -96,7 +96,7 @@ def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple
 
 
 def _alerts_or_latest(rows: pa.Table, keys: npt.NDArray[K], points: Points) -> npt.NDArray[np.bool_]:
-    """Say which rows stand of alerts and points."""
+    """Return a mask of the rows to keep, of alerts and points."""
     alert: npt.NDArray[np.bool_] = rows[points.lacks].is_valid().to_numpy()
     if alert.all():
         return alert
@@ -110,7 +110,7 @@ def _alerts_or_latest(rows: pa.Table, keys: npt.NDArray[K], points: Points) -> n
 
 
 def _latest(rows: pa.Table, keys: npt.NDArray[K], by: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Say which rows have the largest values of their key, the first column first; without any it is the last row."""
+    """Return a mask of the rows with the largest values per key, compared column by column; without columns, the last row."""
     kept = np.ones(len(keys), dtype=bool)
     if len(keys) == 0 or not (keys[1:] == keys[:-1]).any():
         return kept
@@ -126,12 +126,12 @@ def _latest(rows: pa.Table, keys: npt.NDArray[K], by: Sequence[str]) -> npt.NDAr
 
 
 def _groups(keys: npt.NDArray[K]) -> npt.NDArray[np.int64]:
-    """Give for each of some sorted keys which of the distinct ones it is."""
+    """Return for each of the sorted keys the number of its distinct value."""
     return np.concatenate(([0], np.cumsum(keys[1:] != keys[:-1])))
 
 
 def _comparable(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Give numbers to compare, the least one for null."""
+    """Return comparable numbers, with null as the smallest."""
     if pa.types.is_string(column.type):
         return np.unique(column.fill_null("").to_numpy().astype(str), return_inverse=True)[1]
     if pa.types.is_integer(column.type):
@@ -143,23 +143,23 @@ def _comparable(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 def merge_over(
     held: pa.Table, where: npt.NDArray[np.int64], rows: pa.Table, table: Table | None = None
 ) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
-    """Merge rows over those that are held under some of their keys.
+    """Merge rows over stored rows with the same keys.
 
     Parameters
     ----------
     held
-        m rows as they stand.
+        m stored rows.
     where
-        For each of them the place in `rows` of the row with its key, shape (m,).
+        The index in `rows` of the row with the same key, for each stored row, shape (m,).
     rows
-        n rows, one a key.
+        n rows, one per key.
     table
-        Their table, where some of them may give way; see `standing`.
+        The table, if rows may be superseded; see `drop_superseded`.
 
     Returns
     -------
     rows and changed
-        The n merged rows, and for each whether it differs from what is held; true where nothing is.
+        The n merged rows, and for each whether it differs from the stored row; true if there is none.
     """
     held = held.cast(rows.schema)
     places = np.concatenate([where, np.arange(len(rows))])
@@ -175,14 +175,14 @@ def merge_over(
 
 
 def changed_cells(merged: pa.Table, held: pa.Table, where: npt.NDArray[np.int64]) -> pa.Table:
-    """Leave out of merged rows the cells that are held as they are.
+    """Replace the cells of merged rows that equal the stored ones by null.
 
     Parameters
     ----------
     merged
-        n rows, as `merge_over` gives them.
+        n rows, as returned by `merge_over`.
     held, where
-        m rows as they stand, and the place of each in `merged`.
+        m stored rows, and the index of each in `merged`.
     """
     position = np.full(len(merged), -1)
     position[where] = np.arange(len(where))
@@ -195,7 +195,7 @@ def changed_cells(merged: pa.Table, held: pa.Table, where: npt.NDArray[np.int64]
 
 
 def lost_cells(merged: pa.Table, held: pa.Table, where: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Say which merged rows lack a cell that is held under their key; see `changed_cells`.
+    """Return a mask of merged rows that lack a stored cell of their key; see `changed_cells`.
 
     Examples
     --------
@@ -210,7 +210,7 @@ def lost_cells(merged: pa.Table, held: pa.Table, where: npt.NDArray[np.int64]) -
 
 
 def _differ(rows: pa.Table, held: pa.Table) -> npt.NDArray[np.bool_]:
-    """Say which rows differ in any cell."""
+    """Return a mask of rows that differ in any cell."""
     changed = np.zeros(len(rows), dtype=bool)
     for new, old in zip(rows.columns, held.columns, strict=True):
         changed |= _cells_differ(new, old)
@@ -218,7 +218,7 @@ def _differ(rows: pa.Table, held: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _cells_differ(new: pa.ChunkedArray, old: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Say which cells differ; two NaN are equal here, and so are two nulls."""
+    """Return a mask of cells that differ; NaN equals NaN, and null equals null."""
     null, was_null = new.is_null().to_numpy(), old.is_null().to_numpy()
     if pa.types.is_floating(new.type):
         a, b = (column.fill_null(0).to_numpy() for column in (new, old))

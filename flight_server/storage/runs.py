@@ -1,4 +1,4 @@
-"""Rows of one table on their way into a store, in bounded memory: sorted runs on disk, merged by ranges of keys."""
+"""External sort of the rows of one table, in bounded memory: sorted runs on disk, merged by ranges of keys."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from flight_server.storage.protocols import VERSION
 __all__ = ["Runs"]
 
 Keys = npt.NDArray[np.bytes_]
-RUN_BYTES = 256 << 20  # rows of one table that are held in memory
+RUN_BYTES = 256 << 20  # rows of one table kept in memory
 PART_BYTES = 64 << 20
 SPILL_ROWS = 4096
 SAMPLES = 512
 
 
 class Runs:
-    """Gathers rows in any order; gives them back sorted by key, then version, then content.
+    """A collection of rows in any order, which yields them sorted by key, then version, then content.
 
     Parameters
     ----------
     folder
-        Where runs are put that memory has no room for; whoever made it takes it away.
+        The folder for runs that do not fit into memory; the caller deletes it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +43,7 @@ class Runs:
         self.key_width = 1
 
     def add(self, rows: pa.Table, keys: Keys) -> None:
-        """Take n rows and their keys."""
+        """Add n rows and their keys."""
         self._parts.append((rows, keys))
         self.types |= {field.name: field.type for field in rows.schema}
         self.filled |= {name for name in rows.column_names if rows[name].null_count < len(rows)}
@@ -56,12 +56,12 @@ class Runs:
             self._spill()
 
     def parts(self, exactly: int | None = None) -> Iterator[tuple[pa.Table, Keys]]:
-        """Give all rows in order, in parts that share no key.
+        """Yield all rows in order, in parts that share no key.
 
         Parameters
         ----------
         exactly
-            The number of keys in each part but the last; None leaves it to memory.
+            The number of keys in each part but the last; None: as many as memory allows.
         """
         if self._spilled and self._parts:
             self._spill()
@@ -130,7 +130,7 @@ def _sorted(parts: list[tuple[pa.Table, Keys]]) -> tuple[pa.Table, Keys]:
 
 
 def _in_version_order(rows: pa.Table, keys: Keys) -> tuple[pa.Table, Keys]:
-    """Sort by key, then version, then content, so that the order of arrival plays no part."""
+    """Sort by key, then version, then content, so that the order of arrival does not matter."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     same = np.concatenate(([False], ordered[1:] == ordered[:-1]))

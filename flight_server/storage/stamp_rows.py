@@ -1,4 +1,4 @@
-"""Which stamps of an ingest must be written: each alert's are, once, however often they arrive."""
+"""The cutouts of an ingest that must be written: those of each alert once, however often they arrive."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from flight_server.storage.scans import Scan
 
 __all__ = ["BLOCK_ROWS", "WriteBlocks", "place_stamps"]
 
-BLOCK_ROWS = 2048  # about 80 MB of ZTF stamps
-# takes rows without stamps and their stamps, by the name of the column; gives the path of each row's block
+BLOCK_ROWS = 2048  # about 80 MB of ZTF cutouts
+# takes rows without cutouts, and their cutouts by column name; returns the path of the block of each row
 WriteBlocks = Callable[[pa.Table, pa.Table], list[str]]
 
 
-def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where they go)
+def place_stamps(  # noqa: PLR0917  (cells of rows, their positions, and their destination)
     table: Table,
     layout: AlertLayout,
     columns: Mapping[str, Column],
@@ -33,23 +33,23 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
     cutouts: CutoutStore,
     write: WriteBlocks,
 ) -> pa.Table:
-    """Put the stamps of n rows into blocks, unless the store has the same ones for that row already.
+    """Write the cutouts of n rows to blocks, unless the store already has the same ones for a row.
 
     Parameters
     ----------
     table, layout, columns
-        The table, its survey's layout and known columns.
+        The table, the layout of its survey, and the known columns.
     rows, keys
-        The rows with their stamps, and their row keys.
+        The rows with their cutouts, and their row keys.
     view, cutouts
-        What the store holds.
+        The current content of the store.
     write
         Writes blocks of at most `BLOCK_ROWS` rows.
 
     Returns
     -------
     rows
-        The rows, with the block's path in place of the stamps.
+        The rows, with the path of the block in the place of the cutouts.
     """
     names = list(layout.stamp_columns.values())
     rows = _with_all(rows, names)
@@ -68,7 +68,7 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
             _refuse(read.failures[0], held_paths, alert_ids)
         old = pa.table(list(read.kinds.values()), names=names)
         stamps, fresh = merge_over(old, where, stamps)
-        # a block is searched by the alert's ID: under another one the stamps must be written again
+        # blocks are searched by alert ID: under another ID the cutouts must be written again
         renamed = pc.not_equal(rows[layout.alert_id].combine_chunks().take(pa.array(where)), alert_ids)
         fresh[where] |= pc.fill_null(renamed, fill_value=True).to_numpy(zero_copy_only=False)
         paths[where] = held_paths.to_pylist()
@@ -81,10 +81,10 @@ def place_stamps(  # noqa: PLR0917  (a row's cells, where they are, and where th
 
 
 def _refuse(failure: StampFailure, paths: pa.Array, alert_ids: pa.Array) -> None:
-    """Raise where stamps that are held cannot be compared with new ones: to write over them would lose them."""
+    """Raise CorruptData if stored cutouts cannot be compared with new ones, since overwriting would lose them."""
     name = paths[failure.row].as_py().rpartition("/")[2]
     alert = alert_ids[failure.row].as_py()
-    message = f"the block {name} does not give the {failure.kind} stamp of alert {alert} ({failure.reason})"
+    message = f"the {failure.kind} cutout of alert {alert} cannot be read from the block {name} ({failure.reason})"
     raise CorruptData(message, field="cutouts", value=name)
 
 

@@ -1,7 +1,7 @@
-"""The bare server: a pyarrow Flight server that sends from memory what the real one sent.
+"""The bare server: a pyarrow Flight server that replays the answers of the real one from memory.
 
-It is what the transport alone costs: the same schema with its metadata, the same batches at the same
-boundaries, the same words beside each and the same last message. Nothing is parsed, looked up or cut.
+It measures the cost of the transport alone: the same schema with its metadata, the same batches at the same
+boundaries, the same metadata with each and the same last message. Nothing is parsed, looked up or split.
 
 usage: bare.py URL_OF_THE_REAL_SERVER     then the action `record` with a ticket, then `do_get` of that ticket
 """
@@ -20,12 +20,12 @@ Recorded = tuple[pa.Schema, list[tuple[pa.RecordBatch, bytes]]]
 
 
 class BareServer(fl.FlightServerBase):  # type: ignore[misc]
-    """Sends recorded answers.
+    """A server of recorded answers.
 
     Parameters
     ----------
     upstream
-        Where the real server is.
+        The address of the real server.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -34,7 +34,7 @@ class BareServer(fl.FlightServerBase):  # type: ignore[misc]
         self._answers: dict[bytes, Recorded] = {}
 
     def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[fl.Result]:  # noqa: ARG002  (pyarrow's)
-        """Ask the real server once and keep its answer."""
+        """Record the answer of the real server."""
         ticket = action.body.to_pybytes()
         reader = self._upstream.do_get(fl.Ticket(ticket))
         messages = [(chunk.data, chunk.app_metadata.to_pybytes()) for chunk in reader]
@@ -42,7 +42,7 @@ class BareServer(fl.FlightServerBase):  # type: ignore[misc]
         return []
 
     def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.GeneratorStream:  # noqa: ARG002  (pyarrow's)
-        """Send what was recorded."""
+        """Send a recorded answer."""
         schema, messages = self._answers[ticket.ticket]
         return fl.GeneratorStream(schema, iter(messages))
 

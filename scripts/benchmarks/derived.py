@@ -16,7 +16,7 @@ from flight_server.derive import derive, load_derived
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
 
-# the reference is what the tests compare with
+# the reference is that of the tests
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 import derived_reference
 
@@ -24,14 +24,14 @@ __all__ = ["bench_answers", "bench_derived"]
 
 MOST_RATIO = 0.1
 CENTRE = (180.0, 30.0)
-# the last digits of errors and fluxes may differ, since sums are made in another order
+# the last digits of errors and fluxes may differ, since the order of sums differs
 RELATIVE = 1e-12
 
 
 def bench_derived(work: Path, rows: int, repeat: int) -> Iterator[Line]:
-    """Make all derived columns of the rows of a store, and each function's, ours and the plain way in turn.
+    """Compute all derived columns of the rows of a store, and those of each function, ours and the reference in turn.
 
-    The reference begins with a pandas frame of what the rows say, which is made beforehand; ours with the rows.
+    The reference begins with a pandas frame of the rows, which is made beforehand; ours with the rows.
     """
     table = _read(build_one(work, rows // ALERTS_EACH)[0])
     frame = derived_reference.frame_of(table)
@@ -60,7 +60,7 @@ def bench_derived(work: Path, rows: int, repeat: int) -> Iterator[Line]:
 
 
 def bench_answers(work: Path, rows: int, repeat: int) -> Line:
-    """Have the archive answer with all derived columns of a whole table, in process, against the plain way.
+    """Measure an answer with all derived columns of a whole table, in process, against the reference.
 
     Ours reads the rows from the store, while the reference begins with a frame of them. The separation needs a cone and
     is in neither.
@@ -77,7 +77,7 @@ def bench_answers(work: Path, rows: int, repeat: int) -> Line:
         return pa.Table.from_batches([message.batch for message in answer.messages], schema=answer.schema)
 
     if len(ours(None)) != len(frame):
-        raise click.ClickException("the archive gives other rows")
+        raise click.ClickException("the archive returned other rows")
     times = compare([None] * repeat, ours, lambda _: derived_reference.pandas_way(frame, None), warm=[None])
     store.close()
     faster = float(np.median(times[1]) / np.median(times[0]))
@@ -104,4 +104,4 @@ def _check_equal(table: pa.Table, frame: derived_reference.pd.DataFrame) -> None
         else:
             same = np.allclose(found, wanted.astype(np.float64), rtol=RELATIVE, atol=0.0, equal_nan=True)
         if not same:
-            raise click.ClickException(f"{name} is not what the reference gives")
+            raise click.ClickException(f"{name} differs from the reference")

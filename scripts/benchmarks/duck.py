@@ -18,7 +18,7 @@ __all__ = ["duck_queries"]
 def duck_queries(
     archive: Archive, file: Path, columns: Sequence[str]
 ) -> tuple[Callable[[str], pa.Table], Callable[[Sequence[str]], pa.Table]]:
-    """Give two in-process queries to Arrow: all columns of one object, and of many in one query."""
+    """Return two in-process queries to Arrow: all columns of one object, and of many in one query."""
     if not file.exists():
         _build(archive, file, columns)
     connection = duckdb.connect(str(file), read_only=True)

@@ -33,7 +33,7 @@ FEW = ("i:jd", "i:fid", "i:magpsf")
 FIVE = ("i:objectId", "i:jd", "i:fid", "i:magpsf", "i:sigmapsf")
 BULK_OBJECTS = 2000
 FIVE_ROWS = 100_000
-BULK_TICKETS = 5  # different ones, asked in turn: the bare server holds each in memory
+BULK_TICKETS = 5  # distinct ones, requested in turn: the bare server keeps each in memory
 COLD_STARTS = 5
 WARM_REQUESTS = 500
 ZERO_COPY_OBJECTS = 200
@@ -42,7 +42,7 @@ PROFILED = 2000
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured: objects in the store, repetitions of single and of bulk lines, requests of the memory line."""
+    """The size of the run: objects in the store, repetitions of single and bulk lines, requests of the memory line."""
 
     objects: int
     single: int
@@ -51,14 +51,14 @@ class Sizes:
 
 
 class Bench:
-    """One run: the stores, and what is drawn from them.
+    """One run: the stores, and the requests drawn from them.
 
     Parameters
     ----------
     stores, archive, store
-        What is measured, and the compacted one opened in this process.
+        The measured stores, and the compacted one opened in this process.
     sizes
-        How much is measured.
+        The size of the run.
     """
 
     def __init__(self, stores: Stores, archive: Archive, store: EmbeddedStore, sizes: Sizes) -> None:
@@ -71,25 +71,25 @@ class Bench:
         self.random = np.random.default_rng(7)
 
     def some(self, count: int) -> list[str]:
-        """Draw that many different objects, or all there are."""
+        """Draw `count` distinct objects, or all if there are fewer."""
         order = self.random.permutation(len(self.ids))[:count].tolist()
         return [self.ids[place] for place in order]
 
     def singles(self, count: int) -> list[str]:
-        """Draw that many objects, all different as long as there are enough."""
+        """Draw `count` objects, distinct if there are enough."""
         return [object_id for _ in range(-(-count // len(self.ids))) for object_id in self.some(len(self.ids))][:count]
 
     def tickets(self, ids: Sequence[str], columns: Sequence[str]) -> list[bytes]:
-        """Write a ticket for each object."""
+        """Return one ticket per object."""
         return [_ticket([object_id], columns) for object_id in ids]
 
     def bulk(self, objects: int, columns: Sequence[str]) -> list[bytes]:
-        """Write tickets of many random objects each."""
+        """Return tickets of many random objects each."""
         return [_ticket(self.some(objects), columns) for _ in range(BULK_TICKETS)]
 
 
 def bench_embedded(work: Path, sizes: Sizes, *, profile: bool) -> Iterator[Line | str]:
-    """Measure; gives lines as they are ready, and the tables of the profile."""
+    """Measure; yield lines as they are ready, and the tables of the profile."""
     stores = build(work, sizes.objects)
     archive, store = opened(stores.compacted)
     bench = Bench(stores, archive, store, sizes)
@@ -100,14 +100,14 @@ def bench_embedded(work: Path, sizes: Sizes, *, profile: bool) -> Iterator[Line 
         with real_server(stores.ingests) as ingests:
             yield from _against_compacted(bench, ingests, real)
     yield from _in_process(bench, work / f"duck-{sizes.objects}.duckdb")
-    # over many requests in a server of its own, after what starts it once
+    # over many requests in a separate server, after its one-time costs
     with real_server(stores.compacted) as real:
         tickets = bench.tickets(bench.singles(sizes.requests), bench.wide)
         yield over_requests(f"server memory (RssAnon), {sizes.requests} single requests", real, tickets)
     yield zero_copy(archive, stores.compacted, bench.some(ZERO_COPY_OBJECTS), bench.wide)
     store.close()
     del bench, archive, store
-    gc.collect()  # pages that are still mapped would stay in the cache
+    gc.collect()  # pages that are still mapped would stay in the page cache
     yield from _cold(stores.compacted, sizes)
 
 
@@ -192,7 +192,7 @@ def _cold(folder: Path, sizes: Sizes) -> Iterator[Line]:
 
 
 def _sides(tickets: Sequence[bytes], real: Served, bare: Served, *, repeat: int, warm: int) -> tuple[Times, Times]:
-    """Have the bare server learn the answers, and compare."""
+    """Record the answers with the bare server, and compare both sides."""
     for ticket in tickets:
         list(bare.client.do_action(fl.Action("record", ticket)))
     for ticket in tickets[:3]:
@@ -201,7 +201,7 @@ def _sides(tickets: Sequence[bytes], real: Served, bare: Served, *, repeat: int,
 
 
 def _same(ticket: bytes, one: Served, other: Served) -> None:
-    """Make sure that both sides do the same work; by digest, since a NaN equals none."""
+    """Check that both sides return the same data; by digest, since NaN does not equal NaN."""
     marks = []
     for side in (one, other):
         answer = side.ask(ticket)

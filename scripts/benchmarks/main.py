@@ -1,4 +1,4 @@
-"""Benchmarks of the project; each prints one table and takes the reference in the same run."""
+"""Benchmarks of the project; each prints one table and measures its reference in the same run."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def main() -> None:
 
 def _common(command: click.decorators.FC) -> click.decorators.FC:
     folder = click.Path(file_okay=False, path_type=Path)
-    command = click.option("--work", type=folder, default=WORK, show_default=True, help="Where stores are kept.")(command)
-    command = click.option("--json", "json_", type=FILE, help="Write results here.")(command)
+    command = click.option("--work", type=folder, default=WORK, show_default=True, help="Folder of the stores.")(command)
+    command = click.option("--json", "json_", type=FILE, help="Write the results to this JSON file.")(command)
     return click.option("--repeat", type=click.IntRange(10), help="Repetitions of the single-object lines.")(command)
 
 
 def _cluster(command: click.decorators.FC) -> click.decorators.FC:
     folder = click.Path(file_okay=False, path_type=Path)
-    words = "A cluster's folder: it is started where it does not run, filled once, and left running."
+    words = "Folder of a cluster, which is started if needed, filled once, and left running."
     command = click.option("--cluster", type=folder, metavar="FOLDER", help=words)(command)
-    return click.option("--json", "json_", type=FILE, help="Write results here.")(command)
+    return click.option("--json", "json_", type=FILE, help="Write the results to this JSON file.")(command)
 
 
 ROUNDS = click.option(
@@ -67,13 +67,13 @@ ROUNDS = click.option(
 
 @main.command()
 @click.option("--objects", type=click.IntRange(100), default=20_000, show_default=True, help="Of the store, 25 alerts each.")
-@click.option("--quick", is_flag=True, help="A small store and few repetitions: shows that all works.")
+@click.option("--quick", is_flag=True, help="A small store and few repetitions: only checks that everything works.")
 @click.option("--profile", is_flag=True, help="Also show where the time goes.")
 @_common
 def embedded(  # noqa: PLR0917  (click passes its options by name)
     objects: int, quick: bool, profile: bool, work: Path, json_: Path | None, repeat: int | None
 ) -> None:
-    """Measure the embedded store against the bare server; a goal that is missed is shown so, and the exit is 0."""
+    """Measure the embedded store against the bare server; missed goals are marked, the exit code stays 0."""
     single = repeat or (QUICK_SINGLE if quick else SINGLE)
     sizes = Sizes(
         objects=min(objects, QUICK_OBJECTS) if quick else objects,
@@ -110,7 +110,7 @@ def rows(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
 @click.option("--rows", type=click.IntRange(1000), default=10_000, show_default=True, help="Of the store, 25 an object.")
 @_common
 def derived(rows: int, work: Path, json_: Path | None, repeat: int | None) -> None:
-    """Make derived columns, against pandas and astropy; a goal that is missed is shown so, and the exit is 0."""
+    """Make derived columns, against pandas and astropy; missed goals are marked, the exit code stays 0."""
     lines = list(bench_derived(work.resolve(), rows, repeat or DERIVED))
     click.echo(_where() + "\n" + table(lines))
     _write(json_, {"lines": [one.as_json() for one in lines]})
@@ -118,14 +118,14 @@ def derived(rows: int, work: Path, json_: Path | None, repeat: int | None) -> No
 
 @main.command()
 @click.option("--rows", type=click.IntRange(10_000), default=1_000_000, show_default=True, help="Of the embedded store.")
-@click.option("--store", type=click.Choice(["embedded", "hbase"]), help="Only this one; both if left out.")
+@click.option("--store", type=click.Choice(["embedded", "hbase"]), help="Only this store; by default both.")
 @_cluster
 @click.option("--work", type=click.Path(file_okay=False, path_type=Path), default=WORK, help="Where embedded stores are kept.")
 @click.option("--repeat", type=click.IntRange(10), default=QUERIES, show_default=True, help="Repetitions of each line.")
 def queries(  # noqa: PLR0917  (click passes its options by name)
     rows: int, store: str | None, cluster: Path | None, work: Path, json_: Path | None, repeat: int
 ) -> None:
-    """Measure cones, classes and derived columns on both stores; a goal that is missed is shown so, and the exit is 0."""
+    """Measure cones, classes and derived columns on both stores; missed goals are marked, the exit code stays 0."""
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
@@ -139,15 +139,15 @@ def queries(  # noqa: PLR0917  (click passes its options by name)
 
 @main.command()
 @click.option("--objects", type=click.IntRange(100), default=100_000, show_default=True, help="Of the store, 25 alerts each.")
-@click.option("--quick", is_flag=True, help="Small stores and few repetitions: shows that all works.")
-@click.option("--store", type=click.Choice(["embedded", "hbase"]), help="Only this one; both if left out.")
+@click.option("--quick", is_flag=True, help="Small stores and few repetitions: only checks that everything works.")
+@click.option("--store", type=click.Choice(["embedded", "hbase"]), help="Only this store; by default both.")
 @_cluster
 @click.option("--work", type=click.Path(file_okay=False, path_type=Path), default=WORK, help="Where embedded stores are kept.")
 @click.option("--repeat", type=click.IntRange(1), default=BULK, show_default=True, help="How often each line reads all.")
 def bulk(  # noqa: PLR0917  (click passes its options by name)
     objects: int, quick: bool, store: str | None, cluster: Path | None, work: Path, json_: Path | None, repeat: int
 ) -> None:
-    """Read many light curves in every way; a goal that is missed is shown so, and the exit is 0."""
+    """Read many light curves in every way; missed goals are marked, the exit code stays 0."""
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     sizes = BulkSizes(min(objects, QUICK_OBJECTS), 1) if quick else BulkSizes(objects, repeat)
@@ -167,7 +167,7 @@ def bulk(  # noqa: PLR0917  (click passes its options by name)
 @ROUNDS
 @click.option("--profile", is_flag=True, help="Also show where the time goes.")
 def hbase_(cluster: Path | None, most_rounds: int, profile: bool, json_: Path | None) -> None:
-    """Measure the HBase store against the HBase client's own scanner; a goal that is missed is shown so, and the exit is 0."""
+    """Measure the HBase store against the HBase client's own scanner; missed goals are marked, the exit code stays 0."""
     found = list(bench_hbase(cluster, most_rounds, profile=profile))
     texts = [one for one in found if isinstance(one, str)]
     works = [one for one in found if isinstance(one, Measured)]
@@ -199,9 +199,11 @@ def hbase_ingest(cluster: Path | None, runs: int, json_: Path | None) -> None:
 @main.command()
 @_cluster
 @click.option("--rounds", "most_rounds", type=click.IntRange(5), default=40, show_default=True, help="Of the shortest work.")
-@click.option("--quick", is_flag=True, help="Small blocks, few rounds: shows that all works; goals are for whole blocks.")
+@click.option(
+    "--quick", is_flag=True, help="Small blocks, few rounds: only checks that everything works; goals are for full blocks."
+)
 def cutouts(cluster: Path | None, most_rounds: int, quick: bool, json_: Path | None) -> None:
-    """Measure stamps out of blocks on HDFS against pyarrow's reader; a goal that is missed is shown so, and the exit is 0."""
+    """Measure reading of cutouts from blocks on HDFS against pyarrow's reader; missed goals are marked, the exit code stays 0."""
     filling = Filling(alerts=300) if quick else Filling()
     found = list(bench_cutouts(cluster, 5 if quick else most_rounds, filling))
     click.echo(_where() + "\n" + cutouts_table(found))
@@ -214,12 +216,12 @@ def cutouts(cluster: Path | None, most_rounds: int, quick: bool, json_: Path | N
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("sample_data"),
     show_default=True,
-    help="Folder of alert files whose stamps are decoded.",
+    help="Folder of alert files whose cutouts are decoded.",
 )
-@click.option("--repeat", type=click.IntRange(5), default=60, show_default=True, help="Requests of 64 stamps of each side.")
-@click.option("--json", "json_", type=FILE, help="Write results here.")
+@click.option("--repeat", type=click.IntRange(5), default=60, show_default=True, help="Requests of 64 cutouts per side.")
+@click.option("--json", "json_", type=FILE, help="Write the results to this JSON file.")
 def cutouts_decoding(alerts: Path, repeat: int, json_: Path | None) -> None:
-    """Measure how stamps become pixels, against astropy."""
+    """Measure the decoding of cutouts to pixels, against astropy."""
     lines = list(bench_decoding(alerts, repeat))
     click.echo(_where() + "\n" + table(lines))
     _write(json_, {"lines": [line.as_json() for line in lines]})

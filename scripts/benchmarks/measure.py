@@ -1,4 +1,4 @@
-"""Interleaved timings of two sides, and the table that they make."""
+"""Interleaved timings of two sides, and their table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Line:
     goal
         The most that the ratio may be.
     note
-        What there is instead of, or besides, times.
+        Additional text.
     ok
         Whether the goal is met; None without one.
     """
@@ -50,12 +50,12 @@ class Line:
     repeated: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """Give what `--json` writes."""
+        """Return the values for `--json`."""
         return asdict(self)
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Time one call, ms."""
+    """Return the time of one call, ms."""
     begun = time.perf_counter_ns()
     call()
     return (time.perf_counter_ns() - begun) / 1e6
@@ -64,21 +64,21 @@ def timed(call: Callable[[], object]) -> float:
 def compare(
     requests: Sequence[T], ours: Callable[[T], object], reference: Callable[[T], object], warm: Sequence[T] = ()
 ) -> tuple[Times, Times]:
-    """Put each request to both sides, one after the other, whose turn is first changing each time.
+    """Send each request to both sides in alternating order.
 
     Parameters
     ----------
     requests
-        One a repetition.
+        One per repetition.
     ours, reference
         The two sides.
     warm
-        Requests that both get beforehand, untimed.
+        The number of untimed requests at the beginning.
 
     Returns
     -------
     times
-        ms of each side, one a repetition.
+        ms of each side, one per repetition.
     """
     sides = (ours, reference)
     for request in warm:
@@ -101,21 +101,21 @@ def compare(
 
 
 def rounds(requests: Sequence[T], sides: Sequence[Callable[[T], float]], warm: int = 0) -> list[Times]:
-    """Put each request to several sides that tell their own ms, one after the other; whose turn is first changes.
+    """Send each request to several sides that return their own ms, in rotating order.
 
     Parameters
     ----------
     requests
-        One a round.
+        One per round.
     sides
-        What is measured.
+        The measured sides.
     warm
-        So many rounds come first, of the same requests, and are not counted.
+        The number of uncounted rounds at the beginning.
 
     Returns
     -------
     times
-        ms of each side, one a round.
+        ms of each side, one per round.
     """
     found = np.empty((len(sides), len(requests)))
     gc.collect()
@@ -133,7 +133,7 @@ def rounds(requests: Sequence[T], sides: Sequence[Callable[[T], float]], warm: i
 
 
 def line(name: str, reference_name: str, times: tuple[Times, Times], most: float | None = None, note: str = "") -> Line:
-    """Make a line of two sides' times and the most that the ratio of their medians may be."""
+    """Return a line with the times of two sides and the largest allowed ratio of their medians."""
     ours, reference = (quartiles(side) for side in times)
     ratio = ours[1] / reference[1]
     return Line(
@@ -150,7 +150,7 @@ def line(name: str, reference_name: str, times: tuple[Times, Times], most: float
 
 
 def fact(name: str, note: str, times: Times | None = None, goal: str = "", ok: bool | None = None) -> Line:
-    """Make a line without a reference."""
+    """Return a line without a reference."""
     return Line(
         name,
         ours=None if times is None else quartiles(times),
@@ -162,7 +162,7 @@ def fact(name: str, note: str, times: Times | None = None, goal: str = "", ok: b
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Lay the lines out as text."""
+    """Format the lines as text."""
     head = ("line", "n", "ours ms", "reference ms", "ratio", "goal", "", "against / what")
     rows = [head]
     for one in lines:
@@ -175,7 +175,7 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Align cells under each other; the columns `left` to the left, the others to the right."""
+    """Align cells in columns: the columns `left` to the left, the others to the right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     text = []
     for row in rows:
@@ -188,13 +188,13 @@ def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
 
 
 def quartiles(times: Times) -> tuple[float, float, float]:
-    """Give the lower quartile, the median and the upper quartile."""
+    """Return the lower quartile, the median and the upper quartile."""
     lower, median, upper = np.percentile(times, (25, 50, 75)).tolist()
     return lower, median, upper
 
 
 def spread(values: tuple[float, float, float] | None) -> str:
-    """Give a median with its quartiles in brackets."""
+    """Return a median with its quartiles in brackets."""
     if values is None:
         return ""
     digits = 3 if values[1] < TEN_MS else 1

@@ -21,15 +21,15 @@ PAGE = mmap.PAGESIZE
 
 
 def rss_anon(pid: int) -> int:
-    """Give the resident anonymous memory of a process, bytes."""
+    """Return the resident anonymous memory of a process, bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
-    raise ValueError(f"the kernel does not tell RssAnon of process {pid}")
+    raise ValueError(f"the kernel has no RssAnon of process {pid}")
 
 
 def during(name: str, pid: int, work: Callable[[], object]) -> Line:
-    """Watch a process while work goes on, every 2 ms."""
+    """Sample the memory of a process every 2 ms while work runs."""
     seen = [rss_anon(pid)]
     stop = threading.Event()
 
@@ -50,7 +50,7 @@ def during(name: str, pid: int, work: Callable[[], object]) -> Line:
 
 
 def over_requests(name: str, served: Served, tickets: Sequence[bytes]) -> Line:
-    """Ask one by one, and watch the memory of the server every hundredth of the way."""
+    """Make requests one by one, and sample the memory of the server at every percent of them."""
     step = max(1, len(tickets) // 100)
     seen = [rss_anon(served.pid)]
     for number, ticket in enumerate(tickets, start=1):
@@ -68,7 +68,7 @@ def over_requests(name: str, served: Served, tickets: Sequence[bytes]) -> Line:
 
 
 def drop_page_cache(folder: Path) -> None:
-    """Make the kernel forget a folder's files; pages that a process has mapped stay."""
+    """Drop the files of a folder from the page cache; pages mapped by a process stay."""
     for file in _files(folder):
         handle = os.open(file, os.O_RDONLY)
         try:
@@ -79,14 +79,14 @@ def drop_page_cache(folder: Path) -> None:
 
 
 def resident_share(folder: Path) -> float:
-    """Give the share of a folder's bytes that is in the page cache."""
+    """Return the share of a folder's bytes that is in the page cache."""
     libc = ctypes.CDLL(None, use_errno=True)
     held = pages = 0
     for file in _files(folder):
         size = file.stat().st_size
         if size == 0:
             continue
-        # a private writable mapping, since ctypes takes the address of nothing else; mapping touches no page
+        # a private writable mapping, since ctypes needs a writable buffer; mapping touches no page
         with file.open("rb") as handle, mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_COPY) as mapped:
             count = -(-size // PAGE)
             marks = (ctypes.c_ubyte * count)()

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, each ended by its process ID."""
+"""Servers in separate processes, each ended by its process ID."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def real_server(data: Path) -> Iterator[Served]:
 
 @contextmanager
 def configured_server(settings: Path) -> Iterator[Served]:
-    """Serve as a settings file says."""
+    """Serve with a settings file."""
     with _started([COMMAND, "serve", "--config", settings], settings.with_suffix(".log")) as served:
         yield served
 

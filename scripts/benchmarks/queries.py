@@ -22,17 +22,17 @@ SKY = 41_253  # square degrees
 
 
 def bench_queries(work: Path, rows: int, repeat: int) -> Iterator[Line]:
-    """Measure; gives lines as they are ready."""
+    """Measure; yield lines as they are ready."""
     with real_server(build_one(work, rows // ALERTS_EACH)[0]) as served:
         places = Places(served)
         check(served, places.draw(CHECKED))
-        yield fact("embedded: what there is", _crowd(places, rows))
+        yield fact("embedded: density", _crowd(places, rows))
         yield from against_points(served, places, "embedded", repeat, judged=True)
     yield bench_answers(work, DERIVED_ROWS, max(FEWEST, repeat // DERIVED_SHARE))
 
 
 def _crowd(places: Places, rows: int) -> str:
-    """Say how crowded the sky is, since cones cost what is in them."""
+    """Return the density of the sky, which determines the cost of cones."""
     dec = np.radians(places.rows["i:dec"].to_numpy())
     area = SKY * float(np.sin(dec.max()) - np.sin(dec.min())) / 2
     within = len(places.rows) / area * np.pi * (RADII["1 degree"] / 3600) ** 2

@@ -1,4 +1,4 @@
-"""What `scripts/bench queries` asks of either store: cones, points and classes as tickets, and the objects in them."""
+"""The queries of `scripts/bench queries`: cones, points and classes as tickets, and their objects."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CONE_GOAL, FIRST_GOAL = 5.0, 50.0
 NEWEST = 100
 WARM = 20
 Columns = Sequence[str] | None  # None for all
-Side = Callable[[Served, Columns, "Place"], float]  # gives the ms
+Side = Callable[[Served, Columns, "Place"], float]  # returns the ms
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An object, its place in degrees, and a class that many alerts have."""
+    """An object, its position in degrees, and a class of many alerts."""
 
     name: str
     ra: float
@@ -38,7 +38,7 @@ class Place:
 
 
 class Places:
-    """The rows of a server's ztf.pixel128, and places drawn from them."""
+    """The rows of ztf.pixel128 of a server, from which positions are drawn."""
 
     def __init__(self, served: Served) -> None:
         columns = ["i:objectId", "i:ra", "i:dec", "d:classification"]
@@ -49,7 +49,7 @@ class Places:
         self._random = np.random.default_rng(7)
 
     def draw(self, count: int) -> list[Place]:
-        """Draw some objects, and a class for each."""
+        """Draw objects, and a class for each."""
         drawn = self.rows.take(pa.array(self._random.integers(0, len(self.rows), count))).to_pylist()
         kinds = self._random.integers(0, len(self._kinds), count).tolist()
         return [
@@ -58,12 +58,12 @@ class Places:
 
 
 def cone(place: Place, radius: float, columns: Columns = None, table: str = "ztf") -> bytes:
-    """Ask for a cone about a place, radius in arcsec."""
+    """Return the ticket of a cone around a position, radius in arcsec."""
     return _ticket(table=table, cone={"ra": place.ra, "dec": place.dec, "radius": radius}, columns=columns)
 
 
 def newest(place: Place, columns: Columns = None) -> bytes:
-    """Ask for the newest alerts of a class."""
+    """Return the ticket of the newest alerts of a class."""
     return _ticket(table="ztf.class", columns=columns, limit=NEWEST, **{"class": place.kind})
 
 
@@ -73,12 +73,12 @@ def _ticket(*, columns: Columns = None, **fields: object) -> bytes:
 
 
 def read(served: Served, ticket: bytes) -> float:
-    """Read a whole answer; gives the ms."""
+    """Read a whole answer; return the ms."""
     return timed(lambda: served.ask(ticket))
 
 
 def first_batch(served: Served, ticket: bytes) -> float:
-    """Give the ms until the first rows of an answer are here; the others are read after that."""
+    """Return the ms until the first rows of an answer; the others are read afterwards."""
     begun = time.perf_counter_ns()
     reader = served.client.do_get(fl.Ticket(ticket))
     while not len(reader.read_chunk().data):
@@ -90,7 +90,7 @@ def first_batch(served: Served, ticket: bytes) -> float:
 
 
 def check(served: Served, places: Sequence[Place]) -> None:
-    """Make sure that answers are about what was asked, so that what is measured is worth it."""
+    """Check that the answers match the queries."""
     for place in places:
         for radius in RADII.values():
             if place.name not in served.ask(cone(place, radius, ["i:objectId"]))["i:objectId"].to_pylist():

@@ -1,4 +1,4 @@
-"""The lines of `scripts/bench rows`: how the embedded store grows from 0.1 to 10 million rows."""
+"""The lines of `scripts/bench rows`: scaling of the embedded store from 0.1 to 10 million rows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["Grown", "bench_rows", "grown_table"]
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 ROW_BYTES = 1900  # in segments and key files; measured with the packaged alerts
-RUN_BYTES = 2200  # of the runs that an ingest writes beside them, until it is committed
+RUN_BYTES = 2200  # of the temporary runs of an ingest
 ALERT_BYTES = 260  # of the simulated files
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """One size: seconds to simulate and to ingest (0: the store stood), bytes, and what its server takes.
+    """One size: seconds to simulate and to ingest (0: the store existed), bytes, and the times and memory of its server.
 
     `touch_ms` is the median of lookups that meet batches for the first time since the start, `lookup_ms` of the same
     lookups later, `bare_ms` of the bare server; `grown` is `lookup_ms` over that of the smallest store.
@@ -52,12 +52,12 @@ class Grown:
     grown: float
 
     def as_json(self) -> dict[str, Any]:
-        """Give what `--json` writes."""
+        """Return the values for `--json`."""
         return asdict(self)
 
 
 def bench_rows(work: Path, rows: int, repeat: int) -> Iterator[Grown]:
-    """Build the stores up to `rows` rows one after another, then measure all at once, interleaved."""
+    """Build the stores up to `rows` rows, then measure all of them, interleaved."""
     sizes = [size for size in SIZES if size < rows] + [rows]
     _check_disk(work, sizes)
     built = {size: build_one(work, size // ALERTS_EACH) for size in sizes}
@@ -97,7 +97,7 @@ def bench_rows(work: Path, rows: int, repeat: int) -> Iterator[Grown]:
 
 
 def grown_table(found: list[Grown]) -> str:
-    """Lay the sizes out as text."""
+    """Format the sizes as text."""
     head = (
         "rows",
         "simulate/s",

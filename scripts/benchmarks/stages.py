@@ -1,4 +1,4 @@
-"""Where the time of one request goes: by stages that can be called alone, and by function."""
+"""Profile of one request: by stages that can be called alone, and by function."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ T = TypeVar("T")
 def stages(archive: Archive, store: EmbeddedStore, tickets: Sequence[bytes], ours_ms: float, bare_ms: float) -> str:
     """Time the stages of requests in this process; those over the wire are differences.
 
-    An answer of many messages is made while earlier ones are on their way, so there a difference may be below 0.
+    Messages of a long answer are made while earlier ones are sent, so differences may be negative there.
 
     Parameters
     ----------
     archive, store
-        What answers.
+        The archive and its store.
     tickets
-        One a repetition.
+        One per repetition.
     ours_ms, bare_ms
         Medians of the same requests over the wire, from the real server and from the bare one.
     """
@@ -67,7 +67,7 @@ def stages(archive: Archive, store: EmbeddedStore, tickets: Sequence[bytes], our
 
 
 def functions(archive: Archive, tickets: Sequence[bytes]) -> str:
-    """Profile requests in this process by function: own time, which the profiler itself makes longer."""
+    """Profile requests in this process by function: own time, which includes profiler overhead."""
     for ticket in tickets:
         _answer(archive, ticket)
     gc.disable()
@@ -97,7 +97,7 @@ def _drain(items: Iterator[object]) -> None:
 
 
 def _median(call: Callable[[T], object], arguments: Sequence[T]) -> float:
-    """Give the median time of a call, us."""
+    """Return the median time of a call, us."""
     times = np.empty(len(arguments))
     gc.disable()
     for number, argument in enumerate(arguments):

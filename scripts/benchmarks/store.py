@@ -1,4 +1,4 @@
-"""The stores that are measured: built once from simulated alerts, through the ordinary commands."""
+"""The measured stores: built once from simulated alerts, with the ordinary commands."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["ALERTS_EACH", "COMMAND", "Stores", "build", "build_one", "ids_of", "
 ALERTS_EACH = 25
 NIGHTS = 30
 SEED = 4
-WIDE = 130  # the columns of a wide line: the first that are stored
+WIDE = 130  # the number of columns of a wide line: the first stored ones
 COMMAND = Path(sys.executable).with_name("alertflight")
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The same alerts twice: `compacted`, and as 30 ingests left them (`ingests`)."""
+    """The same alerts twice: `compacted`, and after 30 ingests without compaction (`ingests`)."""
 
     compacted: Path
     ingests: Path
 
 
 def build(work: Path, objects: int) -> Stores:
-    """Build both stores of `objects` objects, or take those that stand."""
+    """Build both stores of `objects` objects, or reuse existing ones."""
     stores = Stores(work / f"compacted-{objects}", work / f"ingests-{objects}")
     missing = [store for store in (stores.compacted, stores.ingests) if not _stands(store, objects)]
     if missing:
@@ -53,7 +53,7 @@ def build(work: Path, objects: int) -> Stores:
 
 
 def build_one(work: Path, objects: int) -> tuple[Path, float, float]:
-    """Simulate and ingest `objects` objects in one go; gives the store and the seconds that each took (0: it stood)."""
+    """Simulate and ingest `objects` objects at once; return the store and the seconds of both (0: it existed)."""
     store, alerts = work / f"rows-{objects}", work / f"rows-alerts-{objects}"
     if _stands(store, objects):
         return store, 0.0, 0.0
@@ -73,7 +73,7 @@ def build_one(work: Path, objects: int) -> tuple[Path, float, float]:
 
 
 def run(*words: object) -> str:
-    """Run a command of the project; gives what it says, and its progress is seen on a terminal."""
+    """Run a command of the project, with its progress on a terminal; return its output."""
     errors = None if sys.stderr.isatty() else subprocess.PIPE
     command = [str(word) for word in (COMMAND, *words)]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603  (our own command)
@@ -90,13 +90,13 @@ def opened(folder: Path) -> tuple[Archive, EmbeddedStore]:
 
 
 def wide_columns(archive: Archive) -> list[str]:
-    """Give the first 130 stored columns."""
+    """Return the first 130 stored columns."""
     catalog = archive.catalog()
     return list(catalog.stored_columns(catalog.table("ztf")))[:WIDE]
 
 
 def ids_of(archive: Archive) -> list[str]:
-    """Give all object IDs of a store."""
+    """Return all object IDs of a store."""
     query = Query(table="ztf", all=True, columns=("i:objectId",))
     batches = [message.batch for message in archive.answer(query, Caller()).messages]
     found: list[str] = pa.Table.from_batches(batches)[0].unique().to_pylist()
@@ -113,7 +113,7 @@ def _stands(store: Path, objects: int) -> bool:
 
 
 def _built(store: Path, ingests: list[list[Path]]) -> None:
-    """Build beside it and rename, so that what stands is whole."""
+    """Build under a temporary name and rename, so that existing stores are complete."""
     unfinished = store.with_name(store.name + ".unfinished")
     for folder in (unfinished, store):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Shows where the buffers of an answer are: inside the mapping of the segment's file, or copied out of it."""
+"""Checks whether the buffers of an answer are in the mapping of a segment file, or copied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["zero_copy"]
 
 
 def zero_copy(archive: Archive, folder: Path, ids: Sequence[str], columns: Sequence[str]) -> Line:
-    """Take one-object answers in this process and look up each fixed-width buffer in /proc/self/maps."""
+    """Read one-object answers in this process, and look up each fixed-width buffer in /proc/self/maps."""
     whole = 0
     bytes_: Counter[str] = Counter()
     buffers: Counter[str] = Counter()
@@ -34,12 +34,12 @@ def zero_copy(archive: Archive, folder: Path, ids: Sequence[str], columns: Seque
         f"{whole} of {len(ids)} one-object answers lie wholly in the mapped file; fixed-width buffers: "
         f"{buffers['mapped']} mapped ({bytes_['mapped']} bytes), {buffers['copied']} copied ({bytes_['copied']} bytes)"
     )
-    # an object whose rows cross the end of a 1,000-row batch is joined, and so copied
+    # an object whose rows cross the end of a 1,000-row batch is concatenated, and so copied
     return fact("zero copy, in process", note, goal="shown", ok=whole > 0.9 * len(ids))
 
 
 def _maps(folder: Path) -> list[tuple[int, int]]:
-    """Give the address ranges of this process where data files of the store are mapped."""
+    """Return the address ranges of this process where data files of the store are mapped."""
     found = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         words = line.split(maxsplit=5)
@@ -54,7 +54,7 @@ def _where(maps: Sequence[tuple[int, int]], start: int, size: int) -> str:
 
 
 def _fixed_width(batch: pa.RecordBatch) -> Iterator[tuple[int, int]]:
-    """Give address and bytes of what the rows take of each fixed-width values buffer."""
+    """Yield the address and size of the rows' part of each fixed-width values buffer."""
     for column in batch.columns:
         if len(column) == 0 or not (pa.types.is_primitive(column.type) and column.type.bit_width >= 8):  # noqa: PLR2004
             continue

@@ -1,4 +1,4 @@
-"""Java, Maven and the jars, which all users of one pom.xml share."""
+"""Java, Maven and the jars, which are cached per pom.xml."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["HERE", "find_jars", "find_java", "move"]
 
 HERE = Path(__file__).resolve().parent
 OLDEST_JAVA = 17
-OLDEST_MAVEN = (3, 6, 3)  # what the dependency plugin of pom.xml wants
+OLDEST_MAVEN = (3, 6, 3)  # required by the dependency plugin in pom.xml
 
 
 def find_java() -> str:
-    """Find the java command; it must be a JDK's, since Ready.java is compiled when it is run."""
+    """Find the java command of a JDK, since Ready.java is compiled when it is run."""
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     advice = f"install a JDK of version {OLDEST_JAVA} or newer (Debian: apt install openjdk-17-jdk-headless)"
     if java is None:
         raise ClusterFault(f"java was not found in {f'JAVA_HOME={home}' if home else 'PATH'}: {advice}")
-    modules = _output(java, "--list-modules")  # Java 8 does not know the question
+    modules = _output(java, "--list-modules")  # Java 8 does not have this option
     version = re.search(r"^java\.base@(\d+)", modules, re.MULTILINE)
     if version is None or int(version[1]) < OLDEST_JAVA:
         found = f"is version {version[1]}" if version else "is too old or does not work"
@@ -37,14 +37,14 @@ def find_java() -> str:
 
 
 def find_jars(name: str = "cluster", pom: Path = HERE / "pom.xml") -> Path:
-    """Find the folder with the jars of a pom.xml, which are downloaded when it is seen for the first time.
+    """Return the folder with the jars of a pom.xml, which are downloaded the first time.
 
     Parameters
     ----------
     name
-        What the cache calls them.
+        Their name in the cache.
     pom
-        Names them.
+        The pom.xml.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = cache / "alertflight" / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
@@ -69,7 +69,7 @@ def _fetch(maven: str, pom: Path, folder: Path) -> None:
 
 
 def move(made: Path, place: Path) -> None:
-    """Rename a folder, so that what lies there is whole; another process may have been quicker with the same."""
+    """Rename a folder into place when it is complete; another process may have done the same before."""
     try:
         made.rename(place)
     except OSError:

@@ -1,4 +1,4 @@
-"""From ports and options to the files that HDFS, HBase and Alertflight read."""
+"""The configuration files of HDFS, HBase and Alertflight, made from ports and options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ USUAL = {"zookeeper": 2181, "namenode": 8020, "namenode-http": 9870, "master": 1
 USUAL_DATANODE = {"": 9866, "-ipc": 9867, "-http": 9864}
 USUAL_REGIONSERVER = 16020
 
-# Empty folders of these names let the daemons' web servers start.
+# The web servers of the daemons need empty folders of these names to start.
 WEBAPPS = [f"webapps/{name}" for name in ("hdfs", "datanode", "static")]
 WEBAPPS += [f"hbase-webapps/{name}" for name in ("master", "regionserver", "static")]
 
@@ -53,18 +53,18 @@ logger.transfers.level = warn
 
 @dataclass(frozen=True)
 class Options:
-    """What `up` was asked for; kept in cluster.json, so that what died is started again as it was.
+    """The options of `up`, kept in cluster.json, so that dead daemons are restarted with the same options.
 
     Parameters
     ----------
     base
-        First of the ports; None stands for the usual ones.
+        The first port; None: the standard ports.
     session_timeout
-        After so many seconds ZooKeeper gives a silent RegionServer up.
+        The seconds after which ZooKeeper considers a silent RegionServer dead.
     regionservers
-        How many there are; without any there is HDFS alone.
+        The number of RegionServers; 0: only HDFS.
     properties
-        Further settings of HBase and HDFS.
+        Other settings of HBase and HDFS.
     """
 
     base: int | None = None
@@ -74,7 +74,7 @@ class Options:
 
 
 def ports_of(options: Options) -> dict[str, int]:
-    """Every port by the name of its daemon, with what it is for where a daemon has several."""
+    """Return every port by the name of its daemon, with its purpose where a daemon has several."""
     ports = dict(USUAL)
     for place in range(DATANODES):
         ports |= {f"datanode-{place + 1}{use}": port + 10 * place for use, port in USUAL_DATANODE.items()}
@@ -85,7 +85,7 @@ def ports_of(options: Options) -> dict[str, int]:
 
 
 def find_free_base(options: Options) -> int:
-    """Find a block of free ports, below those the system gives to clients."""
+    """Return the start of a block of free ports, below those that the system assigns to clients."""
     count = len(ports_of(options))
     for _ in range(1000):
         base = random.randrange(20000, 32000, 20)  # noqa: S311  (nothing secret)
@@ -95,7 +95,7 @@ def find_free_base(options: Options) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a daemon could listen there now."""
+    """Return whether a daemon could listen on the port now."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
         try:
@@ -121,14 +121,14 @@ def write_configuration(folder: Path, options: Options) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write so that a reader sees the old file or the new one."""
+    """Write a file atomically: readers see the old or the new one."""
     unfinished = path.with_name(path.name + ".new")
     unfinished.write_text(text)
     unfinished.replace(path)
 
 
 def hdfs_url(options: Options) -> str:
-    """Where its files are."""
+    """Return the URL of HDFS."""
     return _hdfs(ports_of(options))
 
 
@@ -137,7 +137,7 @@ def _hdfs(ports: Mapping[str, int]) -> str:
 
 
 def _hdfs_settings(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
-    """Say what all HDFS daemons share; a DataNode gets its folder and ports on its command line."""
+    """Return the settings shared by all HDFS daemons; a DataNode gets its folder and ports on its command line."""
     return {
         "dfs.namenode.rpc-address": f"{HOST}:{ports['namenode']}",
         "dfs.namenode.rpc-bind-host": HOST,
@@ -184,7 +184,7 @@ def _hbase_settings(folder: Path, ports: Mapping[str, int], options: Options) ->
         "hbase.unsafe.regionserver.hostname": HOST,
         "hbase.regionserver.ipc.address": HOST,
         "hbase.regionserver.info.port": "-1",
-        # The master waits for all region servers, but not for ever: mintostart would have no end.
+        # The master waits for all region servers, but not forever: mintostart would never end.
         "hbase.master.wait.on.regionservers.mintostart": "1",
         "hbase.master.wait.on.regionservers.maxtostart": str(options.regionservers),
         "hbase.master.wait.on.regionservers.timeout": "60000",

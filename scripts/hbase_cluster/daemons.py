@@ -1,4 +1,4 @@
-"""The processes: how each is started, found again and ended."""
+"""The processes: starting, finding and ending them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Cluster", "Daemon"]
 
 PAUSE = 0.2
 SHORT_PAUSE = 0.01
-GRACE = 4.0  # what they may finish in before they are killed
+GRACE = 4.0  # seconds to finish before they are killed
 
 # what HBase needs on Java 17, and Arrow, which shares java.nio
 OPENED = ("java.lang", "java.lang.reflect", "java.nio", "java.util", "jdk.internal.ref", "sun.nio.ch")
 JVM = [word for package in OPENED for word in ("--add-opens", f"java.base/{package}=ALL-UNNAMED")]
 JVM += ["--add-exports", "java.base/jdk.internal.misc=ALL-UNNAMED", "-Djava.net.preferIPv4Stack=true"]
 JVM += ["-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
-SMALL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # for those that rows do not pass through
+SMALL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # for daemons that carry no rows
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Daemon:
     Parameters
     ----------
     name
-        Also that of its pid file and log.
+        The name of the daemon, its pid file and its log.
     main
         The Java class.
     heap
-        As -Xmx takes it.
+        The heap, as for -Xmx.
     port
-        The port that tells that it is up.
+        The port that is open once the daemon is up.
     words
-        What follows the class on the command line.
+        The arguments of the class.
     flags
-        Further words for the JVM.
+        Other flags of the JVM.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Daemon:
 
     @property
     def of_hbase(self) -> bool:
-        """Whether it needs HDFS and ZooKeeper beneath it."""
+        """Whether it needs HDFS and ZooKeeper."""
         return self.name.startswith(("master", "regionserver"))
 
 
@@ -65,17 +65,17 @@ class Daemon:
 class Cluster:
     """The daemons of one folder.
 
-    Every process carries the folder and its name on its command line. Those marks, not the pid files, tell what
-    runs: a number that went to another process is never taken for a daemon, and none that lost its file is missed.
+    Every process has the folder and its name on its command line. These marks, not the pid files, identify what
+    runs: a recycled process ID is never mistaken for a daemon, and a daemon without its file is still found.
 
     Parameters
     ----------
     folder
-        Where everything of it lies; an absolute path.
+        The folder of the cluster; an absolute path.
     options
-        How it was asked for.
+        The options of the cluster.
     java
-        The command.
+        The java command.
     lib
         The jars.
     """
@@ -87,7 +87,7 @@ class Cluster:
 
     @property
     def daemons(self) -> list[Daemon]:
-        """All of them, in the order they are started in."""
+        """All daemons, in the order of starting."""
         ports, hadoop, hbase = ports_of(self.options), "org.apache.hadoop.hdfs.server", "org.apache.hadoop.hbase"
         small = tuple(SMALL)
         found = [Daemon("namenode", f"{hadoop}.namenode.NameNode", "256m", ports["namenode"], flags=small)]
@@ -111,15 +111,15 @@ class Cluster:
         return found
 
     def log(self, name: str) -> Path:
-        """Where a process of that name writes."""
+        """Return the log file of a process."""
         return self.folder / "logs" / f"{name}.log"
 
     def pid_file(self, name: str) -> Path:
-        """Where the number of that process stands."""
+        """Return the pid file of a process."""
         return self.folder / "pids" / f"{name}.pid"
 
     def running(self) -> dict[str, list[int]]:
-        """Find the process IDs of all that carry this cluster's mark, strays among them."""
+        """Return the process IDs of all processes with the marks of this cluster, including strays."""
         mark = f"-Dalertflight.cluster={self.folder}".encode()
         found: dict[str, list[int]] = {}
         for pid in _process_ids():
@@ -130,10 +130,10 @@ class Cluster:
         return found
 
     def start(self, daemon: Daemon) -> int:
-        """Start it in a session of its own, so that it depends on no terminal; gives its process ID."""
+        """Start a daemon in its own session, independent of the terminal; return its process ID."""
         for name, port in ports_of(self.options).items():
             if (name == daemon.name or name.startswith(f"{daemon.name}-")) and not is_free(port):
-                raise ClusterFault(f"port {port} ({name}) is taken by another process; choose others with --ports BASE or free")
+                raise ClusterFault(f"port {port} ({name}) is in use by another process; choose others with --ports BASE or free")
         command = self.command(daemon.name, daemon.main, daemon.heap, daemon.flags) + list(daemon.words)
         process = self.spawn(daemon.name, command)
         self.note(daemon.name, process.pid)
@@ -144,24 +144,24 @@ class Cluster:
         self.pid_file(name).write_text(f"{pid}\n")
 
     def command(self, name: str, main: str, heap: str, flags: Collection[str] = ()) -> list[str]:
-        """Put together a Java command that carries the marks."""
+        """Return a Java command with the marks."""
         marks = [f"-Dalertflight.cluster={self.folder}", f"-Dalertflight.daemon={name}"]
         places = [f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-XX:ErrorFile={self.folder / 'logs'}/{name}-crash.log"]
         path = f"{self.folder}/conf:{self.lib}/*"
         return [self.java, f"-Xmx{heap}", *flags, *JVM, *marks, *places, "-cp", path, main]
 
     def spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-        """Run a command that writes to the log of that name; it carries its marks when this returns."""
+        """Run a command that writes to the log of that name; its marks are visible when this returns."""
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  (our own command)
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
         while not self._is_ours(process.pid) and process.poll() is None:
-            time.sleep(SHORT_PAUSE)  # for a moment after exec Linux shows no command line
+            time.sleep(SHORT_PAUSE)  # just after exec Linux shows no command line
         return process
 
     def make_folders(self) -> None:
-        """Make what is missing, and drop the pid files of what died."""
+        """Create missing folders, and delete the pid files of dead processes."""
         for name in ("data", "logs", "pids", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         running = self.running()
@@ -174,7 +174,7 @@ class Cluster:
         return (self.folder / "data" / "namenode").exists()
 
     def format(self) -> None:
-        """Make the NameNode's empty folder; under another name first, so that half a one is not taken for a whole."""
+        """Create the NameNode's empty folder; under a temporary name first, so that a partial one is never used."""
         ready, unfinished = self.folder / "data" / "namenode", self.folder / "data" / "namenode.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         command = self.command("format", "org.apache.hadoop.hdfs.server.namenode.NameNode", "256m", SMALL)
@@ -184,15 +184,15 @@ class Cluster:
         unfinished.rename(ready)
 
     def last_lines(self, name: str, count: int = 15) -> str:
-        """Quote the end of a log, for an error."""
+        """Return the end of a log, for an error."""
         text = self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
         return "\n".join([*text.splitlines()[-count:], f"({self.log(name)})"])
 
     def stop(self) -> None:
-        """End all; those of HBase first, and hard if they take their time: their data can be had again."""
+        """End all processes, those of HBase first, and kill slow ones: the data are reproducible."""
         upper = [daemon.name for daemon in self.daemons if daemon.of_hbase]
         self._end([pid for name, pids in self.running().items() if name in upper for pid in pids])
-        for _ in range(3):  # a process that was just being started is seen at the second look
+        for _ in range(3):  # a process that was just starting is seen in the second pass
             self._end([pid for pids in self.running().values() for pid in pids])
         if left := self.running():
             raise ClusterFault(f"these processes could not be ended: {left}")
@@ -226,7 +226,7 @@ def _process_ids() -> Iterator[int]:
 
 
 def _command_line(pid: int) -> list[bytes]:
-    """Empty for a process that is gone, or dead and not yet buried."""
+    """Return the command line of a process; empty if it is gone or a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

@@ -1,4 +1,4 @@
-"""What goes wrong in a way that one line explains."""
+"""Errors that one line explains."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["ClusterFault"]
 
 
 class ClusterFault(Exception):
-    """A fault whose words are for the user; main prints them and ends with 1."""
+    """An error with a message for the user; main prints it and exits with 1."""

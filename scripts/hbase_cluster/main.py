@@ -28,12 +28,12 @@ Say = Callable[[str], None]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code."""
+    """Run one command; return the exit code."""
     arguments = _parser().parse_args(words)
     folder: Path = arguments.folder
     try:
         if not Path("/proc/self/cmdline").exists():
-            raise ClusterFault("the daemons are told apart by /proc, which this system does not have: use Linux")
+            raise ClusterFault("the daemons are identified by /proc, which this system does not have: use Linux")
         if arguments.command == "status":
             return _status(folder)
         with contextlib.nullcontext() if arguments.command == "down" and not folder.exists() else _alone(folder):
@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"scripts/cluster: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nscripts/cluster: interrupted; what was started runs until scripts/cluster down", file=sys.stderr)
+        print("\nscripts/cluster: interrupted; started daemons run until scripts/cluster down", file=sys.stderr)
         return 130
     return 0
 
@@ -78,7 +78,7 @@ def _up(folder: Path, wishes: Wishes) -> None:
 
 
 def _start(cluster: Cluster, daemons: Sequence[Daemon], say: Say) -> dict[str, float]:
-    """Start those that do not run; gives the time before each start by name."""
+    """Start daemons that do not run; return the time before each start, by name."""
     running, started = cluster.running(), {}
     for daemon in daemons:
         if daemon.name in running:
@@ -127,7 +127,7 @@ def _status(folder: Path) -> int:
 
 
 def _resident(pid: int) -> float:
-    """In MB; 0 if the process has just ended."""
+    """Return the resident memory of a process in MB; 0 if it has just ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -137,13 +137,13 @@ def _resident(pid: int) -> float:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One command at a time in a folder."""
+    """Lock the folder, so that one command runs at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"another scripts/cluster is at work in {folder}; waiting for it ...", flush=True)
+            print(f"another scripts/cluster is running in {folder}; waiting for it ...", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -154,19 +154,17 @@ def _parser() -> argparse.ArgumentParser:
         "--folder",
         type=_folder,
         default=str(ROOT / ".cluster"),
-        help="where all of it lies (default: .cluster in the repository)",
+        help="folder of the cluster (default: .cluster in the repository)",
     )
     parser = argparse.ArgumentParser(prog="scripts/cluster", description="A real HDFS and a real HBase on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser(
         "up",
         parents=[common],
-        help="start what does not run, and wait until a table can be made",
-        epilog="What is not given is as it was at the last `up` in that folder.",
+        help="start what is not running, and wait until a table can be created",
+        epilog="Options not given keep their values of the last `up` in that folder.",
     )
-    up.add_argument(
-        "--ports", type=_ports, metavar="BASE", help="first of a block of ports, or `free` (default: the usual ports)"
-    )
+    up.add_argument("--ports", type=_ports, metavar="BASE", help="first port of a block, or `free` (default: the standard ports)")
     up.add_argument("--session-timeout", type=_positive, metavar="SECONDS", help="of ZooKeeper (default: 600)")
     up.add_argument("--regionservers", type=_number, metavar="N", help="how many (default: 2); 0: HDFS alone, no HBase")
     up.add_argument(
@@ -175,18 +173,18 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a further property of HBase or HDFS; may be repeated; an empty value takes it back",
+        help="another property of HBase or HDFS; repeatable; an empty value removes it",
     )
-    commands.add_parser("down", parents=[common], help="end all of its processes; the data stay")
-    commands.add_parser("status", parents=[common], help="list the processes; 0 if all run, else 1")
-    commands.add_parser("reset", parents=[common], help="down, remove the data, up again with the same options")
+    commands.add_parser("down", parents=[common], help="stop all processes; the data are kept")
+    commands.add_parser("status", parents=[common], help="list the processes; exits with 0 if all run, else with 1")
+    commands.add_parser("reset", parents=[common], help="down, delete the data, up again with the same options")
     return parser
 
 
 def _folder(word: str) -> Path:
     folder = Path(word).resolve()
     if not re.fullmatch(r"[\w./+@-]+", str(folder), re.ASCII):
-        raise argparse.ArgumentTypeError(f"HDFS does not take every character of {str(folder)!r}; name a simpler folder")
+        raise argparse.ArgumentTypeError(f"HDFS does not support every character of {str(folder)!r}; use a simpler folder")
     return folder
 
 
@@ -201,13 +199,13 @@ def _ports(word: str) -> int | str:
 
 def _positive(word: str) -> int:
     if _number(word) == 0:
-        raise argparse.ArgumentTypeError(f"{word!r} is no positive number")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a positive number")
     return int(word)
 
 
 def _number(word: str) -> int:
     if not word.isdecimal():
-        raise argparse.ArgumentTypeError(f"{word!r} is no number")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number")
     return int(word)
 
 

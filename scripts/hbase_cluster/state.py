@@ -1,4 +1,4 @@
-"""What `up` leaves in cluster.json for others, and for the next `up`."""
+"""The state in cluster.json, for users of the cluster and for the next `up`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["Wishes", "choose", "forget_processes", "read_options", "save"]
 
 @dataclass(frozen=True)
 class Wishes:
-    """What was asked for on the command line; None where nothing was.
+    """The options on the command line; None if not given.
 
     Parameters
     ----------
     ports
-        The first port, or the word that one shall be found.
+        The first port, or `free`.
     session_timeout, regionservers
         As in Options.
     properties
-        Further settings; an empty value takes an earlier one back.
+        Other settings; an empty value removes an earlier one.
     """
 
     ports: int | Literal["free"] | None = None
@@ -36,13 +36,13 @@ class Wishes:
 
 
 def read_options(folder: Path) -> Options:
-    """Read the options of the last `up`; the usual ones if there was none."""
+    """Read the options of the last `up`; the defaults if there was none."""
     path = folder / "cluster.json"
     return Options(**json.loads(path.read_text())["options"]) if path.exists() else Options()
 
 
 def choose(folder: Path, wishes: Wishes, *, running: bool) -> Options:
-    """Take the saved options, but for what is wished now; refuse what the running processes or the data do not allow."""
+    """Return the saved options with the given ones; raise ClusterFault if running processes or data do not allow them."""
     saved = read_options(folder)
     properties = {name: value for name, value in {**saved.properties, **wishes.properties}.items() if value}
     options = replace(
@@ -56,9 +56,9 @@ def choose(folder: Path, wishes: Wishes, *, running: bool) -> Options:
     elif wishes.ports == "free" and not (running or (saved.base and all(map(is_free, ports_of(options).values())))):
         options = replace(options, base=find_free_base(options))
     if running and options != saved:
-        raise ClusterFault(f"the cluster in {folder} runs with other options: end it first with scripts/cluster down")
+        raise ClusterFault(f"the cluster in {folder} runs with other options: stop it first with scripts/cluster down")
     if options.base != saved.base and (folder / "data").exists():
-        raise ClusterFault(f"the data in {folder} are bound to their ports: remove that folder, or name another with --folder")
+        raise ClusterFault(f"the data in {folder} are bound to their ports: remove that folder, or choose another with --folder")
     return options
 
 
@@ -78,7 +78,7 @@ def save(cluster: Cluster) -> None:
 
 
 def forget_processes(folder: Path) -> None:
-    """Say in cluster.json that none runs."""
+    """Record in cluster.json that no process runs."""
     if (folder / "cluster.json").exists():
         _write(folder, json.loads((folder / "cluster.json").read_text()) | {"pids": {}})
 

@@ -1,4 +1,4 @@
-"""When the cluster is ready: HDFS by the NameNode's own counts, HBase when a table can be made."""
+"""Waiting for the cluster: HDFS by the NameNode's own counts, HBase until a table can be created."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SILENT = 3  # seconds after which a DataNode no longer counts as live
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts there."""
+    """Return whether a process accepts connections on the port."""
     try:
         socket.create_connection((HOST, port), timeout=5).close()
     except OSError:
@@ -29,21 +29,21 @@ def listens(port: int) -> bool:
 
 
 def wait_for_hdfs(cluster: Cluster) -> None:
-    """Until ZooKeeper, if it is wanted, listens and HDFS is out of safe mode and hears all DataNodes."""
+    """Wait until ZooKeeper, if used, listens, and HDFS has left safe mode with all DataNodes alive."""
     ports = ports_of(cluster.options)
     below = [daemon.port for daemon in cluster.daemons if not daemon.of_hbase]
     _wait(cluster, "HDFS", lambda: all(map(listens, below)) and _hdfs_is_ready(ports["namenode-http"]))
 
 
 def wait_for_table(cluster: Cluster, started: Mapping[str, float]) -> None:
-    """Until all RegionServers work and a table was made and dropped.
+    """Wait until all RegionServers work and a table was created and dropped.
 
     Parameters
     ----------
     cluster
-        Whose HBase.
+        The cluster.
     started
-        By name, when those daemons were started that this call of `up` started.
+        The start times, by name, of the daemons that this `up` started.
     """
     servers = [daemon for daemon in cluster.daemons if daemon.name.startswith("regionserver")]
     words = [f"{server.port}:{int(started.get(server.name, 0) * 1000)}" for server in servers]
@@ -66,7 +66,7 @@ def _wait(cluster: Cluster, what: str, is_ready: Callable[[], bool]) -> None:
     while not is_ready():
         running = cluster.running()
         for name in started:
-            if name in missed and name not in running:  # twice: a java that is a script calls exec once more
+            if name in missed and name not in running:  # twice: a java that is a script calls exec again
                 raise ClusterFault(f"{name} died while it started; its log ends with\n{cluster.last_lines(name)}")
         missed = {name for name in started if name not in running}
         if time.monotonic() > end:
@@ -75,7 +75,7 @@ def _wait(cluster: Cluster, what: str, is_ready: Callable[[], bool]) -> None:
 
 
 def _hdfs_is_ready(port: int) -> bool:
-    """Ask the NameNode, directly whatever proxy the environment names; it answers step by step as it starts."""
+    """Return whether the NameNode reports readiness; bypasses proxies of the environment."""
     address = f"http://{HOST}:{port}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=10) as reply:

@@ -1,4 +1,4 @@
-"""Parquet blocks as Spark writes them, for tests and benchmarks: real alerts under new names, through Spark's own writer."""
+"""Parquet blocks from Spark's own writer, for tests and benchmarks: real alerts with new names."""
 
 from spark_blocks.alerts import ztf_alerts
 from spark_blocks.rubin import rubin_alerts

@@ -1,4 +1,4 @@
-"""Tables of ZTF alerts as the broker's blocks have them: real ones under new names, each with real stamps of its own."""
+"""Tables of ZTF alerts as in broker blocks: real ones with new names, each with its own real cutouts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
 FIRST_CANDID = 1_411_281_490_115_010_000
 FIRST_JD = 2_459_000.5
 LETTERS = 7
-# numbers are multiplied by a prime, so that IDs do not follow each other and take the space that real ones take
+# numbers are multiplied by a prime, so that IDs are not consecutive and compress like real ones
 STRIDE = 715_827_883
 CANDIDS = 10**15
-GZIP_TIME = slice(4, 8)  # where a gzip header says when its content was made, which nothing depends on
+GZIP_TIME = slice(4, 8)  # the modification time in a gzip header, which nothing depends on
 
 
 def ztf_alerts(count: int = 3000, objects: int = 2500, first: int = 0) -> pa.Table:
-    """Make a table of alerts with all columns that the broker had in 2025, histories among them.
+    """Return a table of alerts with all columns that the broker had in 2025, including histories.
 
-    No two stamps are equal: pixels are those of real ones, again from the first, but the gzip header tells them apart.
+    No two cutouts are equal: the pixels repeat those of real ones, but the gzip headers differ.
 
     Parameters
     ----------
     count
-        How many.
+        The number of alerts.
     objects
-        Over how many objects they are spread, whose alerts do not stand together.
+        The number of objects; the alerts of an object are not adjacent.
     first
         The number of the first alert: tables whose numbers do not overlap share neither alerts nor objects.
     """

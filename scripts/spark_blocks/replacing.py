@@ -15,12 +15,12 @@ KINDS = ("Science", "Template", "Difference")
 
 
 def repeated(rows: pa.Table, count: int) -> pa.Table:
-    """Take rows one after the other, and again from the first; each column becomes one array."""
+    """Return `count` rows, repeated cyclically; each column becomes one array."""
     return rows.take(np.arange(count) % len(rows)).combine_chunks()
 
 
 def with_columns(rows: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
-    """Replace columns, which stay where they are."""
+    """Replace columns in place of the old ones."""
     for name, cells in columns.items():
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, rows.schema.field(place), cells)
@@ -28,14 +28,14 @@ def with_columns(rows: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
 
 
 def with_fields(structs: pa.ChunkedArray, fields: Mapping[str, pa.Array]) -> pa.StructArray:
-    """Replace fields of structs, of which none may be null."""
+    """Replace fields of structs, none of which may be null."""
     held = structs.combine_chunks()
     cells = [fields[field.name].cast(field.type) if field.name in fields else held.field(field.name) for field in held.type]
     return pa.StructArray.from_arrays(cells, fields=list(held.type))
 
 
 def real_stamps(files: Iterable[Path]) -> dict[str, pa.BinaryArray]:
-    """Read the stamps of all alerts that have three, by kind; those of one alert have the same place.
+    """Read the cutouts of all alerts that have three, by kind; those of one alert have the same index.
 
     Parameters
     ----------

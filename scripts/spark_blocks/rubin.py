@@ -1,4 +1,4 @@
-"""Tables of Rubin alerts: real ones, of which the repository has none, under new names."""
+"""Tables of Rubin alerts: real ones, which are not in the repository, with new names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST_OBJECT = 169_298_433_175_290_000
 
 
 def rubin_alerts(files: Sequence[Path], count: int = 1000, objects: int = 300, first: int = 0) -> pa.Table:
-    """Make a table of alerts with all columns of the first file; stamps are those of all files, again from the first.
+    """Return a table of alerts with all columns of the first file, and the cutouts of all files, repeated cyclically.
 
     Parameters
     ----------

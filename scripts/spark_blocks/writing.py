@@ -1,4 +1,4 @@
-"""From tables to Parquet files of Spark's writer: one Java process for all of them."""
+"""Writing of tables to Parquet files with Spark's writer: one Java process for all of them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class BlockFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How a file is written; what is not said is as Spark has it.
+    """The options of a file; other ones are the defaults of Spark.
 
     Parameters
     ----------
     codec
         `snappy`, `zstd`, `gzip` or `uncompressed`.
     version
-        Of the data pages: `v1` or `v2`.
+        The version of the data pages: `v1` or `v2`.
     dictionary
         Whether columns begin with dictionaries, as long as these are small.
     row_group_bytes, page_bytes
-        How large each may become.
+        The largest size of each.
     checksums
-        Whether pages have them.
+        Whether pages have checksums.
     """
 
     codec: str = "snappy"
@@ -51,14 +51,14 @@ class Writing:
 
     @property
     def words(self) -> list[str]:
-        """What Rewrite.java takes."""
+        """The arguments of Rewrite.java."""
         numbers = [str(self.row_group_bytes), str(self.page_bytes)]
         return [self.codec, self.version, str(self.dictionary).lower(), *numbers, str(self.checksums).lower()]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A file to be written, in place of one that stands there."""
+    """A file to be written; replaces an existing one."""
 
     path: Path
     rows: pa.Table
@@ -66,12 +66,12 @@ class Block:
 
 
 def write_blocks(blocks: Iterable[Block]) -> list[Path]:
-    """Write files; gives their paths. Blocks are taken one by one, so that they need not all be in memory.
+    """Write files; return their paths. Blocks are consumed one by one, so they need not all be in memory.
 
     Raises
     ------
     BlockFault
-        With what Java said.
+        Java failed; the message has its output.
     """
     with tempfile.TemporaryDirectory(prefix="alertflight-blocks-") as folder:
         jobs, paths = [], []

@@ -96,7 +96,7 @@ def test_a_server_that_is_not_there(words: tuple[str, ...]) -> None:
     assert "no answer from grpc://127.0.0.1:1" in gone.stderr
     nowhere = run(*words, "--url", "nowhere")
     assert nowhere.exit_code == 2
-    assert "no address of a server" in nowhere.stderr
+    assert "not the address of a server" in nowhere.stderr
 
 
 @pytest.mark.parametrize("words", [("schema", "ztf"), ("tables",)], ids=" ".join)
@@ -107,7 +107,7 @@ def test_a_server_and_a_store_at_once_are_a_fault_of_usage(words: tuple[str, ...
         for store in (("--data", str(tmp_path / "store")), ("--config", str(settings))):
             done = run(*words, *server, *store)
             assert (done.exit_code, done.stdout) == (2, "")
-            assert f"{server[0]} names a server, {store[0]} a store: give one of them" in done.stderr
+            assert f"{server[0]} names a server and {store[0]} a store: give one of them" in done.stderr
     assert not (tmp_path / "store").exists()
 
 

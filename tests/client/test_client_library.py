@@ -87,7 +87,7 @@ def test_ids_may_be_held_in_many_ways(archive: af.Archive) -> None:
 
 def test_missing_objects_are_listed_or_raise(archive: af.Archive) -> None:
     answer = archive.objects(["nobody", *IDS, "no one"], columns=["i:jd"])
-    with pytest.raises(RuntimeError, match="was read"):
+    with pytest.raises(RuntimeError, match="read the answer first"):
         _ = answer.missing
     assert len(answer.to_arrow()) == 22
     assert answer.missing == ["nobody", "no one"]
@@ -115,7 +115,7 @@ def test_errors_are_those_of_the_server(archive: af.Archive) -> None:
         archive.objects(IDS, colums=["i:jd"])
     with pytest.raises(af.errors.BackendLost, match=r"no answer from grpc://127\.0\.0\.1:1"):
         af.connect("grpc://127.0.0.1:1").objects(IDS).to_arrow()
-    with pytest.raises(af.errors.BadValue, match="is no address"):
+    with pytest.raises(af.errors.BadValue, match="is not the address"):
         af.connect("http//").objects(IDS).to_arrow()
 
 

@@ -208,11 +208,11 @@ def test_stamps_that_are_missing_or_broken_are_failures(open_store: Callable[...
     with FlightServer(opened.archive, opened.settings) as server:
         url = f"grpc://127.0.0.1:{server.port}"
         candid = rows["candid"][0].as_py()
-        assert f"the Science stamp of alert {candid} is not in the archive" in refused(url, 1, "--id", NAME)
-        assert "the Template stamp of alert" in refused(url, 1, "--id", NAME, "--kind", "Template")
+        assert f"the Science cutout of alert {candid} is not in the archive" in refused(url, 1, "--id", NAME)
+        assert "the Template cutout of alert" in refused(url, 1, "--id", NAME, "--kind", "Template")
         both = refused(url, 1, "--id", NAME, "--kind", "Template", "--kind", "Science")
         assert "cannot be unpacked (bad_gzip) or is not in the archive" in both
-        assert f"the Difference stamp of alert {candid} cannot be decoded: bad_fits" in refused(
+        assert f"the Difference cutout of alert {candid} cannot be decoded: bad_fits" in refused(
             url, 1, "--id", NAME, "--kind", "Difference"
         )
 

@@ -90,7 +90,7 @@ def go_on():
     try:
         list(rows)
     except af.errors.NotSupported as error:
-        assert "read it anew" in str(error)
+        assert "read the answer again" in str(error)
     else:
         raise AssertionError
 ended_well(child(go_on))
@@ -124,7 +124,7 @@ def refused():
     try:
         archive.info()
     except af.errors.NotSupported as error:
-        assert "forked while gRPC was at work" in str(error), error
+        assert "forked while its parent used gRPC" in str(error), error
     else:
         raise AssertionError
 ended_well(child(refused))

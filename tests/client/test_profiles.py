@@ -45,13 +45,13 @@ def test_the_most_particular_wins(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("profiles: {home: {}}\ndefault: away", "has no profile 'away'; it has home"),
-        ("profiles: {home: {uri: x}}\ndefault: home", "has 'uri'; known are url"),
+        ("profiles: {home: {uri: x}}\ndefault: home", "has the unknown key 'uri'; known keys are url"),
         ("profiles: {home: {threads: two}}\ndefault: home", "threads of the profile home"),
         ("profiles: {home: {threads: 0}}\ndefault: home", "must be a positive integer, not 0"),
         ("profiles: {home: {threads: true}}\ndefault: home", "must be a positive integer, not True"),
         ("profiles: [home]\ndefault: home", "profiles in .* must be a mapping"),
         ("- a", "must be a mapping"),
-        ("profile: home", "has 'profile'; known are default and profiles"),
+        ("profile: home", "has the unknown key 'profile'; known keys are default and profiles"),
         ("profiles: {home: {url: [", "cannot be read"),
     ],
 )
@@ -62,7 +62,7 @@ def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, text: str, said: str
 
 def test_a_file_with_a_secret_is_private(tmp_path: Path) -> None:
     secret = "profiles: {home: {url: 'grpc://x:1', token: abc}}\ndefault: home"
-    with pytest.raises(BadValue, match="holds a secret and can be read by others") as caught:
+    with pytest.raises(BadValue, match="holds a secret but others can read it") as caught:
         find_profile(None, None, written(tmp_path, secret, 0o644))
     assert "abc" not in str(caught.value)
     assert find_profile(None, None, written(tmp_path, secret, 0o600)) == Profile("grpc://x:1")

@@ -83,7 +83,7 @@ def test_a_folder_holds_the_rows_in_order(
     assert (manifest["rows"], manifest["objects"], manifest["missing"]) == (len(wanted), len(ids), 2)
     assert pq.read_table(folder).num_rows == len(wanted), "what reads folders takes no notice of the other files"
     again = pull(url, folder, "--ids-file", str(ids_file), "--columns", COLUMNS)
-    assert again.stdout == f"{len(wanted)} rows of {len(ids)} objects in 4 files in {folder}, 4 of them there before\n"
+    assert again.stdout == f"{len(wanted)} rows of {len(ids)} objects in 4 files in {folder}, 4 of them written before\n"
 
 
 @pytest.mark.both_stores
@@ -198,7 +198,7 @@ def test_files_that_are_not_as_they_were_are_named(url: str, tmp_path: Path, ids
     assert "another release" in pull(url, folder, *words).stderr
     manifest.unlink()
     strange = pull(url, folder, *words)
-    assert (strange.exit_code, "has part-00000.parquet and no _manifest.json" in strange.stderr) == (2, True)
+    assert (strange.exit_code, "contains part-00000.parquet but no _manifest.json" in strange.stderr) == (2, True)
 
 
 def test_two_at_once_are_refused(url: str, tmp_path: Path, ids_file: Path) -> None:
@@ -212,7 +212,7 @@ def test_two_at_once_are_refused(url: str, tmp_path: Path, ids_file: Path) -> No
     refused = pull(url, folder, "--ids-file", str(ids_file))
     os.close(opened)
     assert refused.exit_code == 2
-    assert "another pull is at work" in refused.stderr
+    assert "another pull is running" in refused.stderr
     assert pull(url, folder, "--ids-file", str(ids_file), "--columns", "i:jd").exit_code == 0
 
 
@@ -222,7 +222,7 @@ def test_what_is_asked_wrongly(url: str, tmp_path: Path, ids_file: Path) -> None
     empty.write_text("\n \n")
     cases: Iterator[tuple[list[str], str]] = iter(
         [
-            ([], "say which rows: --ids-file or --all"),
+            ([], "select rows with --ids-file or --all"),
             (["--all", "--ids-file", str(ids_file)], "exactly one selection"),
             (["--ids-file", str(empty)], "has no IDs"),
             (["--all", "--columns", "i:jdd"], "did you mean i:jd"),

@@ -205,7 +205,7 @@ def test_nothing_is_visible_when_an_ingest_fails_midway(open_store: Store, monke
     def fail(*_: object) -> None:
         raise OSError("no space left")
 
-    with monkeypatch.context() as patched, pytest.raises(BackendLost, match=r"no space left.*as it was before"):
+    with monkeypatch.context() as patched, pytest.raises(BackendLost, match=r"no space left.*it is unchanged"):
         patched.setattr(Manifest, "commit", fail)
         opened.ingest(NIGHT)
     assert rows(opened).equals(before)

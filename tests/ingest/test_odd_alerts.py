@@ -61,7 +61,7 @@ def test_a_column_that_stands_twice_refuses_its_file(open_store: Store, tmp_path
     table = pq.ParquetFile(NEWEST).read()
     pq.write_table(table.append_column("cdsxmatch", table["cdsxmatch"]), tmp_path / "twice.parquet")
     report = open_store().ingest(tmp_path / "twice.parquet", TDE)
-    assert "cdsxmatch stands twice" in report.failures[tmp_path / "twice.parquet"]
+    assert "cdsxmatch occurs twice" in report.failures[tmp_path / "twice.parquet"]
     assert report.alerts == 21
 
 

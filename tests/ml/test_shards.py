@@ -189,12 +189,12 @@ def test_a_split_is_a_part_of_the_hash() -> None:
 
 
 def test_splits_that_make_no_sense_are_refused(archive: af.Archive) -> None:
-    with pytest.raises(BadValue, match="split is one of train, val, test, not 'valid'"):
+    with pytest.raises(BadValue, match="split must be one of train, val, test, not 'valid'"):
         in_split([TDE], "valid")
     for fractions in ({"a": 0.5, "b": 0.4}, {"a": 1.5, "b": -0.5}):
-        with pytest.raises(BadValue, match="make 1 together"):
+        with pytest.raises(BadValue, match="add up to 1"):
             in_split([TDE], "a", fractions)
-    with pytest.raises(BadValue, match="none of the 1 objects falls into train"):
+    with pytest.raises(BadValue, match="none of the 1 objects is in the split train"):
         Source.of(archive.objects(TDE, columns=COLUMNS), "last", ("train", None))
 
 
@@ -209,4 +209,4 @@ except NotSupported as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "this needs a further package: pip install 'alertflight[torch]'\n"
+    assert done.stdout == "this needs another package: pip install 'alertflight[torch]'\n"

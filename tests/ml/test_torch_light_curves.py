@@ -128,7 +128,7 @@ def test_stamps_that_cannot_be_read_are_told(
     opened.ingest(saved(with_fields(alerts, cutoutScience=changed), tmp_path / "broken.parquet"))
     with FlightServer(opened.archive, opened.settings) as running:
         asked = af.connect(f"grpc://127.0.0.1:{running.port}").objects(TDE, columns=COLUMNS, cutouts=["Science"])
-        with pytest.warns(UserWarning, match="1 stamps cannot be read, such as .*not_fits"):
+        with pytest.warns(UserWarning, match="1 cutouts cannot be read, such as .*not_fits"):
             [batch] = LightCurves(asked)
     assert bool(batch["cutouts_mask"].all()), "that of another point"
 
@@ -174,11 +174,11 @@ def test_states_of_others_are_refused(make: Callable[..., LightCurves]) -> None:
     next(iter(begun))
     going_on = make()
     going_on.load_state_dict(begun.state_dict() | {"workers": 3})
-    with pytest.raises(BadValue, match="one of 3 workers, and there are 1"):
+    with pytest.raises(BadValue, match="from 3 workers, but there are 1"):
         next(iter(going_on))
     batch = next(iter(begun))
     begun.set_epoch(1)
-    with pytest.raises(BadValue, match="the batch is one of epoch 0, and this is epoch 1"):
+    with pytest.raises(BadValue, match="the batch is from epoch 0, but this is epoch 1"):
         begun.mark(batch)
 
 

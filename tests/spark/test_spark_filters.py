@@ -81,7 +81,7 @@ def test_a_pushed_filter_can_be_the_selection(spark: Session, url: str, client: 
     by_time = {"options": {"url": url, "table": "ztf.anomaly", "columns": "i:jd"}, "where": f"`i:jd` > {middle!r}D"}
     assert rows(spark.read(**by_time, pushing=True).table) == [(jd,) for (jd,) in rows(whole) if jd > middle]
     for given in (by_object, by_time):
-        with pytest.raises(ReadFailed, match="NoSelection: say which rows"):
+        with pytest.raises(ReadFailed, match="NoSelection: select rows"):
             spark.read(**given)
     with pytest.raises(ReadFailed, match="NoSelection: start and stop alone choose no rows of ztf"):
         spark.read({"url": url, "table": "ztf"}, where="`i:jd` > 2459000.5D", pushing=True)

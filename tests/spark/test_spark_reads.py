@@ -87,16 +87,16 @@ def test_tables_without_rows_come_without_rows(spark: Session, url: str) -> None
     [
         ({"table": "ztff", "all": "true"}, "UnknownTable: there is no table 'ztff'; did you mean ztf"),
         ({"table": "ztf", "all": "true", "columns": "i:magspf"}, "UnknownColumn: "),
-        ({"table": "ztf"}, "NoSelection: say which rows: option ids, query or all"),
+        ({"table": "ztf"}, "NoSelection: select rows with the option ids, query or all"),
         ({"table": "ztf", "all": "true", "colums": "i:jd"}, "UnknownField: there is no option 'colums'; known are url, "),
         ({"table": "ztf", "all": "yes"}, "BadValue: all must be true or false, not yes"),
-        ({"table": "ztf", "query": '{"table": "ztf", "all": true}'}, "BadValue: table stands in the query and is an option too"),
+        ({"table": "ztf", "query": '{"table": "ztf", "all": true}'}, "BadValue: table is set both as an option and in the query"),
         ({"query": "ztf"}, "BadValue: query is not JSON"),
         ({"query": "[]"}, "BadValue: query must be a ticket, one JSON object"),
         ({"ids": TDE}, "InvalidTicket: the ticket names no table"),
         (
             {"table": "ztf", "all": "true", "cutouts": "Science", "cutout_format": "array"},
-            f"NotSupported: {STAMP} is a tensor, which Spark has no type for",
+            f"NotSupported: {STAMP} is a tensor, for which Spark has no type",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_what_is_refused_is_said_in_words(spark: Session, url: str, options: dic
 
 
 def test_a_read_needs_an_address_and_a_server(spark: Session, url: str) -> None:
-    with pytest.raises(ReadFailed, match="BadValue: say where the server is"):
+    with pytest.raises(ReadFailed, match="BadValue: set the option url"):
         spark.read({"table": "ztf", "all": "true"})
     with pytest.raises(ReadFailed, match=r"127\.0\.0\.1:1\b"):
         spark.read({"url": "grpc://127.0.0.1:1", "table": "ztf", "all": "true"})

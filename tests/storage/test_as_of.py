@@ -229,7 +229,7 @@ def test_a_bound_is_refused_before_any_row_and_in_a_plan(history: History, tmp_p
     opened.store.compact(full=True)
     query = Query(table="ztf", ids=(TDE_NAME,), as_of=history.moments[1])
     for ask in (opened.archive.answer, opened.archive.plan):
-        with pytest.raises(BadValue, match=f"the oldest as_of that it can answer is {history.moments[5]}"):
+        with pytest.raises(BadValue, match=f"the oldest as_of that can be read is {history.moments[5]}"):
             ask(query, Caller())
     # each table has lost its own
     check(history, opened, Query(table="ztf.upper", all=True, columns=("i:objectId", "i:jd")), history.moments[1])

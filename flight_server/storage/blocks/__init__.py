@@ -1,4 +1,4 @@
-"""Parquet blocks of image stamps, on disk and on HDFS."""
+"""Parquet blocks of cutouts, on disk and on HDFS."""
 
 from flight_server.storage.blocks.cutouts import BlockCutouts
 from flight_server.storage.blocks.files import BlockFile, BlockFiles, LocalFiles

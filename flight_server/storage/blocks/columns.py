@@ -1,4 +1,4 @@
-"""One column of stamps of a block: which of its pages some rows need, and what is in these."""
+"""One column of cutouts of a block: the pages that rows need, and their values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flight_server.storage.blocks.views import Part, decode
 
 __all__ = ["BlockColumn", "PlacedPage", "rows_inside"]
 
-BATCH_BYTES = 1_048_576  # pages that are read and decoded together; larger ones cost more in fresh memory than requests do
+BATCH_BYTES = 1_048_576  # pages read and decoded together; beyond this size new memory costs more than requests
 
 Rows = npt.NDArray[np.int64]
 
@@ -33,7 +33,7 @@ class PlacedPage:
 
 
 class BlockColumn:
-    """A column whose pages are known.
+    """A column with known pages.
 
     Parameters
     ----------
@@ -55,10 +55,10 @@ class BlockColumn:
             for group, (one, start) in enumerate(zip(pages, starts, strict=False))
             for page in one.data
         ]
-        self._dictionary: tuple[int, memoryview] | None = None  # of the row group that needed one last
+        self._dictionary: tuple[int, memoryview] | None = None  # of the last row group that needed one
 
     def batches(self, rows: Rows) -> Iterator[list[PlacedPage]]:
-        """Give the pages that hold these sorted rows, in the order of the file, some at a time."""
+        """Yield batches of the pages that hold these sorted rows, in the order of the file."""
         starts = np.array([one.first_row for one in self._pages])
         some: list[PlacedPage] = []
         size = 0
@@ -73,12 +73,12 @@ class BlockColumn:
             yield some
 
     def read(self, pages: Sequence[PlacedPage]) -> tuple[pa.Array, int]:
-        """Read and decode pages; gives also the bytes read.
+        """Read and decode pages; return their values and the bytes read.
 
         Raises
         ------
         BlockFault
-            They are damaged.
+            The pages are damaged.
         """
         read, taken = read_ranges(self.index.file, [(one.page.start, one.page.size) for one in pages])
         parts = []
@@ -96,7 +96,7 @@ class BlockColumn:
     def _read_dictionary(self, group: int) -> tuple[Content, int]:
         place = self._dictionaries[group]
         if place is None:
-            return b"", 0  # what needs one will not decode
+            return b"", 0  # pages that need one will fail to decode
         if self._dictionary is not None and self._dictionary[0] == group:
             return self._dictionary[1], 0
         offset, length = place
@@ -105,7 +105,7 @@ class BlockColumn:
 
 
 def rows_inside(pages: Sequence[PlacedPage], rows: Rows) -> Rows:
-    """Turn rows of the block into rows of what these pages hold."""
+    """Convert row numbers of the block to those of the concatenated pages."""
     starts = np.array([one.first_row for one in pages])
     sizes = np.array([one.page.rows for one in pages])
     page = np.searchsorted(starts, rows, side="right") - 1

@@ -1,4 +1,4 @@
-"""Thrift's compact protocol, as far as Parquet's footers, page headers and offset indexes need it.
+"""The part of Thrift's compact protocol that Parquet footers, page headers and offset indexes use.
 
 Structs are dicts from field numbers to values. Rules: the Apache Thrift compact protocol specification.
 """
@@ -24,16 +24,16 @@ SET: Final = 10
 MAP: Final = 11
 STRUCT: Final = 12
 
-DEEPEST = 16  # Parquet's own structs are nested less deeply
+DEEPEST = 16  # the structs of Parquet are nested less deeply
 LONGEST_VARINT = 63
-MORE = 0x80  # the bit of a number's byte that says that another follows
-SHORT = 0x0F  # lists of fewer values have their length in the head
+MORE = 0x80  # the bit of a varint byte that says that another byte follows
+SHORT = 0x0F  # lists of fewer values have their length in the header
 
 
 class CompactReader:
-    """Reads values from a buffer, one behind the other.
+    """A sequential reader of values in a buffer.
 
-    What is not in the protocol, or reaches behind the buffer's end, raises ValueError.
+    Data outside of the protocol, or beyond the end of the buffer, raise ValueError.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class CompactReader:
         self.position = position
 
     def struct(self, field: int = 0, depth: int = 0) -> dict[int, Any]:
-        """Read a struct; `field` is the number of its last field that is already behind the reader."""
+        """Read a struct; `field` is the number of the last field that was already read."""
         found: dict[int, Any] = {}
         if depth > DEEPEST:
             raise ValueError("nested too deeply")
@@ -57,7 +57,7 @@ class CompactReader:
         return found
 
     def varint(self) -> int:
-        """Read an unsigned number."""
+        """Read an unsigned varint."""
         value = shift = 0
         while True:
             byte = self.byte()
@@ -78,7 +78,7 @@ class CompactReader:
         return byte
 
     def take(self, length: int) -> bytes:
-        """Read so many bytes."""
+        """Read `length` bytes."""
         end = self.position + length
         if end > len(self.data):
             raise ValueError("the data end too early")
@@ -104,7 +104,7 @@ class CompactReader:
             length = self.varint()
         if length > len(self.data) - self.position:
             raise ValueError("the data end too early")
-        if kind in (TRUE, FALSE):  # one byte each, where fields have theirs in the type
+        if kind in (TRUE, FALSE):  # one byte each in lists; in structs the type is the value
             return [self.byte() == TRUE for _ in range(length)]
         return [self._value(kind, depth) for _ in range(length)]
 
@@ -130,7 +130,7 @@ _READ: dict[int, Callable[[CompactReader], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A list to write: the type of its elements, and these."""
+    """A list to encode: the type of its elements, and the elements."""
 
     kind: int
     values: Sequence[Any]
@@ -140,19 +140,19 @@ Fields = Mapping[int, tuple[int, Any]]
 
 
 def encode_struct(fields: Fields) -> bytes:
-    """Write a struct: to each field's number its type and value; a list's value is `Listed`, a struct's are its fields."""
+    """Encode a struct: for each field number the type and value; a list is a `Listed`, a struct its own fields."""
     parts = []
     last = 0
     for number in sorted(fields):
         kind, value = fields[number]
-        parts.append(bytes([(number - last) << 4 | kind]))  # Parquet's fields are never more than 15 apart
+        parts.append(bytes([(number - last) << 4 | kind]))  # field numbers of Parquet are never more than 15 apart
         parts.append(_encoded(kind, value))
         last = number
     return b"".join(parts) + b"\0"
 
 
 def encode_texts(texts: Sequence[str]) -> bytes:
-    """Write a list of texts, such as a column's path."""
+    """Encode a list of strings, such as the path of a column."""
     return _encoded(LIST, Listed(BINARY, [text.encode() for text in texts]))
 
 
@@ -167,7 +167,7 @@ def _encoded(kind: int, value: Any) -> bytes:
         length = len(value.values)
         head = bytes([length << 4 | value.kind]) if length < SHORT else bytes([0xF0 | value.kind]) + _varint(length)
         return head + b"".join(_encoded(value.kind, one) for one in value.values)
-    raise ValueError(f"type {kind} is not written here")
+    raise ValueError(f"encoding of type {kind} is not supported")
 
 
 def _varint(value: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Image stamps out of Parquet blocks: of each block one pass for all alerts asked from it, and only the pages needed."""
+"""Cutouts from Parquet blocks: one pass per block for all requested alerts, reading only the needed pages."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class BlockCutouts:
     files
         The file system.
     footer_crc
-        Gives the CRC-32 of a block's footer as it was written, or None where that is not known.
+        Returns the CRC-32 of a block's footer as written, or None if unknown.
     threads
-        How many blocks are read at once, for all answers.
+        How many blocks are read in parallel, over all answers.
     """
 
     def __init__(
@@ -54,31 +54,31 @@ class BlockCutouts:
     def begin(
         self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
     ) -> _Reading:
-        """Begin to read the stamps of n alerts; see `CutoutStore.begin`."""
+        """Begin to read the cutouts of n alerts; see `CutoutStore.begin`."""
         encoded = paths.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        asked = []
+        requests = []
         for code, path in enumerate(encoded.dictionary.to_pylist()):
             here = np.flatnonzero(codes == code)
             chosen = pa.array(here)
-            asked.append(_Asked(path, here, object_ids.take(chosen), alert_ids.take(chosen)))
-        return _Reading(self, layout, asked, len(paths), tuple(kinds))
+            requests.append(_BlockRequest(path, here, object_ids.take(chosen), alert_ids.take(chosen)))
+        return _Reading(self, layout, requests, len(paths), tuple(kinds))
 
     def read(
         self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
     ) -> Stamps:
-        """Read the stamps of n alerts, in their order; see `CutoutStore.begin`."""
+        """Read the cutouts of n alerts, in their order; see `CutoutStore.begin`."""
         reading = self.begin(layout, paths, object_ids, alert_ids, kinds)
         while (stamps := reading.wait(1.0)) is None:
             pass
         return stamps
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have a reading's work done."""
+        """Submit work of a read to the threads."""
         self._workers.submit(work)
 
     def index(self, path: str, layout: BlockLayout) -> tuple[BlockIndex, int]:
-        """Open a block, or give what is known of it; gives also the bytes read for that."""
+        """Return the index of a block, from the cache or by opening it, and the bytes read for it."""
         file = self._files.open(path)
         key = (path, file.version, layout)
         held = self._cache.get(key)
@@ -90,7 +90,7 @@ class BlockCutouts:
         return made, made.bytes_read
 
     def forget(self, path: str, layout: BlockLayout, index: BlockIndex) -> None:
-        """Forget what is known of a block that was not as it should be."""
+        """Drop the cached index of a block with faults."""
         self._cache.drop((path, index.file.version, layout))
 
     def _check_footer(self, path: str, file: BlockFile) -> None:
@@ -100,8 +100,8 @@ class BlockCutouts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked from one block: for which rows of the answer, which alerts."""
+class _BlockRequest:
+    """The request for one block: rows of the answer, and their alerts."""
 
     path: str
     places: Rows
@@ -110,8 +110,8 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """Stamps of one kind of an open block: its rows, ascending, and the rows of the answer that they are for."""
+class _KindRequest:
+    """The request for one kind of cutout of an open block: rows of the block, ascending, and rows of the answer."""
 
     path: str
     index: BlockIndex
@@ -121,10 +121,10 @@ class _Wanted:
 
 
 class _Reading:
-    """Stamps on their way; see `PendingStamps`."""
+    """A read in progress; see `PendingStamps`."""
 
     def __init__(
-        self, cutouts: BlockCutouts, layout: BlockLayout, asked: Sequence[_Asked], rows: int, kinds: tuple[str, ...]
+        self, cutouts: BlockCutouts, layout: BlockLayout, requests: Sequence[_BlockRequest], rows: int, kinds: tuple[str, ...]
     ) -> None:
         self._cutouts = cutouts
         self._layout = layout
@@ -135,16 +135,16 @@ class _Reading:
         self._error: Exception | None = None
         self._bytes_read = 0
         self._lock = threading.Lock()
-        self._left = len(asked)
+        self._left = len(requests)
         self._cancelled = False
         self._done = threading.Event()
-        if not asked:
+        if not requests:
             self._done.set()
-        for one in asked:
+        for one in requests:
             cutouts.submit(partial(self._work, partial(self._open, one)))
 
     def wait(self, seconds: float) -> Stamps | None:
-        """Wait for the stamps; None while they are not all there."""
+        """Wait for the cutouts; return None on timeout."""
         if not self._done.wait(seconds):
             return None
         if self._error is not None:
@@ -154,19 +154,19 @@ class _Reading:
         return Stamps(kinds, self._bytes_read, tuple(failures))
 
     def cancel(self) -> None:
-        """Let it end early."""
+        """Stop the read early."""
         self._cancelled = True
 
     def _work(self, work: Callable[[], None]) -> None:
-        """Do some of the work; whatever goes wrong is raised by `wait`, or nobody would know that it never ends."""
+        """Run a part of the work; `wait` raises its errors, or it would never return."""
         try:
             if not self._cancelled:
                 work()
         except Exception as error:  # noqa: BLE001
             self._end(error)
         except BaseException:
-            log.exception("reading a block broke down")
-            self._end(InternalError("a reader of blocks broke down"))
+            log.exception("reading a block failed unexpectedly")
+            self._end(InternalError("reading a block failed unexpectedly"))
         with self._lock:
             self._left -= 1
             if not self._left:
@@ -177,17 +177,17 @@ class _Reading:
         with self._lock:
             self._error = self._error or error
 
-    def _open(self, asked: _Asked) -> None:
+    def _open(self, request: _BlockRequest) -> None:
         try:
-            index, taken = self._cutouts.index(asked.path, self._layout)
+            index, taken = self._cutouts.index(request.path, self._layout)
         except BlockFault as fault:
-            self._fail(asked.places, self._kinds, fault.reason)
+            self._fail(request.places, self._kinds, fault.reason)
             return
-        rows = index.find(asked.object_ids, asked.alert_ids)
-        self._fail(asked.places[rows < 0], self._kinds, "not_in_block")
+        rows = index.find(request.object_ids, request.alert_ids)
+        self._fail(request.places[rows < 0], self._kinds, "not_in_block")
         held = np.flatnonzero(rows >= 0)
         held = held[np.argsort(rows[held], kind="stable")]
-        wanted = [_Wanted(asked.path, index, kind, rows[held], asked.places[held]) for kind in self._kinds]
+        wanted = [_KindRequest(request.path, index, kind, rows[held], request.places[held]) for kind in self._kinds]
         with self._lock:
             self._bytes_read += taken
             self._left += len(wanted) - 1
@@ -195,10 +195,10 @@ class _Reading:
             self._cutouts.submit(partial(self._work, partial(self._read, one)))
         self._read(wanted[0])
 
-    def _read(self, wanted: _Wanted) -> None:
+    def _read(self, wanted: _KindRequest) -> None:
         leaf = self._layout.stamps[wanted.kind]
         if leaf not in wanted.index.chunks:
-            return  # stamps that the block does not keep are not damaged
+            return  # cutouts that the block does not hold are not damaged
         try:
             pages, taken = wanted.index.pages_of(leaf)
         except BlockFault as fault:
@@ -212,12 +212,12 @@ class _Reading:
                 return
             self._read_batch(wanted, column, batch)
 
-    def _read_batch(self, wanted: _Wanted, column: BlockColumn, batch: Sequence[PlacedPage]) -> None:
+    def _read_batch(self, wanted: _KindRequest, column: BlockColumn, batch: Sequence[PlacedPage]) -> None:
         first, last = np.searchsorted(wanted.rows, [batch[0].first_row, batch[-1].first_row + batch[-1].page.rows])
         try:
             values, taken = column.read(batch)
         except BlockFault as fault:
-            if len(batch) > 1:  # most of them are whole
+            if len(batch) > 1:  # read pages one by one, since most are intact
                 for one in batch:
                     self._read_batch(wanted, column, [one])
                 return
@@ -228,7 +228,7 @@ class _Reading:
             self._bytes_read += taken
             self._found[wanted.kind].append((wanted.places[first:last], chosen))
 
-    def _damaged(self, wanted: _Wanted, places: Rows, fault: BlockFault) -> None:
+    def _damaged(self, wanted: _KindRequest, places: Rows, fault: BlockFault) -> None:
         self._cutouts.forget(wanted.path, self._layout, wanted.index)
         self._fail(places, (wanted.kind,), fault.reason)
 
@@ -238,7 +238,7 @@ class _Reading:
 
 
 def _scattered(parts: Sequence[tuple[Rows, pa.Array]], rows: int) -> pa.BinaryArray:
-    """Put values at their places among `rows`, nulls elsewhere."""
+    """Return an array of length `rows` with the values at their positions, and nulls elsewhere."""
     position = np.full(rows, -1)
     if parts:
         order = np.concatenate([places for places, _ in parts])

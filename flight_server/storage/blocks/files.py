@@ -1,4 +1,4 @@
-"""Where blocks are: files that are read by byte ranges, on this machine's disks or on HDFS."""
+"""Files of blocks, read by byte ranges, on local disks or on HDFS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Content: TypeAlias = bytes | bytearray | memoryview
 
 
 class BlockFault(Exception):
-    """A block that cannot be read as it should be; `reason` is the word that answers count it under."""
+    """A block is missing or damaged; `reason` is the word under which answers count it."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -28,21 +28,21 @@ class BlockFile(Protocol):
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
+        """The length in bytes."""
 
     @property
     def version(self) -> tuple[int, int]:
-        """Its modification time and length: the same for the same bytes."""
+        """The modification time and length, which identify the content."""
 
     def read(self, offset: int, length: int) -> bytes | bytearray:
-        """Read exactly so many bytes.
+        """Read exactly `length` bytes.
 
         Raises
         ------
         BlockFault
-            They are damaged, or the file ends before them.
+            The bytes are damaged, or the file ends before them.
         BackendLost
-            What holds the file does not answer.
+            The file system does not answer.
         """
 
 
@@ -50,30 +50,30 @@ class BlockFiles(Protocol):
     """A file system with blocks."""
 
     def open(self, path: str) -> BlockFile:
-        """Open a block that a table's cell names.
+        """Open the block that a cell of a table names.
 
         Raises
         ------
         BlockFault
-            There is no such file (`block_missing`).
+            The file does not exist (`block_missing`).
         CorruptData
-            It stands outside of the folders that blocks may stand in.
+            The path is outside of the allowed folders.
         BackendLost
             The file system does not answer.
         """
 
 
 class BlockPaths:
-    """Turns what a table's cells say of blocks into paths, and refuses what blocks may not be.
+    """Conversion of the cells of a table to paths of blocks, with a check that these are in allowed folders.
 
     Parameters
     ----------
     roots
-        The folders that blocks may stand in.
+        The folders that may contain blocks.
     rewrite
-        What the beginnings of cells are replaced by, for blocks that were moved; the longest that fits counts.
+        Replacements of prefixes of cells, for blocks that were moved; the longest matching prefix wins.
     setting
-        The setting that says the roots, for the error.
+        The name of the setting with the roots, for the error.
 
     Examples
     --------
@@ -88,12 +88,12 @@ class BlockPaths:
         self._setting = setting
 
     def path(self, cell: str) -> str:
-        """Give the path of a block that a table's cell names.
+        """Return the path of the block that a cell of a table names.
 
         Raises
         ------
         CorruptData
-            It stands outside of the roots.
+            The path is outside of the roots.
         """
         named = cell
         for old, new in self._rewrite:
@@ -110,12 +110,12 @@ class BlockPaths:
 
 
 class LocalFiles:
-    """Blocks on this machine's disks.
+    """Blocks on local disks.
 
     Parameters
     ----------
     root
-        The folder that holds all of them; paths are relative to it, or begin with it.
+        The folder of all blocks; paths are relative to it, or begin with it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -126,18 +126,18 @@ class LocalFiles:
         """Open a block; see `BlockFiles.open`."""
         named = path if path.startswith("/") or "://" in path else f"{self._root}/{path}"
         real = Path(self._paths.path(named)).resolve()
-        self._paths.path(str(real))  # no link leads out of the folder
+        self._paths.path(str(real))  # no symbolic link may lead out of the folder
         try:
             state = real.stat()
         except FileNotFoundError as error:
             raise BlockFault("block_missing", "there is no such file") from error
         except OSError as error:
-            raise BlockFault("block_damaged", f"the disk does not give it: {error.strerror}") from error
+            raise BlockFault("block_damaged", f"it cannot be read from disk: {error.strerror}") from error
         return _LocalFile(real, state)
 
 
 class _LocalFile:
-    """A file that is opened for each read, so that none stays open."""
+    """A file that is opened for each read, so that no file stays open."""
 
     def __init__(self, path: Path, state: os.stat_result) -> None:
         self._path = path
@@ -145,7 +145,7 @@ class _LocalFile:
         self.version = (state.st_mtime_ns, state.st_size)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read exactly so many bytes; see `BlockFile.read`."""
+        """Read exactly `length` bytes; see `BlockFile.read`."""
         try:
             handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -155,7 +155,7 @@ class _LocalFile:
         except FileNotFoundError as error:
             raise BlockFault("block_missing", "there is no such file") from error
         except OSError as error:
-            raise BlockFault("block_damaged", f"the disk does not give it: {error.strerror}") from error
+            raise BlockFault("block_damaged", f"it cannot be read from disk: {error.strerror}") from error
         if len(data) != length:
             raise BlockFault("block_damaged", f"it ends before byte {offset + length}")
         return data

@@ -1,6 +1,6 @@
-"""What a block's footer says of a column's chunks: where they are and how their values are kept.
+"""The column chunks in the footer of a block: their positions, and the encoding of their values.
 
-pyarrow reads the footer. What it does not tell, where the offset indexes are, is read from the same bytes besides.
+pyarrow parses the footer. The positions of the offset indexes, which it does not expose, are parsed here from the same bytes.
 Rules: the Apache Parquet format, parquet.thrift.
 """
 
@@ -19,9 +19,9 @@ from flight_server.storage.blocks.files import BlockFault, BlockFile
 
 __all__ = ["TYPES", "Chunk", "Footer", "read_footer"]
 
-TAIL_BYTES = 98_304  # one read: the footer and the offset indexes of a broker's file
+TAIL_BYTES = 98_304  # one read: covers footer and offset indexes of a broker file
 MAGIC = b"PAR1"
-END_BYTES = 8  # the footer's length and the magic
+END_BYTES = 8  # the length of the footer, and the magic
 
 TYPES = {"BOOLEAN": 0, "INT32": 1, "INT64": 2, "INT96": 3, "FLOAT": 4, "DOUBLE": 5, "BYTE_ARRAY": 6}
 CODECS = {"UNCOMPRESSED": 0, "SNAPPY": 1, "GZIP": 2, "LZO": 3, "BROTLI": 4, "ZSTD": 6, "LZ4": 7}
@@ -33,20 +33,20 @@ METADATA, INDEX_OFFSET, INDEX_LENGTH = 3, 4, 5
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One column's values of one row group.
+    """A column chunk: the values of one column in one row group.
 
     Parameters
     ----------
     rows
-        How many rows it has.
+        The number of rows.
     type, codec
-        Their numbers in the format: of the values, and of how pages are compressed.
+        The numbers in the Parquet format of the value type and of the compression of pages.
     levels
         The definition level of a value that is not null.
     start, stop
-        Its bytes in the file.
+        The range of bytes in the file.
     index
-        Offset and length of its offset index, None where it has none.
+        Offset and length of the offset index; None if it has none.
     """
 
     rows: int
@@ -60,20 +60,20 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """A block's footer, and the bytes that came with it.
+    """The footer of a block, and the bytes that were read with it.
 
     Parameters
     ----------
     metadata
-        As pyarrow has read it.
+        The metadata as parsed by pyarrow.
     encoded
-        The footer's bytes.
+        The bytes of the footer.
     tail
         The last bytes of the file.
     tail_start
-        Where they begin in the file.
+        The offset of the tail in the file.
     leaves
-        The columns, by their paths with dots.
+        The columns, by dotted path.
     """
 
     metadata: pq.FileMetaData
@@ -83,46 +83,46 @@ class Footer:
     leaves: Mapping[str, int]
 
     def chunks(self, leaf: str) -> list[Chunk]:
-        """Give a column's chunk in each row group.
+        """Return the chunk of a column in each row group.
 
         Raises
         ------
         BlockFault
-            There is no such column, or it holds lists.
+            The column does not exist, or holds lists.
         """
         number = self.leaves.get(leaf)
         if number is None:
             raise BlockFault("block_damaged", f"it has no column {leaf}")
         column = self.metadata.schema.column(number)
         if column.max_repetition_level or column.physical_type not in TYPES:
-            raise BlockFault("block_damaged", f"its column {leaf} is of another type")
+            raise BlockFault("block_damaged", f"its column {leaf} has another type")
         groups = [self.metadata.row_group(group) for group in range(self.metadata.num_row_groups)]
-        told = [_told(group.column(number)) for group in groups]
-        found = list(_found(self.encoded, leaf))
-        # the same texts may stand elsewhere by chance: only what agrees with what pyarrow has read counts
-        agrees = [one["numbers"] for one in found] == [one["numbers"] for one in told]
+        known = [_metadata_of(group.column(number)) for group in groups]
+        candidates = list(_candidates(self.encoded, leaf))
+        # the path may also occur elsewhere by chance: use only matches that agree with pyarrow's metadata
+        agrees = [one["numbers"] for one in candidates] == [one["numbers"] for one in known]
         levels = column.max_definition_level
         return [
             Chunk(
                 rows=group.num_rows,
                 type=TYPES[column.physical_type],
-                codec=found[place]["codec"] if agrees else here["codec"],
+                codec=candidates[place]["codec"] if agrees else here["codec"],
                 levels=levels,
                 start=here["start"],
                 stop=here["start"] + here["numbers"][1],
-                index=found[place]["index"] if agrees else None,
+                index=candidates[place]["index"] if agrees else None,
             )
-            for place, (group, here) in enumerate(zip(groups, told, strict=True))
+            for place, (group, here) in enumerate(zip(groups, known, strict=True))
         ]
 
 
 def read_footer(file: BlockFile) -> Footer:
-    """Read the end of a block, in one read for most.
+    """Read the footer of a block, usually in one read.
 
     Raises
     ------
     BlockFault
-        It is not a Parquet file.
+        The file is not Parquet.
     """
     size = file.size
     if size < END_BYTES + len(MAGIC):
@@ -138,7 +138,7 @@ def read_footer(file: BlockFile) -> Footer:
         start = more
     encoded = tail[len(tail) - END_BYTES - length : -END_BYTES]
     try:
-        # a file that is nothing but a footer has the same metadata
+        # a file with only the footer has the same metadata
         metadata = pq.read_metadata(pa.BufferReader(MAGIC + tail[len(tail) - END_BYTES - length :]))
     except (pa.ArrowException, OSError) as error:
         raise BlockFault("block_damaged", "its footer cannot be read") from error
@@ -148,7 +148,7 @@ def read_footer(file: BlockFile) -> Footer:
 
 
 def footer_crc(file: BlockFile) -> int:
-    """Give the CRC-32 of a Parquet file's footer: its metadata, their length and the magic at the end."""
+    """Return the CRC-32 of the footer of a Parquet file: metadata, length and final magic."""
     size = file.size
     end = min(size, END_BYTES)
     length = int.from_bytes(file.read(size - end, min(end, 4)), "little") + END_BYTES
@@ -156,8 +156,8 @@ def footer_crc(file: BlockFile) -> int:
     return zlib.crc32(file.read(start, size - start))
 
 
-def _told(chunk: Any) -> dict[str, Any]:
-    """Give what pyarrow has read of a chunk."""
+def _metadata_of(chunk: Any) -> dict[str, Any]:
+    """Return the metadata of a chunk from pyarrow."""
     offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
     return {
         "numbers": (chunk.num_values, chunk.total_compressed_size, chunk.data_page_offset),
@@ -166,8 +166,8 @@ def _told(chunk: Any) -> dict[str, Any]:
     }
 
 
-def _found(encoded: bytes | bytearray, leaf: str) -> Iterator[dict[str, Any]]:
-    """Find a column's chunks in a footer by its path, which stands in front of all that is wanted."""
+def _candidates(encoded: bytes | bytearray, leaf: str) -> Iterator[dict[str, Any]]:
+    """Yield candidate chunks of a column, located in the footer by its path, which precedes the needed fields."""
     path = encode_texts(leaf.split("."))
     place = encoded.find(path)
     while place >= 0:

@@ -1,4 +1,4 @@
-"""Blocks on HDFS: reading them by byte ranges, and writing new ones."""
+"""Blocks on HDFS: reading by byte ranges, and writing new ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["HdfsFiles"]
 
 PROBED_BYTES = 4
 STREAMED_BYTES = 524_288
-# the client's own would try a name node that is away for three minutes
+# with its defaults the client retries an unreachable name node for three minutes
 PROPERTIES = {"dfs.client.failover.max.attempts": "5", "dfs.client.failover.sleep.base.millis": "200"}
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ class HdfsFiles:
     url
         The name node, such as `hdfs://127.0.0.1:8020`; blocks are read from it whatever host their URI names.
     roots
-        The folders that blocks may stand in.
+        The folders that may contain blocks.
     rewrite
-        What the beginnings of URIs are replaced by, for blocks that were moved.
+        Replacements of prefixes of URIs, for blocks that were moved.
     properties
-        Further settings of the HDFS client.
+        Other settings of the HDFS client.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class HdfsFiles:
         return _HdfsFile(self._connected(), self._paths.path(path))
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file under another name first, so that none is ever seen in part.
+        """Write a file under a temporary name and rename it, so that no partial file is visible.
 
         Raises
         ------
         BackendLost
-            HDFS does not take it.
+            HDFS does not accept the file.
         """
         folder = path.rpartition("/")[0]
         draft = f"{folder}/_draft-{uuid.uuid4()}"
         client = self._connected()
-        with _naming(f"HDFS took no block at {self.url}"):
+        with _naming(f"HDFS did not accept a block at {self.url}"):
             client.mkdirs(folder, 0o755, create_parent=True)
             with client.create(draft, _overwriting()) as writer:
                 writer.write(content)
@@ -85,7 +85,7 @@ class HdfsFiles:
 
 
 class _HdfsFile:
-    """A file whose places on DataNodes are looked up once, and again where they no longer hold."""
+    """A file whose block locations are looked up once, and again when they are outdated."""
 
     def __init__(self, client: hdfs_native.Client, path: str) -> None:
         self._client = client
@@ -103,7 +103,7 @@ class _HdfsFile:
         self._block_bytes = state.blocksize or state.length
 
     def read(self, offset: int, length: int) -> bytes | bytearray:
-        """Read exactly so many bytes; see `BlockFile.read`."""
+        """Read exactly `length` bytes; see `BlockFile.read`."""
         if offset < 0 or length < 0 or offset + length > self.size:  # hdfs-native panics
             raise BlockFault("block_damaged", f"it ends before byte {offset + length}")
         data = self._try(offset, length)
@@ -115,33 +115,33 @@ class _HdfsFile:
         return data
 
     def _try(self, offset: int, length: int) -> bytes | bytearray | None:
-        """Read; None where no DataNode gives these bytes."""
+        """Read bytes; return None if no DataNode returns them."""
         try:
             reader = self._reader or self._client.read(self._path)
             self._reader = reader
             data = _read_range(reader, offset, length)
         except FileNotFoundError as error:
-            raise BlockFault("block_missing", "there is no such file any more") from error
+            raise BlockFault("block_missing", "the file no longer exists") from error
         except (OSError, RuntimeError) as error:
-            log.warning("HDFS does not give %d bytes at %d of %s: %s", length, offset, self._path, _first_line(error))
+            log.warning("HDFS cannot read %d bytes at %d of %s: %s", length, offset, self._path, _first_line(error))
             return None
         return data if len(data) == length else None
 
     def _fault(self, offset: int, length: int) -> Exception:
-        """Tell damage from DataNodes that are away: those that are there give other bytes of the same HDFS block."""
+        """Return a BlockFault on damage, BackendLost on lost DataNodes: available ones return other bytes of the HDFS block."""
         first = offset - offset % self._block_bytes
         last = min(first + self._block_bytes, self.size) - PROBED_BYTES
         if any(self._try(max(place, 0), min(PROBED_BYTES, self.size)) for place in (first, last)):
             return BlockFault("block_damaged", f"every replica is damaged within {length} bytes at {offset}")
         name = self._path.rpartition("/")[2]
-        return BackendLost(f"no DataNode of HDFS gives the block {name}", field="cutouts", value=name)
+        return BackendLost(f"no DataNode of HDFS returns the block {name}", field="cutouts", value=name)
 
 
 def _read_range(reader: hdfs_native.FileReader, offset: int, length: int) -> bytes | bytearray:
     if length < STREAMED_BYTES:
         found: bytes = reader.read_range(offset, length)
         return found
-    # in one piece a long range takes up to three times as long: the client gathers it in ever larger memory
+    # one long range takes up to three times as long: the client keeps growing its buffer
     data = bytearray(length)
     place = 0
     for piece in reader.read_range_stream(offset, length):
@@ -155,7 +155,7 @@ def _naming(message: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        log.warning("%s: %s", message, _first_line(error))  # what it says names hosts, which are not for clients
+        log.warning("%s: %s", message, _first_line(error))  # the text names hosts, which clients must not see
         raise BackendLost(message, field="hdfs.url") from error
 
 
@@ -163,7 +163,7 @@ def _connect(url: str, properties: Mapping[str, str]) -> Any:
     try:
         import hdfs_native
     except ImportError:
-        message = "stamps on HDFS need the package hdfs-native: pip install 'alertflight[cluster]'"
+        message = "cutouts on HDFS need the package hdfs-native: pip install 'alertflight[cluster]'"
         raise NotSupported(message, field="cutouts") from None
     return hdfs_native.Client(url, dict(properties))
 

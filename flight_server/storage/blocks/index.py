@@ -1,4 +1,4 @@
-"""What is known of an open block besides its stamps, and a bounded cache of it."""
+"""The index of an open block (IDs and page positions), and a bounded cache of indexes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from flight_server.storage.blocks.views import Part, decode
 __all__ = ["BlockIndex", "IndexCache", "open_index"]
 
 CACHED_BYTES = 134_217_728  # about 700 blocks of 3,000 alerts
-PAGE_COST = 160  # bytes of memory that a page's place takes
+PAGE_COST = 160  # bytes of memory per page position
 
 
 @dataclass(frozen=True, slots=True)
 class _Ids:
-    """A block's alerts, sorted by their IDs."""
+    """The alerts of a block, sorted by ID."""
 
     alert_ids: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
@@ -36,20 +36,20 @@ class _Ids:
 
 @dataclass(slots=True)
 class BlockIndex:
-    """A block's alerts and where its pages are.
+    """The alerts of a block and the positions of its pages.
 
     Parameters
     ----------
     file
         The block.
     ids
-        Its alerts.
+        The alerts.
     chunks
-        To each column of stamps its chunks, one a row group.
+        The chunks of each column of cutouts, one per row group.
     encoded
-        The offset indexes of those that came with the footer, until they are read.
+        The unparsed offset indexes that were read with the footer.
     bytes_read
-        What opening it took.
+        The bytes read to open the block.
     """
 
     file: BlockFile
@@ -62,14 +62,14 @@ class BlockIndex:
 
     @property
     def cost(self) -> int:
-        """Bytes of memory, about."""
+        """The approximate size in memory, in bytes."""
         pages = sum(len(one.data) for some in self.pages.values() for one in some)
         encoded = sum(len(one or b"") for some in self.encoded.values() for one in some)
         held = 0 if self.ids.object_ids is None else self.ids.object_ids.nbytes
         return self.ids.alert_ids.nbytes * 2 + held + encoded + PAGE_COST * (pages + 4 * len(self.chunks))
 
     def find(self, object_ids: pa.Array, alert_ids: pa.Array) -> npt.NDArray[np.int64]:
-        """Give the row of each alert, the first if there are several, -1 where the block has none of that object."""
+        """Return the row of each alert: the first of several, or -1 if the block has no such alert of the object."""
         wanted = alert_ids.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         known = alert_ids.is_valid().to_numpy(zero_copy_only=False)
         ids = self.ids
@@ -92,7 +92,7 @@ class BlockIndex:
         return rows
 
     def pages_of(self, leaf: str) -> tuple[list[Pages], int]:
-        """Find the pages of a column, by row group; gives also the bytes read for it."""
+        """Return the pages of a column by row group, and the bytes read for them."""
         with self.lock:
             if leaf in self.pages:
                 return self.pages[leaf], 0
@@ -120,26 +120,26 @@ class BlockIndex:
 
 
 def open_index(file: BlockFile, layout: BlockLayout) -> BlockIndex:
-    """Read a block's footer and IDs.
+    """Read the footer and the IDs of a block.
 
     Raises
     ------
     BlockFault
-        It is not a block of that layout, or damaged.
+        The file is not a block of the layout, or it is damaged.
     """
     footer = read_footer(file)
     leaves = [leaf for leaf in (layout.alert_id, layout.object_id) if leaf is not None]
     columns, taken = _read_columns(file, [footer.chunks(leaf) for leaf in leaves])
     chunks = {leaf: footer.chunks(leaf) for leaf in layout.stamps.values() if leaf in footer.leaves}
     if any(chunk.type != TYPES["BYTE_ARRAY"] for some in chunks.values() for chunk in some):
-        raise BlockFault("block_damaged", "its stamps are not of bytes")
+        raise BlockFault("block_damaged", "its cutouts are not binary")
     encoded = {leaf: [_encoded_index(chunk, footer) for chunk in some] for leaf, some in chunks.items()}
     ids = _ids(columns[0], columns[1] if len(columns) > 1 else None)
     return BlockIndex(file, ids, chunks, encoded, len(footer.tail) + taken)
 
 
 class IndexCache:
-    """The indexes used last, by path, version and layout. Threads share it."""
+    """A thread-safe LRU cache of indexes, by path, version and layout."""
 
     def __init__(self, most: int = CACHED_BYTES) -> None:
         self._most = most
@@ -147,21 +147,21 @@ class IndexCache:
         self._held: OrderedDict[object, BlockIndex] = OrderedDict()
 
     def get(self, key: object) -> BlockIndex | None:
-        """Give an index that is held."""
+        """Return a cached index, or None."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
             return self._held.get(key)
 
     def put(self, key: object, index: BlockIndex) -> None:
-        """Hold an index, and let go of those used longest ago."""
+        """Cache an index, and evict those least recently used."""
         with self._lock:
             self._held[key] = index
             while len(self._held) > 1 and sum(one.cost for one in self._held.values()) > self._most:
                 self._held.popitem(last=False)
 
     def drop(self, key: object) -> None:
-        """Let go of an index."""
+        """Evict an index."""
         with self._lock:
             self._held.pop(key, None)
 
@@ -174,7 +174,7 @@ def _encoded_index(chunk: Chunk, footer: Footer) -> Content | None:
 
 
 def _read_columns(file: BlockFile, columns: Sequence[list[Chunk]]) -> tuple[list[pa.Array], int]:
-    """Read whole columns, those that stand near each other at once."""
+    """Read whole columns, with one request for those close together."""
     places = sorted({(chunk.start, chunk.stop - chunk.start) for chunks in columns for chunk in chunks})
     read, taken = read_ranges(file, places)
     data = {start: content for (start, _), content in zip(places, read, strict=True)}
@@ -195,7 +195,7 @@ def _ids(alert_ids: pa.Array, object_ids: pa.Array | None) -> _Ids:
         numbers = alert_ids.cast(pa.int64())
         names = None if object_ids is None else object_ids.cast(pa.string() if _is_text(object_ids) else object_ids.type)
     except pa.ArrowException as error:
-        raise BlockFault("block_damaged", "its IDs are of another type") from error
+        raise BlockFault("block_damaged", "its IDs have another type") from error
     held = np.flatnonzero(numbers.is_valid().to_numpy(zero_copy_only=False))
     values = numbers.fill_null(0).to_numpy(zero_copy_only=False)[held]
     order = np.argsort(values, kind="stable")

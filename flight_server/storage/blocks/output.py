@@ -16,7 +16,7 @@ PAGE_BYTES = 65_536
 
 
 def block_schema(kinds: Sequence[str]) -> pa.Schema:
-    """Give the schema of a block that holds stamps of these kinds."""
+    """Return the schema of a block with cutouts of these kinds."""
     stamp = pa.struct([pa.field("stampData", pa.binary())])
     ids = [pa.field("objectId", pa.string()), pa.field("candid", pa.int64())]
     return pa.schema(ids + [pa.field(f"cutout{kind}", stamp) for kind in kinds])
@@ -25,8 +25,8 @@ def block_schema(kinds: Sequence[str]) -> pa.Schema:
 def write_block(file: Path | BinaryIO, stamps: pa.Table, compression: str = "none") -> None:
     """Write a block with small row groups, a page index and page checksums.
 
-    `stamps` has the columns that `block_schema` says, and may have others. Stamps are gzip already, so that
-    compression is for the others.
+    `stamps` has the columns of `block_schema`, and may have others. Cutouts are already gzipped, so
+    compression serves the others.
     """
     pq.write_table(
         stamps,

@@ -1,4 +1,4 @@
-"""Where a chunk's pages are: by its offset index, or by walking from page header to page header."""
+"""Positions of the pages of a chunk: from its offset index, or by walking the page headers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flight_server.storage.blocks.footers import Chunk
 
 __all__ = ["Page", "Pages", "check_page", "pages_by_index", "walk_bytes", "walk_file"]
 
-HEADER_BYTES = 512  # most headers have less; those with statistics of long values have more
+HEADER_BYTES = 512  # most headers are smaller; those with statistics of long values are larger
 LONGEST_HEADER = 1_048_576
 WINDOW_BYTES = 1_048_576
 SMALL_PAGE = 131_072
@@ -24,7 +24,7 @@ DICTIONARY_ENCODINGS = (2, 8)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A data page: its bytes in the file, header included, and its rows in the row group."""
+    """A data page: its range of bytes in the file, including the header, and its rows in the row group."""
 
     start: int
     size: int
@@ -34,7 +34,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The pages of a chunk: its data pages by row, and the bytes of its dictionary page, if it has one."""
+    """The pages of a chunk: data pages by row, and the byte range of the dictionary page if there is one."""
 
     data: tuple[Page, ...]
     dictionary: tuple[int, int] | None
@@ -43,18 +43,18 @@ class Pages:
 @dataclass(frozen=True, slots=True)
 class _Header:
     kind: int
-    size: int  # of the page, header included
+    size: int  # of the page, including the header
     rows: int
     encoding: int
 
 
 def pages_by_index(encoded: Content, chunk: Chunk) -> Pages:
-    """Read a chunk's offset index.
+    """Parse the offset index of a chunk.
 
     Raises
     ------
     BlockFault
-        It does not fit the chunk.
+        The index does not match the chunk.
     """
     try:
         locations = CompactReader(encoded).struct()[1]
@@ -66,18 +66,18 @@ def pages_by_index(encoded: Content, chunk: Chunk) -> Pages:
     end = chunk.start
     for (start, size, first), stop in zip(places, stops, strict=True):
         if start < end or size <= 0 or stop <= first or first != (pages[-1].first_row + pages[-1].rows if pages else 0):
-            raise BlockFault("block_damaged", "an offset index does not fit its chunk")
+            raise BlockFault("block_damaged", "an offset index does not match its chunk")
         pages.append(Page(start, size, first, stop - first))
         end = start + size
     if end > chunk.stop or not pages:
-        raise BlockFault("block_damaged", "an offset index does not fit its chunk")
-    # what stands in front of the first data page is the dictionary
+        raise BlockFault("block_damaged", "an offset index does not match its chunk")
+    # bytes before the first data page are the dictionary
     front = pages[0].start - chunk.start
     return Pages(tuple(pages), (chunk.start, front) if front else None)
 
 
 def walk_file(file: BlockFile, chunk: Chunk) -> tuple[Pages, int]:
-    """Find a chunk's pages by reading little but their headers; gives also how many bytes that took."""
+    """Find the pages of a chunk by reading little more than their headers; return them and the bytes read."""
     walk = _Walk(chunk)
     data: Content = b""
     start = chunk.start
@@ -95,13 +95,13 @@ def walk_file(file: BlockFile, chunk: Chunk) -> tuple[Pages, int]:
             taken += len(data)
             continue
         walk.step(header)
-        # where pages are small it is cheaper to read over them
+        # small pages are cheaper to read through than to skip
         window = HEADER_BYTES if header.size > SMALL_PAGE else WINDOW_BYTES
     return walk.done(), taken
 
 
 def walk_bytes(data: Content, chunk: Chunk) -> Pages:
-    """Find a chunk's pages in its bytes."""
+    """Find the pages of a chunk in its bytes."""
     walk = _Walk(chunk)
     while walk.place < chunk.stop:
         try:
@@ -113,24 +113,24 @@ def walk_bytes(data: Content, chunk: Chunk) -> Pages:
 
 
 def check_page(data: memoryview, page: Page) -> bool:
-    """See that a page's bytes are one data page of as many rows as were told; says whether it needs the dictionary.
+    """Check that bytes are one data page with the expected number of rows; return whether it needs the dictionary.
 
     Raises
     ------
     BlockFault
-        They are not.
+        The bytes are something else.
     """
     try:
         header = _read_header(data)
     except ValueError as error:
         raise BlockFault("block_damaged", "a page header cannot be read") from error
     if header.kind not in (DATA_PAGE, DATA_PAGE_V2) or (header.rows, header.size) != (page.rows, page.size):
-        raise BlockFault("block_damaged", "a page is not what the offset index says")
+        raise BlockFault("block_damaged", "a page does not match the offset index")
     return header.encoding in DICTIONARY_ENCODINGS
 
 
 class _Walk:
-    """Goes from header to header."""
+    """A walk over the page headers of a chunk."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._chunk = chunk
@@ -142,14 +142,14 @@ class _Walk:
     def step(self, header: _Header) -> None:
         size = header.size
         if self.place + size > self._chunk.stop:
-            raise BlockFault("block_damaged", "a page reaches behind its chunk")
+            raise BlockFault("block_damaged", "a page extends beyond its chunk")
         if header.kind in (DATA_PAGE, DATA_PAGE_V2):
             self._pages.append(Page(self.place, size, self._row, header.rows))
             self._row += header.rows
         elif header.kind == DICTIONARY_PAGE and self._dictionary is None and not self._pages:
             self._dictionary = (self.place, size)
         elif header.kind != INDEX_PAGE:
-            raise BlockFault("block_damaged", "a page is of no known type")
+            raise BlockFault("block_damaged", "a page has an unknown type")
         self.place += size
 
     def done(self) -> Pages:
@@ -164,7 +164,7 @@ def _read_header(data: Content, place: int = 0) -> _Header:
     inner = header.get(DATA_HEADER) or header.get(DATA_HEADER_V2) or {}
     try:
         kind, size = header[TYPE], header[SIZE]
-        # columns without lists: as many values as rows, nulls included
+        # columns without lists have as many values, with nulls, as rows
         rows = encoding = 0
         if kind in (DATA_PAGE, DATA_PAGE_V2):
             second = kind == DATA_PAGE_V2

@@ -1,4 +1,4 @@
-"""Byte ranges of a file, read with as few requests as pays."""
+"""Reading of byte ranges of a file, with few requests."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from flight_server.storage.blocks.files import BlockFile
 
 __all__ = ["read_ranges"]
 
-GAP_BYTES = 65_536  # a request of its own costs more than reading over so much
+GAP_BYTES = 65_536  # reading through a gap of this size is cheaper than another request
 
 
 def read_ranges(file: BlockFile, ranges: Sequence[tuple[int, int]]) -> tuple[list[memoryview], int]:
-    """Read ranges (offset, length) that ascend and do not overlap; gives also how many bytes were read in all."""
+    """Read ascending, disjoint ranges (offset, length); return their bytes and the total number of bytes read."""
     found: list[memoryview] = []
     taken = 0
     first = 0

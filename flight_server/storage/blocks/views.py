@@ -1,6 +1,6 @@
-"""Pages become values: a Parquet file in memory, with nothing but the pages wanted, is given to pyarrow.
+"""Decoding of pages: pyarrow reads a Parquet file in memory that contains only the needed pages.
 
-So all decoding (compression, encodings, levels, checksums) stays pyarrow's.
+So pyarrow does all decoding: compression, encodings, levels and checksums.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ LEAF = "x"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some pages of a chunk.
+    """Pages of a chunk.
 
     Parameters
     ----------
     chunk
         The chunk.
     dictionary
-        The bytes of its dictionary page, empty if it has none.
+        The bytes of the dictionary page; empty if there is none.
     data
         The bytes of the data pages.
     rows
-        How many rows these have.
+        The number of rows of the data pages.
     """
 
     chunk: Chunk
@@ -47,17 +47,17 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes, all in all."""
+        """The total number of bytes."""
         return len(self.dictionary) + sum(len(page) for page in self.data)
 
 
 def decode(parts: Sequence[Part]) -> pa.Array:
-    """Decode pages of one column, those of several chunks one behind the other.
+    """Decode pages of one column, concatenated over chunks.
 
     Raises
     ------
     BlockFault
-        They cannot be decoded, or their checksums are wrong.
+        The pages cannot be decoded, or a checksum is wrong.
     """
     if not parts:
         raise ValueError("nothing to decode")
@@ -93,7 +93,7 @@ def decode(parts: Sequence[Part]) -> pa.Array:
 
 
 def _schema(chunk: Chunk, path: Sequence[str]) -> list[dict[int, Any]]:
-    """Give a schema whose only column has the chunk's definition levels, whatever the groups above it are called."""
+    """Return a schema with a single column that has the definition levels of the chunk; names of groups do not matter."""
     elements: list[dict[int, Any]] = [{4: (BINARY, ROOT), 5: (I32, 1)}]
     elements += [{3: (I32, OPTIONAL), 4: (BINARY, name.encode()), 5: (I32, 1)} for name in path[:-1]]
     elements.append({1: (I32, chunk.type), 3: (I32, OPTIONAL if chunk.levels else 0), 4: (BINARY, path[-1].encode())})

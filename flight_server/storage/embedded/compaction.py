@@ -1,7 +1,7 @@
-"""Compaction: neighbouring segments of like size become one, superseded rows and unused blocks go.
+"""Compaction: adjacent segments of similar size are merged, superseded rows and unused blocks are removed.
 
-Segments are merged only with their neighbours in age, so that the newest row of a key stays the newest. Readers
-go on with the files that they have mapped; the files are taken away once the manifest has let go of them.
+Segments are merged only with their neighbours in age, so that the newest row of a key stays the newest. Readers keep
+using the files that they have mapped; files are deleted after the manifest has dropped them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from flight_server.storage.scans import Scan
 __all__ = ["CompactionReport", "choose", "compact"]
 
 ALIKE = 3  # an older segment is merged if it is at most this many times as large as all newer ones together
-KEPT_MS = 900_000  # how long a block that no row names stays for the answers that began before
-FEWEST = 4  # fewer segments than this are left alone
+KEPT_MS = 900_000  # how long a block without rows is kept for running answers
+FEWEST = 4  # fewer segments than this are not merged
 
 
 @dataclass(slots=True)
 class CompactionReport:
-    """What a compaction did: segments before and after by table, and bytes given back."""
+    """The result of a compaction: segments before and after by table, and bytes freed."""
 
     segments: dict[str, tuple[int, int]] = field(default_factory=dict)
     blocks_unused: int = 0
@@ -45,14 +45,14 @@ class CompactionReport:
 
 
 def choose(sizes: Sequence[int], *, full: bool) -> slice | None:
-    """Choose neighbours to merge.
+    """Choose adjacent segments to merge.
 
     Parameters
     ----------
     sizes
         Bytes of the segments, oldest first.
     full
-        Whether all are to be merged, whatever their sizes.
+        Whether to merge all, regardless of size.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def choose(sizes: Sequence[int], *, full: bool) -> slice | None:
             total += sizes[first]
         if last - first >= (2 if full else FEWEST):
             return slice(first, last)
-        # what is newer stays as it is: look behind it
+        # newer segments stay as they are: look at older ones
         last = first if first < last else last - 1
     return None
 
@@ -84,19 +84,19 @@ def compact(
     full: bool,
     progress: Callable[[str, int], None] = lambda *_: None,
 ) -> CompactionReport:
-    """Compact every table; the caller holds the store's lock.
+    """Compact every table; the caller holds the lock of the store.
 
     Parameters
     ----------
     folder, manifest, catalog
         The store.
     full
-        Whether to merge all segments below half the largest size, not only those of like size.
+        Whether to merge all segments below half the largest size, not only those of similar size.
     progress
-        Called with a table's name and the number of rows merged since the last call.
+        Called with the name of a table and the number of rows merged since the last call.
     """
     report = CompactionReport()
-    state = manifest.read()  # nobody else writes to it meanwhile
+    state = manifest.read()  # no other process writes to it now
     remove_leftovers(folder, state)
     report.bytes_before = _bytes(state)
     for name, table in catalog.tables.items():
@@ -127,7 +127,7 @@ def _merge(
     *,
     progress: Callable[[str, int], None],
 ) -> None:
-    """Merge some segments into one, or into several if they are large."""
+    """Merge segments into one, or into several if they are large."""
     segments = [_open(folder, record) for record in records]
     view = Snapshot(state, {table.name: segments}, SegmentCache(batches=2 * len(segments)))
     types = {column.name: column.type for segment in segments for column in segment.schema}
@@ -144,10 +144,10 @@ def _merge(
             rows += len(batch)
             progress(table.name, len(batch))
         dropped = sum(record.rows for record in records) - rows
-        # a row that hid another one of these segments hides none now, unless an older segment has its key too
+        # a row that replaced another one of these segments replaces none now, unless an older segment has its key
         output.add_replaced(sum(record.replaced for record in records) - dropped)
         made = output.finish()
-    # what stood until the newest of the replacing rows was written is not known any more
+    # states before the newest replacing row was written are lost
     whole_since = max(record.whole_since for record in records)
     if dropped:
         whole_since = max(whole_since, newest_replacement(segments))
@@ -157,12 +157,12 @@ def _merge(
 
 
 def _drop_unused_blocks(folder: Path, manifest: Manifest, state: ManifestState, catalog: Catalog) -> tuple[int, int]:
-    """Mark the blocks that no row names, take out those marked long enough ago; gives how many of each."""
+    """Mark blocks that no row names, drop those marked long enough ago; return the number of each."""
     used: set[str] = set()
     for name, table in catalog.tables.items():
         if table.rows == "stamps":
             path = catalog.known[table.survey][str(table.path)]
-            # one by one: a row that a newer one hides is still read where `as_of` is before that one
+            # segment by segment: a replaced row is still read where `as_of` is before its replacement
             for record in (record for record in state.segments if record.table_name == name):
                 view = Snapshot(state, {name: [_open(folder, record)]}, SegmentCache(batches=8))
                 for some in view.scan(Scan(table=table, columns=Projection([path]))):

@@ -1,4 +1,4 @@
-"""Files that are on disk once a function returns."""
+"""Functions that return once data are on disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["publish", "sync"]
 
 
 def sync(path: Path) -> None:
-    """Force a file, or a folder's list of names, to disk."""
+    """Force a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -18,7 +18,7 @@ def sync(path: Path) -> None:
 
 
 def publish(draft: Path, file: Path) -> None:
-    """Give a finished file its name, on disk."""
+    """Rename a finished file to its final name, on disk."""
     sync(draft)
     draft.replace(file)
     sync(file.parent)

@@ -1,8 +1,8 @@
-"""Rows from many places of mapped segments, gathered into one batch.
+"""Gathering of rows from many positions of mapped segments into one batch.
 
-Joining slices costs time for every slice and column. Columns of fixed width without nulls are therefore taken
-straight out of the mapped files, run by run, by where each run's values stand; what is left (texts, booleans, columns
-with nulls) is joined from slices.
+Concatenating slices takes time for every slice and column. Columns of fixed width without nulls are therefore copied
+directly from the mapped files, run by run, by the offset of each run; the others (strings, booleans, columns with nulls)
+are concatenated from slices.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WIDTHS = {4: pa.uint32(), 8: pa.uint64()}
 
 
 def runs_of(segments: Places, rows: Places) -> Places:
-    """Give where runs of neighbouring rows of one batch begin, for n rows in the order wanted.
+    """Return the starts of runs of adjacent rows of one batch, for n rows in the requested order.
 
     >>> runs_of(np.zeros(4, int), np.array([998, 999, 1000, 5])).tolist()
     [0, 2, 3]
@@ -41,20 +41,20 @@ def gather(
     known: Mapping[int, pa.Array],
     open_batch: Callable[[int, int], OpenBatch],
 ) -> pa.RecordBatch:
-    """Gather rows.
+    """Gather rows into one batch.
 
     Parameters
     ----------
     opened
         The segments, each with the projection that reads it as `schema`.
     segments, rows
-        For each of the n rows wanted, in order, its segment (its place in `opened`) and its place there.
+        For each of the n rows, in order, its segment (index in `opened`) and its row number there.
     schema
         The columns.
     known
-        Columns that need not be read, by their places in the schema.
+        Columns that need not be read, by their position in the schema.
     open_batch
-        Opens a segment's batch by number, for columns that cannot be taken from the file itself.
+        Opens a batch of a segment by number, for columns that cannot be copied from the file.
     """
     begins = runs_of(segments, rows)
     runs = _Runs(segments[begins], rows[begins], np.diff(np.append(begins, len(rows))))
@@ -76,7 +76,7 @@ def gather(
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """Runs of neighbouring rows of one batch each: of which segment, from which row on, how many."""
+    """Runs of adjacent rows of one batch: segment, first row and number of rows."""
 
     segments: Places
     starts: Places
@@ -86,7 +86,7 @@ class _Runs:
 def _take_fixed(
     opened: Sequence[tuple[Segment, SegmentProjection]], runs: _Runs, schema: pa.Schema, columns: Sequence[int]
 ) -> dict[int, pa.Array]:
-    """Take those of the columns that have fixed width and no nulls in any batch needed, straight out of the files."""
+    """Copy the columns of fixed width without nulls in any needed batch directly from the files."""
     where = np.full((len(runs.starts), len(columns)), -1, dtype=np.int64)
     for index, (segment, projection) in enumerate(opened):
         here = np.flatnonzero(runs.segments == index)
@@ -96,7 +96,7 @@ def _take_fixed(
             wanted = np.array([projection.places[column] for column in columns], dtype=np.int64)
             offsets = segment.offsets(used.tolist(), wanted)
             where[here] = np.where(offsets >= 0, offsets + segment.address, -1)[which]
-    # all files are seen as one stretch of memory from the first to the last; between them nothing is touched
+    # one view of memory spans all files from the first to the last; the gaps between them are never accessed
     base = min(segment.address for segment, _ in opened)
     end = max(segment.address + segment.size for segment, _ in opened)
     memory = pa.foreign_buffer(base, end - base, [segment for segment, _ in opened])

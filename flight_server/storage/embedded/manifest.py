@@ -1,7 +1,7 @@
-"""The manifest: a SQLite file that says which segments and blocks make up the store.
+"""The manifest: a SQLite file that lists the segments and blocks of the store.
 
-One ingest is one transaction of it: what a file holds is part of the store from the moment its row is
-committed. Each row carries a checksum over its other values, so that a flipped bit in it is found.
+One ingest is one transaction of it: a file is part of the store from the moment its row is committed. Each row has a
+checksum over its other values, which detects a flipped bit in it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ BUSY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """One segment: some rows of one table, sorted by key, in a data file and a key file.
+    """One segment: rows of one table, sorted by key, in a data file and a key file.
 
     `head_crc` is the CRC-32 of the data file up to its first record batch. `batches` lists offset, length, rows,
     CRC-32 and the CRC-32 of the keys of each record batch, as little-endian int64; `fences` the first key of
-    each. Rows of a segment of higher `age` hide those of lower. `replaced` counts the rows whose key an earlier
-    segment holds too. Times are those of the table's time column; `written` is when the newest row was written, ms
-    since 1970. Of what was written until `whole_since` or later nothing was thrown away; 0 where no version of a
-    row ever was.
+    each. Rows of a segment with higher `age` replace those with lower. `replaced` counts the rows whose key an earlier
+    segment holds too. Times are those of the time column of the table; `written` is when the newest row was written, ms
+    since 1970. States as of `whole_since` or later are complete; it is 0 if no version of a
+    row was ever dropped.
     """
 
     id: int
@@ -56,16 +56,16 @@ class SegmentRecord:
 
     @property
     def compacted(self) -> bool:
-        """Whether the rows come from several ingests: a compaction makes segments of the age of its newest one."""
+        """Whether the rows are from several ingests: a compacted segment has the age of its newest source."""
         return self.age < self.id
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRecord:
-    """One Parquet block of stamps; `footer_crc` is the CRC-32 of its footer, which Parquet itself does not check.
+    """One Parquet block of cutouts; `footer_crc` is the CRC-32 of its footer, which Parquet itself does not check.
 
-    `dropped` is when no row named it any more, ms since 1970; 0 while one does. The file is kept for the answers
-    that began before.
+    `dropped` is when its last row was removed, ms since 1970; 0 while rows name it. The file is kept for answers
+    that started before.
     """
 
     name: str
@@ -78,7 +78,7 @@ class BlockRecord:
 
 @dataclass(frozen=True, slots=True)
 class ColumnRecord:
-    """A column that a table has held, in order of arrival, with its type name of the catalog."""
+    """A column that a table has held, in order of arrival, with its type name in the catalog."""
 
     table_name: str
     name: str
@@ -88,7 +88,7 @@ class ColumnRecord:
 
 @dataclass(frozen=True, slots=True)
 class IngestRecord:
-    """One ingest: what it took in."""
+    """One ingest, with its numbers of files and alerts."""
 
     id: int
     written: int
@@ -98,7 +98,7 @@ class IngestRecord:
 
 @dataclass(frozen=True, slots=True)
 class ManifestState:
-    """All that the manifest says at one moment."""
+    """The content of the manifest at one moment."""
 
     version: int
     segments: tuple[SegmentRecord, ...]
@@ -119,13 +119,13 @@ class Manifest:
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
-        self.commits = 0  # of this object
+        self.commits = 0  # made through this object
         self._connection = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         # damaged text must reach its checksum
         self._connection.text_factory = lambda text: text.decode(errors="surrogateescape")
         with _naming_damage():
             self._connection.execute("PRAGMA synchronous = FULL")
-            # a file that holds no tables yet is new, or was left so by an end at its making
+            # a file without tables is new, or its creation was interrupted
             if not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 if any(file.parent.glob("segments/*/*")) or any(file.parent.glob("blocks/*")):
                     raise CorruptData("the manifest is empty, but the store holds files", field="manifest")
@@ -135,7 +135,7 @@ class Manifest:
             found = self._format()
         if found != FORMAT:
             self._connection.close()
-            raise BadValue(f"the store is of format {found}, this release reads format {FORMAT}", field="data", value=found)
+            raise BadValue(f"the store has format {found}, but this release reads format {FORMAT}", field="data", value=found)
 
     def close(self) -> None:
         """Close the file."""
@@ -143,17 +143,17 @@ class Manifest:
             self._connection.close()
 
     def change_counter(self) -> int:
-        """Give a number that changes whenever another connection commits; cheap."""
+        """Return a number that changes whenever another connection commits; cheap to call."""
         with self._lock:
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def read(self) -> ManifestState:
-        """Read all of it, as of one moment.
+        """Read the whole manifest, as of one moment.
 
         Raises
         ------
         CorruptData
-            A row is not what was written; names it.
+            A row is not what was written; the message names it.
         """
         with self._lock, _naming_damage(), _transaction(self._connection, "DEFERRED"):
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
@@ -168,13 +168,13 @@ class Manifest:
             return state
 
     def damage(self) -> list[str]:
-        """Give what SQLite itself finds wrong with the file."""
+        """Return the faults that SQLite itself finds in the file."""
         with self._lock, _naming_damage():
             found = [str(line) for (line,) in self._connection.execute("PRAGMA integrity_check")]
         return [line for line in found if line != "ok"]
 
     def commit(self, add: Iterable[Record], remove_segments: Iterable[int] = (), remove_blocks: Iterable[str] = ()) -> None:
-        """Make records part of the store, and take segments and blocks out of it, in one transaction."""
+        """Add records, and remove segments and blocks, in one transaction."""
         injection_point("commit.before")
         with self._lock, _transaction(self._connection, "IMMEDIATE"):
             self._connection.executemany("DELETE FROM segment WHERE id = ?", [(number,) for number in remove_segments])
@@ -192,7 +192,7 @@ class Manifest:
             self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
 
     def _summary(self) -> int:
-        """Give a checksum over the checksums of all rows, which a row that vanished changes."""
+        """Return a checksum over the checksums of all rows, which changes if a row vanishes."""
         found = 0
         for table in _TABLES.values():
             rows = self._connection.execute(f"SELECT checksum FROM {table} ORDER BY {_KEYS[table]}").fetchall()
@@ -231,22 +231,22 @@ class Manifest:
         self._connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     def _migrate(self) -> None:
-        """Bring a manifest of format 1 to this one; it did not say since when segments are whole."""
+        """Migrate a manifest of format 1, which does not record since when segments are complete."""
         try:
             with _transaction(self._connection, "IMMEDIATE"):
-                if self._format() != 1:  # another process was faster
+                if self._format() != 1:  # another process has migrated it
                     return
                 self._check_summary()
                 held = list(self._rows(SegmentRecord))
                 self._connection.execute("DROP TABLE segment")
                 self._create_tables()
-                # nobody knows any more which rows a compaction threw away: it may have been up to its newest one
+                # which rows a compaction dropped is unknown: possibly all up to its newest one
                 self._insert(replace(record, whole_since=record.written if record.compacted else 0) for record in held)
                 self._write_summary()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # damage, not what keeps the file from being written
                 raise
-            message = f"the store is of format 1 and cannot be brought to format {FORMAT}: {error}"
+            message = f"the store has format 1 and cannot be migrated to format {FORMAT}: {error}"
             raise BadValue(message, field="data") from error
 
 
@@ -255,13 +255,13 @@ def _naming_damage() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        # OperationalError is about the way to the file (locked, read-only, disk full), not about what is in it
-        # most of what SQLite calls operational is about the way to the file (locked, read-only, disk full)
+        # OperationalError is about access to the file (locked, read-only, disk full), not about its content
+        # most operational errors are about access to the file (locked, read-only, disk full)
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
             raise
         raise CorruptData(f"the manifest is damaged: {error}", field="manifest") from error
-    except UnicodeDecodeError as error:  # SQLite's own message about the damage holds some of it
-        raise CorruptData("the manifest is damaged: it holds text that is none", field="manifest") from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes the damaged text
+        raise CorruptData("the manifest is damaged: it has invalid text", field="manifest") from error
 
 
 @contextmanager

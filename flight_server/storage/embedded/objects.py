@@ -1,7 +1,7 @@
-"""Where each object's rows stand in a segment, for reads of many objects at once.
+"""An index of the rows of each object in a segment, for reads of many objects.
 
-It is made from the segment's keys when it is first wanted: one entry for each object, so that a thousand objects are
-found in one search of a short array and not in two of a long one.
+It is built from the keys of the segment on first use and has one entry per object, so that a thousand objects need one
+search of a short array instead of two of a long one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["ObjectIndex"]
 
 Keys = npt.NDArray[np.bytes_]
 Places = npt.NDArray[np.int64]
-STEP = 262_144  # keys that are looked at together
+STEP = 262_144  # keys that are processed together
 
 
 class ObjectIndex:
@@ -26,7 +26,7 @@ class ObjectIndex:
     keys
         All row keys, ascending.
     expression
-        How they are made; the object's ID comes first in them.
+        The expression of the keys, which begin with the ID of the object.
     """
 
     def __init__(self, keys: Keys, expression: KeyExpression) -> None:
@@ -43,10 +43,10 @@ class ObjectIndex:
         self._starts: Places = np.concatenate([*starts, [len(keys)]])
 
     def find(self, beginnings: Keys) -> tuple[Places, Places]:
-        """Find the rows [low, high) of objects, by what their keys begin with; low is high where there are none."""
+        """Return the rows [low, high) of objects by their key prefixes; low equals high if there are none."""
         width = self._names.dtype.itemsize
         cut = beginnings.astype(f"S{width}")
-        order = np.argsort(cut)  # neighbours are found near each other
+        order = np.argsort(cut)  # sorted searches access memory close together
         at = np.empty(len(cut), dtype=np.int64)
         at[order] = np.searchsorted(self._names, cut[order])
         inside = np.minimum(at, len(self._names) - 1)
@@ -56,7 +56,7 @@ class ObjectIndex:
 
 
 def _beginnings(keys: Keys, expression: KeyExpression) -> Keys:
-    """Give what each key begins with up to the end of its object's ID, the text that separates it included."""
+    """Return the prefix of each key up to the object ID and its separator."""
     literal = expression.literals[0].encode()
     if not literal:
         return keys

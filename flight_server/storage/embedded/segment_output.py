@@ -1,4 +1,4 @@
-"""Segments as they are written: rows arrive in key order, files of bounded size come out."""
+"""Writing of segments: rows in key order become files of bounded size."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ SEGMENT_BYTES = 1 << 30
 
 
 class SegmentOutput:
-    """Writes the segments of one table.
+    """A writer of the segments of one table.
 
     Parameters
     ----------
     folder
-        The store's folder.
+        The folder of the store.
     table
         The table.
     schema
-        The columns that the segments hold, `WRITTEN` among them.
+        The columns of the segments, including `WRITTEN`.
     key_width
-        Bytes of the longest key.
+        The length of the longest key, in bytes.
     number
-        The ID of the first segment; those after it follow on.
+        The ID of the first segment; later ones count up.
     age
-        Where the segments stand among the others: rows of higher age hide those of lower. None: as their IDs.
+        The age of the segments: rows of higher age replace those of lower. None: equal to their IDs.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SegmentOutput:
         self.records: list[SegmentRecord] = []
 
     def append(self, rows: pa.Table | pa.RecordBatch, keys: npt.NDArray[np.bytes_], replaced: int = 0) -> None:
-        """Take n rows, whose keys come after all before; `replaced` of them are held by an earlier segment."""
+        """Append n rows, with keys above all earlier ones; earlier segments hold `replaced` of the keys."""
         if len(rows) == 0:
             return
         self._open = self._open or self._begin()
@@ -72,14 +72,14 @@ class SegmentOutput:
             self._flush(self._rows - self._rows % BATCH_ROWS)
 
     def add_replaced(self, count: int) -> None:
-        """Note that so many of the rows are held by an earlier segment, whichever rows they are."""
+        """Add to the number of rows whose keys earlier segments hold."""
         if self._open is not None:
             self._open.replaced += count
         elif self.records:
             self.records[-1] = replace(self.records[-1], replaced=self.records[-1].replaced + count)
 
     def finish(self) -> list[SegmentRecord]:
-        """Write what is left, force all to disk, and give the records for the manifest."""
+        """Write the remaining rows, force all files to disk, and return the records for the manifest."""
         self._flush(self._rows)
         self._finish_file()
         if self.records:
@@ -87,7 +87,7 @@ class SegmentOutput:
         return self.records
 
     def _flush(self, rows: int) -> None:
-        """Write the first `rows` of those that wait, as batches of `BATCH_ROWS`."""
+        """Write the first `rows` of the buffered rows, as batches of `BATCH_ROWS`."""
         if rows == 0:
             return
         waiting, keys = pa.Table.from_batches(self._waiting), np.concatenate(self._keys)
@@ -102,11 +102,11 @@ class SegmentOutput:
         self._rows -= rows
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return the writer."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of files that a fault left open; what is in them is in no manifest."""
+        """Close files that an error left open; no manifest lists them."""
         if self._open is not None:
             self._open.close()
 
@@ -123,7 +123,7 @@ class SegmentOutput:
 
 
 class _Files:
-    """The two files of one segment while they are written."""
+    """The two files of a segment that is being written."""
 
     def __init__(self, stem: Path, schema: pa.Schema, width: int) -> None:
         self._stem = stem
@@ -165,7 +165,7 @@ class _Files:
         injection_point("segment.keys")
         data = pa.memory_map(str(data_file(self._stem))).read_buffer()
         entries = np.array(self._directory, dtype=DIRECTORY)
-        # the writer puts magic (8 bytes) and schema before the first batch when that is written: leave them out of it
+        # the writer emits magic (8 bytes) and schema with the first batch: leave them out of the batch
         head = 16 + int.from_bytes(memoryview(data)[12:16], "little")
         entries[0]["length"] -= head - entries[0]["offset"]
         entries[0]["offset"] = head

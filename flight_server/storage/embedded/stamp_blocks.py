@@ -1,4 +1,4 @@
-"""Stamps on their way into blocks: each alert's stamps are written once, however often they arrive."""
+"""Writing of cutouts to blocks: those of an alert are written once, however often they arrive."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ BLOCK_FOLDER = "blocks"
 
 
 class StampBlocks:
-    """Writes blocks into a store's folder; `records` lists those that the manifest must take in.
+    """A writer of blocks in the folder of a store; `records` lists those to add to the manifest.
 
     Parameters
     ----------
     folder
-        The store's folder.
+        The folder of the store.
     view
-        What the store holds already.
+        The current content of the store.
     held
-        The blocks that the manifest has.
+        The blocks in the manifest.
     """
 
     def __init__(self, folder: Path, view: Snapshot, held: Sequence[BlockRecord]) -> None:
@@ -56,7 +56,7 @@ class StampBlocks:
         rows: pa.Table,
         keys: npt.NDArray[np.bytes_],
     ) -> pa.Table:
-        """Put the stamps of n rows into blocks; see `place_stamps`."""
+        """Write the cutouts of n rows to blocks; see `place_stamps`."""
 
         def write(bare: pa.Table, stamps: pa.Table) -> list[str]:
             ids = bare.select([table.id, layout.alert_id])
@@ -76,7 +76,7 @@ class StampBlocks:
         injection_point("block.drafted")
         content = draft.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        # named by its content, so that the same alerts give the same table whatever came before
+        # named by its content, so that the same alerts yield the same table whatever was ingested before
         name = f"{BLOCK_FOLDER}/{digest[:16]}.parquet"
         publish(draft, self._folder / name)
         injection_point("block.published")

@@ -1,4 +1,4 @@
-"""The embedded store: a folder with a manifest, segments of rows and blocks of stamps."""
+"""The embedded store: a folder with a manifest, segments of rows and blocks of cutouts."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from flight_server.storage.embedded.writer import Transaction, exclusive
 __all__ = ["EmbeddedStore", "verify_folder"]
 
 MANIFEST = "manifest.sqlite"
-REOPENED = 5  # tries to open a state of which a compaction takes files away
-FRESH_SECONDS = 0.2  # how old a view may be before the manifest is asked again
+REOPENED = 5  # attempts to open a state while compactions remove files
+FRESH_SECONDS = 0.2  # the age at which a view is checked against the manifest again
 
 
 class EmbeddedStore:
-    """A `RowStore` in a folder, made where there is none.
+    """A `RowStore` in a folder, which is created if it does not exist.
 
     Parameters
     ----------
     folder
-        Where the files are.
+        The folder.
     catalog
         The tables and columns; the packaged ones by default.
     threads
-        How many blocks of stamps are read at once.
+        How many blocks of cutouts are read in parallel.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class EmbeddedStore:
         self.cutouts = BlockCutouts(LocalFiles(folder), self._footer_crc, threads)
 
     def view(self) -> Snapshot:
-        """Give the store as it is now; a commit of another process shows within `FRESH_SECONDS`."""
+        """Return a view of the store as of now; commits of other processes appear within `FRESH_SECONDS`."""
         now = time.monotonic()
         with self._lock:
             if now - self._checked >= FRESH_SECONDS:
@@ -82,12 +82,12 @@ class EmbeddedStore:
             self._refresh()
 
     def left_out(self) -> dict[str, dict[str, int]]:
-        """Give nothing: every cell of this store has a type."""
+        """Return an empty mapping: every cell of this store has a type."""
         return {}
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """Begin an ingest; waits for one that another process has begun."""
+        """Begin an ingest, after waiting for one of another process."""
         with self._naming_disk(), exclusive(self._folder):
             with self._lock:
                 self._refresh()
@@ -96,7 +96,7 @@ class EmbeddedStore:
                 self._refresh()
 
     def compact(self, *, full: bool = False, progress: Callable[[str, int], None] = lambda *_: None) -> CompactionReport:
-        """Merge segments; see `compaction.compact`. Readers go on meanwhile, writers wait."""
+        """Merge segments; see `compaction.compact`. Readers continue meanwhile, writers wait."""
         with self._naming_disk(), exclusive(self._folder):
             report = compact(self._folder, self._manifest, self._catalog, full=full, progress=progress)
             with self._lock:
@@ -107,28 +107,28 @@ class EmbeddedStore:
         return next((record.footer_crc for record in self._state.blocks if record.name == name), None)
 
     def close(self) -> None:
-        """Let go of the manifest; mapped files go with the last view."""
+        """Close the manifest; mapped files are closed with the last view."""
         self._manifest.close()
 
     @contextmanager
     def _naming_disk(self) -> Iterator[None]:
-        """Turn what the disk says (full, read-only, broken) into an error that says what became of the data."""
+        """Convert disk errors (full, read-only, broken) to an error that says whether the data were stored."""
         before = self._manifest.commits
         try:
             yield
         except (OSError, sqlite3.OperationalError) as error:
             reason = getattr(error, "strerror", None) or error
             if self._manifest.commits == before:
-                message = f"the store could not be written: {reason}; it is as it was before, try again once that is mended"
+                message = f"the store could not be written: {reason}; it is unchanged, try again once that is fixed"
             else:
-                message = f"all that was wanted is in the store, but what comes after failed: {reason}"
+                message = f"the data are in the store, but the cleanup after the commit failed: {reason}"
             raise BackendLost(message, field="data") from error
 
     def _refresh(self) -> None:
         for _ in range(REOPENED):
             state = self._manifest.read()
             view = self._snapshot(state)
-            # a compaction may have taken a file away since the manifest was read
+            # a compaction may have deleted a file since the manifest was read
             if not view.faults or self._manifest.change_counter() == state.version:
                 break
         self._state, self._view = state, view
@@ -153,9 +153,9 @@ class EmbeddedStore:
 
 
 def verify_folder(folder: Path, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
-    """Check every byte of a store, also of one that does not open; gives a line for each thing that is wrong.
+    """Check every byte of a store, even of one that cannot be opened; yield one line per fault.
 
-    No ingest or compaction runs meanwhile.
+    Ingests and compactions wait meanwhile.
     """
     if not (folder / MANIFEST).exists():
         raise BadValue(f"there is no store in {folder}", field="data", value=folder)

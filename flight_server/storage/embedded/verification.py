@@ -1,4 +1,4 @@
-"""Verify: reads every byte of a store and says what is not as it was written."""
+"""Verification: reads every byte of a store and reports what differs from what was written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = 1 << 22
 
 
 def verify(folder: Path, manifest: Manifest, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
-    """Check a store; gives one line for each thing that is wrong, naming the file.
+    """Check a store; yield one line for each fault, with the name of the file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a table held at some moment: the segments and rows that were written until then."""
+"""The state of a table at a given time: the segments and rows written until then."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ __all__ = ["newest_replacement", "segments_until", "written_at"]
 
 
 def segments_until(segments: Sequence[Segment], as_of: int) -> list[Segment]:
-    """Give those of a table's segments that can have rows written until then.
+    """Return the segments of a table that may have rows written until `as_of`.
 
     Raises
     ------
     BadValue
-        Compaction has thrown away versions of rows that stood then.
+        Compaction has dropped versions of rows that were current then.
     """
     oldest = max((segment.record.whole_since for segment in segments), default=0)
     if as_of < oldest:
         table = segments[0].record.table_name
-        message = f"compaction threw away what {table} held at {as_of}: the oldest as_of that it can answer is {oldest}"
+        message = f"compaction has dropped rows that {table} held at {as_of}: the oldest as_of that can be read is {oldest}"
         raise BadValue(message, field="as_of", value=as_of)
     return [segment for segment in segments if segment.record.written <= as_of or segment.record.compacted]
 
 
 def written_at(segment: Segment, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give when some rows were written, ms since 1970."""
+    """Return when rows were written, ms since 1970."""
     written = np.full(len(rows), segment.record.written)
-    if segment.record.compacted:  # else they are all of one ingest
+    if segment.record.compacted:  # else all rows are from one ingest
         numbers, inside = np.divmod(rows, BATCH_ROWS)
         for number in np.unique(numbers).tolist():
             here = numbers == number
@@ -41,7 +41,7 @@ def written_at(segment: Segment, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.
 
 
 def newest_replacement(segments: Sequence[Segment]) -> int:
-    """Say when the newest row was written that hides a row of an older one of these segments; 0 if none does.
+    """Return when the newest row was written that replaces a row of an older one of these segments; 0 if none does.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""One ingest into the embedded store: rows are gathered, merged with what is held, written, then made visible.
+"""One ingest into the embedded store: rows are gathered, merged with stored ones, written, then made visible.
 
-Nothing of it is part of the store before the manifest commits. A file that a killed ingest leaves behind is
-in no manifest; the next one to write takes it away.
+Nothing is part of the store before the manifest commits. No manifest lists the files that a killed ingest leaves behind;
+the next writer deletes them.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from flight_server.storage.stamp_rows import BLOCK_ROWS
 __all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]
 
 log = logging.getLogger(__name__)
-STAMPS = "b:"  # the family of stamps, which stand in blocks
+STAMPS = "b:"  # the family of cutouts, which are stored in blocks
 RUN_FOLDER = "runs"
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the store's lock: one process writes at a time, the others wait."""
+    """Hold the lock of the store: one process writes at a time, the others wait."""
     with (folder / "lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,12 +60,12 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def next_number(state: ManifestState) -> int:
-    """Give the ID of the next segment."""
+    """Return the ID of the next segment."""
     return 1 + max((record.id for record in state.segments), default=0)
 
 
 def remove_leftovers(folder: Path, state: ManifestState) -> None:
-    """Take away the files that no manifest names: what killed processes left, and what compaction replaced."""
+    """Delete the files that the manifest does not list: leftovers of killed processes, and files replaced by compaction."""
     held = {folder / record.name for record in state.blocks}
     for record in state.segments:
         stem = folder / "segments" / record.table_name / record.name
@@ -77,7 +77,7 @@ def remove_leftovers(folder: Path, state: ManifestState) -> None:
 
 
 class Transaction:
-    """Rows on their way into the store; a `RowWriter`."""
+    """An ingest in progress; a `RowWriter`."""
 
     keeps_alerts = False
 
@@ -95,14 +95,14 @@ class Transaction:
         self._blocks = StampBlocks(folder, view, self._state.blocks)
         remove_leftovers(folder, self._state)
 
-    def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:  # noqa: ARG002  (kept in no other form)
-        """Take in the rows that one file brings; see `RowWriter.write`."""
+    def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:  # noqa: ARG002  (only the HBase store needs them)
+        """Add the rows of one file; see `RowWriter.write`."""
         keyed = [(table.name, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
         for name, rows, keys in keyed:
             self._runs.setdefault(name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
 
     def commit(self, files: int, alerts: int) -> dict[str, int]:
-        """Write all that was gathered and make it visible at once; gives the rows written to each table."""
+        """Write all gathered rows and make them visible at once; return the number of rows written to each table."""
         counts = {}
         for name in sorted(self._runs):
             counts[name] = self._write_table(self._catalog.table(name), self._runs.pop(name))
@@ -115,7 +115,7 @@ class Transaction:
 
     def _write_table(self, table: Table, runs: Runs) -> int:
         columns = self._columns(table, runs)
-        # a column without a value takes no room in a segment; a row that is merged may have all that is held
+        # columns without a value are not written to a segment; a merged row may have all stored columns
         held = set(self._catalog.stored.get(table.name, {}))
         filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == table.path]
         schema = pa.schema([*(pa.field(column.name, column.type) for column in filled), pa.field(WRITTEN, pa.int64())])
@@ -135,7 +135,7 @@ class Transaction:
         return written
 
     def _columns(self, table: Table, runs: Runs) -> list[Column]:
-        """Give all columns that the table has from now on, and note those that are new to it."""
+        """Return all columns of the table, and register new ones."""
         held = self._catalog.stored.get(table.name, {})
         brought = {name: kind for name, kind in runs.types.items() if name != VERSION and not name.startswith(STAMPS)}
         known = list(self._catalog.described(table))
@@ -150,7 +150,7 @@ class Transaction:
     def _merge_with_held(
         self, table: Table, columns: list[Column], rows: pa.Table, keys: npt.NDArray[np.bytes_]
     ) -> tuple[pa.Table, npt.NDArray[np.bytes_], npt.NDArray[np.bool_]]:
-        """Merge rows with those held under the same keys; rows that this leaves as they were drop out."""
+        """Merge rows with stored ones of the same keys, and leave out rows that this does not change."""
         parts = list(self._view.scan(Scan(table=table, columns=Projection(columns), keys=keys)))
         replaced = np.zeros(len(keys), dtype=bool)
         if not parts:
@@ -163,7 +163,7 @@ class Transaction:
 
 
 def _stored(rows: pa.Table) -> pa.Table:
-    """Leave out what came for the keys or the stamps alone: a cell's name has a family."""
+    """Return only the cells, whose names have a family; other columns serve only keys or cutouts."""
     return rows.select([name for name in rows.column_names if ":" in name or name == VERSION])
 
 

@@ -1,4 +1,4 @@
-"""The store of a cluster: tables in HBase, stamps in Parquet blocks on HDFS."""
+"""The store on a cluster: tables in HBase, cutouts in Parquet blocks on HDFS."""
 
 from flight_server.storage.hbase.store import HBaseStore
 

@@ -1,4 +1,4 @@
-"""What a scan asks of the gateway: which cells, as JSON."""
+"""The JSON request for the cells of a scan, sent to the gateway."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from flight_server.storage.hbase.schema_rows import SCHEMA_KEY, TableSchema
 
 __all__ = ["NAMED_MOST", "cells_wanted"]
 
-# With more columns than this it is faster to read whole families and to leave out what is not wanted.
+# With more columns than this it is faster to read whole families and to drop the other columns.
 # Measured by `scripts/bench hbase`: docs/performance.md.
 NAMED_MOST = 48
 _NAMES = {kind: name for name, kind in TYPES.items()}
 
 
 def cells_wanted(table: Table, columns: Sequence[Column], schema: TableSchema) -> str:
-    """Give the text, JSON, that says to the gateway which cells to read.
+    """Return the cells to read, as JSON for the gateway.
 
-    A column that is always written is read too, since HBase gives no row that has none of the cells asked for. Whoever
-    wants all columns gets whole families read, however few there are: so cells come by that nobody knows, and are counted.
+    A column that is always written is read too, since HBase returns no row that has none of the requested cells. A
+    projection of all columns reads whole families, however few columns there are, so that unknown cells are counted.
     """
     wanted = [_words(column.name, _NAMES[column.type], schema.stored.get(column.name, ())) for column in columns]
     names = {column.name for column in columns}

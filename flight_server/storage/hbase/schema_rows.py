@@ -1,7 +1,7 @@
-"""What a table holds, found from its schema rows: one row a release, which names the type of every column.
+"""The columns of a table, from its schema rows: one row per release, with the type of every column.
 
-Releases disagree. The columns are the union of all rows and the newest release has the say; what an older one
-wrote is told apart by the length of its cells. Types that the catalog knows are the catalog's.
+Releases disagree. The columns are the union of all rows, and the newest release takes precedence; values of an older
+type are recognised by the length of their cells. Types in the catalog take precedence over both.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from flight_server.protocol.errors import TableRefused
 
 __all__ = ["SCHEMA_KEY", "TableSchema", "find_schema", "newest_schema_row", "schema_row_key"]
 
-SCHEMA_KEY = "schema"  # what the keys of schema rows begin with
+SCHEMA_KEY = "schema"  # the prefix of the keys of schema rows
 NEWEST = "newest"
-# type names that only schema rows have, and what such cells are read as
+# type names that occur only in schema rows, and the types to read them as
 FURTHER_TYPES = {"short": "integer", "fits/image": "binary"}
 
 
@@ -32,13 +32,13 @@ class TableSchema:
     Parameters
     ----------
     row
-        The key of the schema row that has the say.
+        The key of the schema row that takes precedence.
     columns
-        The type that cells have in answers, by column; those that the table's declaration has no place for are left out.
+        The type of cells in answers, by column, without columns that the declaration of the table does not allow.
     stored
-        The type names that releases wrote them with, the newest first.
+        The type names under which releases wrote them, newest first.
     unreadable
-        The columns of types that nothing here reads, with their type names.
+        The columns of unsupported types, with their type names.
     """
 
     row: str
@@ -48,7 +48,7 @@ class TableSchema:
 
 
 def schema_row_key(broker: str, science: str) -> str:
-    """Give the key of a release's schema row.
+    """Return the key of the schema row of a release.
 
     >>> schema_row_key("4.0", "6.1.1")
     'schema_4.0_6.1.1'
@@ -57,7 +57,7 @@ def schema_row_key(broker: str, science: str) -> str:
 
 
 def newest_schema_row(rows: Iterable[str]) -> str:
-    """Give the key of the newest release's schema row, or, where there is none, of one older than all releases.
+    """Return the key of the schema row of the newest release, or one older than all releases if there is none.
 
     >>> newest_schema_row(["schema_3.9_6.1", "schema_3.10_6.0"])
     'schema_3.10_6.0'
@@ -66,27 +66,27 @@ def newest_schema_row(rows: Iterable[str]) -> str:
 
 
 def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Catalog, wanted: str = NEWEST) -> TableSchema:
-    """Find what a table holds.
+    """Return the schema of a table.
 
     Parameters
     ----------
     table
         The table.
     rows
-        Its schema rows: by key, the type name of each column.
+        The schema rows: by key, the type name of each column.
     catalog
-        What is known of columns.
+        The known columns.
     wanted
-        The key of the row that has the say, or `newest`.
+        The key of the row that takes precedence, or `newest`.
 
     Raises
     ------
     TableRefused
-        There is no such row, or it contradicts the catalog.
+        The row does not exist, or contradicts the catalog.
     """
     if not rows:
         raise TableRefused(
-            f"{table.name} has no schema row, so nobody knows the types of its cells", field="table", value=table.name
+            f"{table.name} has no schema row, so the types of its cells are unknown", field="table", value=table.name
         )
     order = sorted(rows, key=_release, reverse=True)
     if wanted != NEWEST:
@@ -118,7 +118,7 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Ca
 
 
 def _release(key: str) -> tuple[tuple[int, ...], ...]:
-    """Give what releases are ordered by: their version numbers, as numbers."""
+    """Return the sort key of a release: its version numbers, as integers."""
     return tuple(tuple(int(number) for number in re.findall(r"\d+", part)) for part in key.split("_")[1:])
 
 
@@ -132,14 +132,14 @@ def _type_of(column: str, kind: str, table: Table, catalog: Catalog) -> pa.DataT
 
 
 def _check(table: Table, key: str, row: Mapping[str, str], catalog: Catalog) -> None:
-    """Refuse a row that has a column as something that cannot be turned into what the catalog has."""
+    """Raise TableRefused if a row has a column in a type that cannot be converted to that of the catalog."""
     known = catalog.described(table)
     for column, kind in row.items():
         if column not in known or not catalog.storable(table, column):
             continue
         if not _is_known(kind) or not _agree(known[column].type, TYPES[FURTHER_TYPES.get(kind, kind)]):
             raise TableRefused(
-                f"{table.name}: the schema row {key} has {column} as {kind}, the catalog as {known[column].type}",
+                f"{table.name}: the schema row {key} has {column} as {kind}, but the catalog as {known[column].type}",
                 field="table",
                 value=table.name,
             )
@@ -149,7 +149,7 @@ def _check(table: Table, key: str, row: Mapping[str, str], catalog: Catalog) -> 
 
 
 def _agree(wanted: pa.DataType, found: pa.DataType) -> bool:
-    """Say whether cells of one type can be cast to the other without guessing."""
+    """Return whether cells of one type can be cast to the other unambiguously."""
     if wanted == found:
         return True
     if pa.types.is_floating(wanted):

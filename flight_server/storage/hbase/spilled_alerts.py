@@ -1,4 +1,4 @@
-"""The alerts of an ingest as their files have them, kept aside until their blocks are written."""
+"""The nested alerts of an ingest, kept on disk until their blocks are written."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pyarrow as pa
 __all__ = ["SpilledAlerts"]
 
 SPILL_ROWS = 1024
-FILE_BITS = 32  # a place is the file's number and, in so many bits, the row's
+FILE_BITS = 32  # a place is the number of the file and, in this many bits, of the row
 
 
 class SpilledAlerts:
-    """Nested alerts on disk; each has a place, a number."""
+    """Nested alerts on disk; each has a number, its place."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="alertflight-ingest-")
         self._tables: list[pa.Table] = []
 
     def add(self, alerts: pa.Table) -> npt.NDArray[np.int64]:
-        """Keep n alerts; gives their places, shape (n,)."""
+        """Store n alerts; return their places, shape (n,)."""
         file = Path(self._folder.name) / f"{len(self._tables)}.arrow"
         with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, alerts.schema) as writer:
             writer.write_table(alerts, max_chunksize=SPILL_ROWS)
@@ -34,7 +34,7 @@ class SpilledAlerts:
         return cast("npt.NDArray[np.int64]", np.arange(first, first + len(alerts), dtype=np.int64))
 
     def of_one_schema(self, places: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
-        """Give the alerts of some places, those together whose files have one schema: which they are, and they."""
+        """Yield the alerts at the places in groups of files with equal schemas: their indices in `places`, and the alerts."""
         numbers = places >> FILE_BITS
         schemas: list[pa.Schema] = []
         kind_of = {}
@@ -53,12 +53,12 @@ class SpilledAlerts:
                 rows = places[here] & ((1 << FILE_BITS) - 1)
                 parts.append(self._tables[number].take(pa.array(rows)).replace_schema_metadata(None))
                 order.append(here)
-            # in the order of the places given, whatever file each came from
+            # in the order of the given places, across files
             found = np.concatenate(order)
             sorting = np.argsort(found)
             yield found[sorting], pa.concat_tables(parts).take(pa.array(sorting)).combine_chunks()
 
     def close(self) -> None:
-        """Take the files away."""
+        """Delete the files."""
         self._tables.clear()
         self._folder.cleanup()

@@ -1,4 +1,4 @@
-"""The HBase store: the tables that a broker has, found as they are."""
+"""The HBase store: the tables of a broker, with the schemas found in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hbase_bridge import BridgeFault, Gateway, GatewaySettings
 __all__ = ["HBaseStore"]
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 60.0  # how old the tables' schemas may be before they are looked for again
+LOOK_SECONDS = 60.0  # the age at which the schemas of the tables are read again
 
 
 class HBaseStore:
@@ -31,20 +31,20 @@ class HBaseStore:
     catalog
         The tables and columns.
     gateway
-        How the bridge runs and where HBase is.
+        The settings of the bridge, and the address of HBase.
     cutouts
-        The blocks that new stamps go to.
+        The blocks to which new cutouts are written.
     prefix
-        What the names of tables in HBase begin with.
+        The prefix of the names of tables in HBase.
     schema
-        The schema row that has the say, or `newest`.
+        The schema row that takes precedence, or `newest`.
     threads
-        Fetches of one scan at once.
+        Parallel fetches per scan.
 
     Raises
     ------
     AlertflightError
-        The bridge does not start.
+        The bridge cannot be started.
     """
 
     is_remote = True
@@ -77,31 +77,31 @@ class HBaseStore:
             raise
 
     def view(self) -> HBaseView:
-        """Give the store as it is now; what tables hold is as it was found some time ago, `refresh` looks again."""
+        """Return a view of the store as of now, with schemas that may be older; `refresh` reads these again."""
         if time.monotonic() - self._found > LOOK_SECONDS and self._looking.acquire(blocking=False):
             threading.Thread(target=self._look, name="schema", daemon=True).start()
         return HBaseView(self.gateway, self._known, self._prefix, self._threads, self._count)
 
     def refresh(self) -> None:
-        """Look for the tables' schemas again."""
+        """Read the schemas of the tables again."""
         found = self._find()
-        # what is as it was stays the same object, by which others know that they need not look again
+        # unchanged schemas stay the same object, so that caches remain valid
         if found.schemas != self._known.schemas or _reasons(found) != _reasons(self._known):
             self._known = found
         self._found = time.monotonic()
 
     def _look(self) -> None:
-        """Refresh, besides; where that fails, what was found before stands."""
+        """Refresh in the background; if that fails, keep the current schemas."""
         try:
             self.refresh()
         except AlertflightError as fault:
-            log.warning("the tables' schemas could not be looked for again: %s", fault.message)
+            log.warning("the schemas of the tables could not be refreshed: %s", fault.message)
             self._found = time.monotonic()
         finally:
             self._looking.release()
 
     def left_out(self) -> Mapping[str, Mapping[str, int]]:
-        """Count, by table and column, the cells that were read but that no schema row names or that have no known type."""
+        """Count, by table and column, the cells read that no schema row names or whose type is unknown."""
         with self._lock:
             found = {table: dict(cells) for table, cells in self._left_out.items()}
         for table, schema in self._known.schemas.items():
@@ -120,7 +120,7 @@ class HBaseStore:
             writer.close()
 
     def close(self) -> None:
-        """End the bridge."""
+        """Stop the bridge."""
         self.gateway.close()
 
     def _fresh_view(self) -> HBaseView:

@@ -1,8 +1,8 @@
-"""One ingest into HBase: rows are gathered, merged with what is held, and put; the alerts go to blocks on HDFS.
+"""One ingest into HBase: rows are gathered, merged with stored ones, and put; the alerts go to blocks on HDFS.
 
-HBase has no transaction over rows. So blocks come first, then the rows that name them, then all others, the
-alerts themselves last, and each row is the same whenever it is written: an ingest that broke off is run again,
-and then leaves what one run would have left.
+HBase has no transaction over rows. So blocks are written first, then the rows that name them, then all others, the
+alerts themselves last, and each row is the same whenever it is written. Running an interrupted ingest again therefore
+leaves the same state as a single complete run.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ COMPRESSION = "LZ4"
 COMMIT_SECONDS = 20.0
 TABLES_TOGETHER = 8
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
-# rows, their keys, and whether they replace those that stand rather than add to them
+# rows, their keys, and whether they replace stored rows instead of adding cells to them
 Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_], bool]]
 
 
 class Views(Protocol):
-    """Gives the store as it is now, its schemas looked for again."""
+    """A function that returns a view of the store with refreshed schemas."""
 
     def __call__(self) -> RowView:
-        """Look, and give the view."""
+        """Refresh the schemas, and return the view."""
 
 
 class HBaseWriter:
-    """Rows on their way into HBase; a `RowWriter`.
+    """An ingest into HBase in progress; a `RowWriter`.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ class HBaseWriter:
     catalog
         The tables and columns.
     fresh_view
-        Gives the store as it is, once its tables exist.
+        Returns a view of the store, once its tables exist.
     cutouts
-        Where blocks go.
+        The store of blocks.
     prefix
-        What the names of tables in HBase begin with.
+        The prefix of the names of tables in HBase.
     """
 
     keeps_alerts = True
@@ -84,7 +84,7 @@ class HBaseWriter:
         self._newest: dict[str, tuple[str, str]] = {}  # by survey: the newest version and its schema row
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
-        """Take in the rows that one file brings; see `RowWriter.write`."""
+        """Add the rows of one file; see `RowWriter.write`."""
         keyed = [(table, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
         places = self._alerts.add(alerts)
         for table, rows, keys in keyed:
@@ -96,9 +96,9 @@ class HBaseWriter:
                 self._note_version(table, rows)
 
     def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
-        """Write all that was gathered; gives the rows written to each table."""
+        """Write all gathered rows; return the number of rows written to each table."""
         tables = self._tables()
-        with ThreadPoolExecutor(TABLES_TOGETHER) as pool:  # HBase makes one in a second, and many in two
+        with ThreadPoolExecutor(TABLES_TOGETHER) as pool:  # HBase creates one table in a second, and many in two
             list(pool.map(self._create, tables))
         for table in tables:
             self._write_schema_row(table)
@@ -108,7 +108,7 @@ class HBaseWriter:
         }
 
     def _tables(self) -> list[Table]:
-        """Give all tables of the surveys that have alerts here, and those that are loaded, in the order of writing."""
+        """Return all tables of the surveys with alerts in this ingest, and the loaded ones, in the order of writing."""
         order = {"stamps": 0, "history": 1, "loaded": 1, "alerts": 2}
         found = []
         for survey in self._catalog.surveys.values():
@@ -117,7 +117,7 @@ class HBaseWriter:
         return found
 
     def close(self) -> None:
-        """Take away what was kept aside."""
+        """Delete the temporary files."""
         self._alerts.close()
         self._folder.cleanup()
 
@@ -139,15 +139,15 @@ class HBaseWriter:
         injection_point("hbase.created")
 
     def _write_schema_row(self, table: Table) -> None:
-        """Say the types of all columns that this ingest writes, beside what the release's row says already."""
+        """Write the types of all columns of this ingest to the schema row of the release, in addition to those in it."""
         runs = self._runs.get(table.name)
         brought = _brought(runs) if runs else {}
         for name in table.columns or ():
             brought[name] = self._catalog.described(table)[name].type
-        if not brought:  # without a schema row the table would be refused, however empty it is
+        if not brought:  # without a schema row even an empty table would be refused
             brought = {name: column.type for name, column in self._catalog.stored_columns(table).items()}
         rows = self._gateway.call("schema-rows", table=self._prefix + table.name)
-        # files that are loaded say nothing of a release: what the table has as its newest one counts for them
+        # loaded files name no release: use the newest one of the table
         key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
         held = rows.get(key, {})
         new = {name: _TYPE_NAMES[kind] for name, kind in brought.items() if held.get(name) != _TYPE_NAMES[kind]}
@@ -165,7 +165,7 @@ class HBaseWriter:
         return self._put(table, columns, self._changed(table, columns, view, runs))
 
     def _changed(self, table: Table, columns: list[Column], view: RowView, runs: Runs) -> Batches:
-        """Give the rows that are not in the table as they are."""
+        """Yield the rows that are new to the table or change it."""
         for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
             rows, keys = merge_equal_keys(*drop_superseded(table, part.drop_columns([VERSION]), part_keys))
             if table.rows == "stamps":
@@ -177,14 +177,14 @@ class HBaseWriter:
             held = list(view.scan(scan))
             if held:
                 where = np.concatenate([some.request_index for some in held])
-                stands = pa.Table.from_batches([some.batch for some in held])
-                rows, changed = merge_over(stands, where, rows, table)
-                gone = lost_cells(rows, stands, where)
+                stored = pa.Table.from_batches([some.batch for some in held])
+                rows, changed = merge_over(stored, where, rows, table)
+                gone = lost_cells(rows, stored, where)
                 if gone.any():
                     yield from _batches(rows.filter(pa.array(gone)), keys[gone], replaces=True)
                     changed &= ~gone
-                # the other cells keep their times, by which a read with `as_of` knows that the row is an old one
-                rows = changed_cells(rows, stands, where)
+                # the other cells keep their timestamps, by which a read with `as_of` sees how old the row is
+                rows = changed_cells(rows, stored, where)
                 rows, keys = rows.filter(pa.array(changed)), keys[changed]
             yield from _batches(rows, keys)
 
@@ -192,12 +192,12 @@ class HBaseWriter:
         layout = self._catalog.surveys[table.survey].alerts
 
         def write(rows: pa.Table, stamps: pa.Table) -> list[str]:
-            """Write the alerts, with their stamps as merged, a block for each night and kind of file."""
+            """Write the alerts with their merged cutouts, one block for each night and schema."""
             paths = np.empty(len(rows), dtype=object)
             nights = _nights(rows[table.time].to_numpy())
             for chosen, alerts in self._alerts.of_one_schema(rows[ALERT].to_numpy()):
                 whole = _with_stamps(alerts, layout.stamps, layout.stamp_columns, stamps.take(pa.array(chosen)))
-                # a block is searched by the row's ID of an alert, which a file may have otherwise beside the candidate
+                # blocks are searched by the alert ID of the row, which may differ from the ID outside of the candidate
                 ids = rows[layout.alert_id].take(pa.array(chosen))
                 whole = whole.set_column(whole.column_names.index("candid"), "candid", ids)
                 for night in np.unique(nights[chosen]):
@@ -208,7 +208,7 @@ class HBaseWriter:
         return write
 
     def _put(self, table: Table, columns: Sequence[Column], batches: Batches) -> int:
-        """Put rows; gives how many."""
+        """Put rows; return their number."""
         opened = self._gateway.call("open-write")
         sent = 0
         timeout = self._gateway.settings.call_timeout
@@ -233,7 +233,7 @@ class HBaseWriter:
 
 
 def _write(channel: WriteChannel, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:
-    """Send rows, in as many frames as they need."""
+    """Send rows, in as many frames as needed."""
     try:
         channel.write(batch, keys)
     except ValueError as error:  # too long for one frame
@@ -246,7 +246,7 @@ def _write(channel: WriteChannel, batch: pa.RecordBatch, keys: npt.NDArray[np.by
 
 
 def _brought(runs: Runs) -> dict[str, pa.DataType]:
-    """Give the columns that an ingest brings to a table, with their types."""
+    """Return the columns that an ingest writes to a table, with their types."""
     return {name: kind for name, kind in runs.types.items() if name not in {ALERT, VERSION} and not name.startswith(STAMPS)}
 
 
@@ -260,7 +260,7 @@ def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_], *, replaces: bool = F
 
 
 def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[str, str], stamps: pa.Table) -> pa.Table:
-    """Give the alerts with these stamps in place of their own, and what stands beside a stamp as it is."""
+    """Return the alerts with their cutouts replaced by these, and other fields of a cutout unchanged."""
     for kind, path in paths.items():
         top, _, field = path.partition(".")
         stamp = stamps[columns[kind]].combine_chunks()
@@ -277,13 +277,13 @@ def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[st
 
 
 def _nights(times: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
-    """Give the UTC date of Julian dates, shape (n,); of nonsense a date far away."""
+    """Return the UTC date of Julian dates, shape (n,); for invalid values a date far away."""
     days: npt.NDArray[np.datetime64] = np.floor(np.clip(times - 2_440_587.5, -1e9, 1e9)).astype("datetime64[D]")
     return days
 
 
 def _stored(rows: pa.Table) -> pa.Table:
-    """Leave out what came for the keys alone: a cell's name has a family."""
+    """Return only the cells, whose names have a family; other columns serve only keys."""
     return rows.select([name for name in rows.column_names if ":" in name or name in {ALERT, VERSION}])
 
 

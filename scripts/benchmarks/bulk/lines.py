@@ -31,20 +31,20 @@ AT_ONCE = (1, 2, 4)
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many objects are read, and how often each line reads them all."""
+    """The number of objects, and of repetitions per line."""
 
     objects: int
     repeat: int
 
     @property
     def rows(self) -> int:
-        """The rows of all objects."""
+        """The number of rows of all objects."""
         return self.objects * ALERTS_EACH
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One run: who is asked, for what, and a Parquet file of the same rows."""
+    """One run: the servers, the requests, and a Parquet file of the same rows."""
 
     real: Served
     bare: Served
@@ -54,7 +54,7 @@ class Bench:
 
 
 def bench_bulk(work: Path, sizes: Sizes) -> Iterator[Line]:
-    """Measure; gives lines as they are ready."""
+    """Measure; yield lines as they are ready."""
     folder, _, _ = build_one(work, sizes.objects)
     with ExitStack() as stack:
         real = stack.enter_context(real_server(folder))
@@ -80,7 +80,7 @@ def _planning(bench: Bench, asked: Set) -> Line:
 
 
 def _ways(bench: Bench, asked: Set, size: int, *, shuffled: bool) -> Iterator[Line]:
-    """Measure all that reads the same rows in another way, in turn."""
+    """Measure all other ways of reading the same rows, in turn."""
     real, bare, sizes = bench.real, bench.bare, bench.sizes
     tickets = asked.tickets["rows"]
     _check_parquet(bench, asked, shuffled=shuffled)
@@ -125,7 +125,7 @@ def _ways(bench: Bench, asked: Set, size: int, *, shuffled: bool) -> Iterator[Li
 
 
 def _check_parquet(bench: Bench, asked: Set, *, shuffled: bool) -> None:
-    """Write the file if it is not there, and make sure that it gives the same rows in the same order."""
+    """Write the file if it does not exist, and check that it has the same rows in the same order."""
     rows = pa.concat_tables(asked.read(bench.bare)).replace_schema_metadata(None)
     if not shuffled:
         pq.write_table(rows, bench.parquet)
@@ -150,6 +150,6 @@ def _name(layout: str) -> str:
 
 
 def _speed(sizes: Sizes, size: int, times: Times) -> str:
-    """Give the speed of a reading of all objects, whose answer has so many bytes."""
+    """Return the speed of reading all objects, for an answer of `size` bytes."""
     seconds = float(np.median(times)) / 1000
     return f"{sizes.rows / seconds / 1e6:.2f} M rows/s, {size / seconds / 1e6:.0f} MB/s"

@@ -1,4 +1,4 @@
-"""The HBase part of `scripts/bench bulk`: 2,000 objects against the HBase client's own scans of the same rows at once."""
+"""The HBase part of `scripts/bench bulk`: 2,000 objects against the HBase client's own parallel scans of the same rows."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["bench_hbase_bulk"]
 PREFIX = "bulk_"
 TABLE = "bulk_ztf"
 ALERTS = 25
-OBJECTS, QUICK_OBJECTS = 2000, 200  # asked for; there are twice as many
+OBJECTS, QUICK_OBJECTS = 2000, 200  # requested, out of twice as many
 GOAL = 1.4
 TRIED, WARM = 3, 2
 WAYS = (*MANY, *(Way(named=True, by="region", parts=parts) for parts in (1, 2)), Way(named=True))
 
 
 def bench_hbase_bulk(folder: Path | None, repeat: int, *, quick: bool) -> Iterator[Line]:
-    """Measure; gives lines as they are ready."""
+    """Measure; yield lines as they are ready."""
     objects = QUICK_OBJECTS if quick else OBJECTS
     filling = Filling(objects=objects // 2, alerts=ALERTS, long_alerts=0)
     with compiled() as path, cluster(folder) as held, java(path, "Reference", held.zookeeper) as process:
@@ -66,10 +66,10 @@ def _scan(raw: RawScanner, way: Way, ids: Sequence[str]) -> Scanned:
 
 
 def _check(served: Served, raw: RawScanner, ids: Sequence[str]) -> None:
-    """Make sure that both sides read the same cells."""
+    """Check that both sides read the same cells."""
     answer = _ask(served, "rows", ids).read_all()
     cells = sum(len(column) - column.null_count for column in answer.columns)
     found = _scan(raw, Way(named=True, by="region"), ids)
     if (len(answer), cells) != (found.rows, found.cells) or len(answer) != len(ids) * ALERTS:
         ours, theirs = f"{len(answer)} rows with {cells} cells", f"{found.rows} with {found.cells}"
-        raise click.ClickException(f"{ours} came from us, {theirs} from the raw scanner")
+        raise click.ClickException(f"our answer has {ours}, that of the raw scanner {theirs}")

@@ -1,4 +1,4 @@
-"""The ways by which a client reads many light curves; each reads all and fails unless all came."""
+"""The ways in which a client reads many light curves; each fails unless it has read all."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from flight_client.padding import Padding, pad, regroup
 
 __all__ = ["at_once", "exchanged", "from_parquet", "nested", "padded", "selected"]
 
-SENT = 1000  # IDs of a batch
-PADDED = 1000  # objects of a batch
+SENT = 1000  # IDs per batch
+PADDED = 1000  # objects per batch
 
 
 def at_once(served: Served, tickets: Sequence[bytes], threads: int) -> list[pa.Table]:
-    """Read tickets, so many at a time."""
+    """Read tickets, with a number of threads."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(served.ask, tickets))
 
 
 def exchanged(served: Served, ids: Sequence[str]) -> int:
-    """Send IDs and read rows in one `do_exchange`; gives the number of rows."""
+    """Send IDs and read rows in one `do_exchange`; return the number of rows."""
     command = json.dumps({"table": "ztf", "columns": COLUMNS}).encode()
     writer, reader = served.client.do_exchange(fl.FlightDescriptor.for_command(command))
     writer.begin(pa.schema([("id", pa.string())]))
@@ -51,22 +51,22 @@ def exchanged(served: Served, ids: Sequence[str]) -> int:
     sender.join()
     writer.close()
     if not record.get("complete") or record["rows"] != rows:
-        raise click.ClickException(f"{rows} rows came over do_exchange, and the last message says {record}")
+        raise click.ClickException(f"do_exchange returned {rows} rows, but the last message says {record}")
     return rows
 
 
 def selected(served: Served, ids: Sequence[str]) -> af.answer.Answer:
-    """Select objects with flight_client, as its users do."""
+    """Select objects with flight_client."""
     return af.connect(served.url, progress=False).objects(ids, columns=list(COLUMNS), missing="raise")
 
 
 def nested(served: Served, ids: Sequence[str]) -> int:
-    """Read nested batches with flight_client; gives the number of objects."""
+    """Read nested batches with flight_client; return the number of objects."""
     return sum(len(batch) for batch in selected(served, ids).nested())
 
 
 def padded(served: Served, ids: Sequence[str]) -> int:
-    """Read nested batches with flight_client and make padded arrays of them; gives the number of objects."""
+    """Read nested batches with flight_client and make padded arrays of them; return the number of objects."""
     how = Padding(missing="drop")
     return sum(len(pad(batch, how)) for batch in regroup(selected(served, ids).nested(), PADDED))
 

@@ -1,6 +1,6 @@
-"""A REST service of light curves: the rows of an object, as a frame of pandas, as JSON records over HTTP.
+"""A REST service of light curves: the rows of an object, as JSON records of a pandas frame, over HTTP.
 
-It finds rows as fast as the store does, and so is quicker than the services that ask HBase. Ends with its input.
+It finds rows as fast as the store does, and so is faster than services that query HBase. It ends when its input is closed.
 
 usage: rest.py STORE
 """
@@ -29,7 +29,7 @@ class Service(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        """Send an object's rows."""
+        """Send the rows of an object."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         query = Query(table="ztf", ids=(asked["objectId"],), columns=tuple(asked["columns"]))
         frame = pa.Table.from_batches([message.batch for message in ARCHIVE.answer(query, Caller()).messages]).to_pandas()
@@ -41,7 +41,7 @@ class Service(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main() -> None:

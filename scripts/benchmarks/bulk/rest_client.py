@@ -1,4 +1,4 @@
-"""The client of rest.py: an object a request, JSON records into a frame of pandas."""
+"""The client of rest.py: one object per request, JSON records into a pandas frame."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bulk.sets import COLUMNS
 
 __all__ = ["Rest", "rest_service"]
 
-FOLDER = Path(__file__).resolve().parents[1]  # where its modules are found
+FOLDER = Path(__file__).resolve().parents[1]  # of its modules
 DONE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A connection that is kept."""
+    """A persistent connection."""
 
     connection: HTTPConnection
 
     def read(self, ids: Sequence[str]) -> pd.DataFrame:
-        """Ask for objects, one after the other."""
+        """Request objects, one after the other."""
         return pd.concat([pd.DataFrame(self._records(object_id)) for object_id in ids], ignore_index=True)
 
     def _records(self, object_id: str) -> list[dict[str, object]]:
@@ -45,7 +45,7 @@ class Rest:
 
 @contextmanager
 def rest_service(store: Path) -> Iterator[Rest]:
-    """Serve a store in a process of its own."""
+    """Serve a store in a separate process."""
     command = [sys.executable, "-m", "bulk.rest", str(store)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER)  # noqa: S603  (our own)
     assert process.stdin is not None

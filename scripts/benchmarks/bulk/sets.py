@@ -1,4 +1,4 @@
-"""What is asked for: all objects of a store, in the order of the table and shuffled, as planned tickets."""
+"""The requests: all objects of a store, in the order of the table and shuffled, as planned tickets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Set:
 
 
 def draw(served: Served, objects: int) -> list[Set]:
-    """Put all objects of a store into both orders, and have the server plan them."""
+    """Return all objects of a store in both orders, planned by the server."""
     ordered = sorted(object_names(objects).to_pylist())
     places = np.random.default_rng(SEED).permutation(objects).tolist()
     lists = (ordered, [ordered[place] for place in places])
@@ -52,7 +52,7 @@ def draw(served: Served, objects: int) -> list[Set]:
 
 
 def plan(served: Served, ids: Sequence[str], layout: str) -> list[bytes]:
-    """Have the server split a list of IDs into tickets, 20,000 a call."""
+    """Return the tickets that the server plans for a list of IDs, with 20,000 IDs per call."""
     found = []
     for first in range(0, len(ids), IDS_A_CALL):
         words = {"table": "ztf", "ids": ids[first : first + IDS_A_CALL], "columns": COLUMNS, "layout": layout}
@@ -62,7 +62,7 @@ def plan(served: Served, ids: Sequence[str], layout: str) -> list[bytes]:
 
 
 def against_bare(asked: Set, layout: str, real: Served, bare: Served, repeat: int) -> tuple[Times, Times]:
-    """Read all tickets from both servers, ticket by ticket in turn; gives the ms of all together, one a repetition."""
+    """Read all tickets from both servers, ticket by ticket in turn; return the total ms of each repetition."""
     tickets = asked.tickets[layout]
     for ticket in tickets:
         list(bare.client.do_action(fl.Action("record", ticket)))
@@ -81,7 +81,7 @@ def _drain(served: Served, ticket: bytes) -> pa.Table:
 
 
 def _same(ticket: bytes, real: Served, bare: Served) -> None:
-    """Make sure that both servers send the same; by digest, since a NaN equals none."""
+    """Check that both servers send the same data; by digest, since NaN does not equal NaN."""
     marks = []
     for side in (real, bare):
         answer = side.ask(ticket)

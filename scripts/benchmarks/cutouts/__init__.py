@@ -1,1 +1,1 @@
-"""The benchmarks of image stamps: how they come out of blocks on HDFS, and how they become pixels."""
+"""The benchmarks of cutouts: reading from blocks on HDFS, and decoding to pixels."""

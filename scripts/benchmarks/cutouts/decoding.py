@@ -1,4 +1,4 @@
-"""Stamps to pixels: the server's decoding of many at once against astropy, one after the other."""
+"""Cutouts to pixels: the server's batch decoding against astropy, one at a time."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from flight_server.settings import load_settings
 
 __all__ = ["bench_decoding"]
 
-TOGETHER = 64  # stamps a request
+TOGETHER = 64  # cutouts per request
 WARM = 2
-GOALS = {"ztf": 1 / 5, "rubin": 1 / 10}  # the most that ours may take of astropy's time
+GOALS = {"ztf": 1 / 5, "rubin": 1 / 10}  # the largest ratio to astropy's time
 MADE = 200
 Request = tuple[pa.BinaryArray, list[bytes]]
-SIDES, PSF = (30, 31, 33, 38), 41  # of the stamps that are made
+SIDES, PSF = (30, 31, 33, 38), 41  # of the synthetic cutouts
 
 
 def bench_decoding(alerts: Path, rounds: int) -> Iterator[Line]:
-    """Decode the stamps of a folder of Parquet files; gives a line for each survey.
+    """Decode the cutouts of a folder of Parquet files; yield a line for each survey.
 
     Parameters
     ----------
     alerts
-        Searched for alerts of ZTF and Rubin; where it has none of Rubin's, stamps in their layout are made.
+        The folder with alerts of ZTF and Rubin; without Rubin alerts, synthetic cutouts in their layout are used.
     rounds
-        Requests of each side, of 64 stamps each.
+        Requests per side, of 64 cutouts each.
     """
     found = _stamps(alerts)
-    sources = {survey: "real stamps" for survey, stamps in found.items() if stamps}
+    sources = {survey: "real cutouts" for survey, stamps in found.items() if stamps}
     if not found["rubin"]:
-        found["rubin"], sources["rubin"] = _made(), "stamps made in Rubin's layout"
+        found["rubin"], sources["rubin"] = _made(), "synthetic cutouts in Rubin's layout"
     settings = load_settings(environment={}).cutouts
     for survey, stamps in found.items():
         shape = settings.array_shape[survey]
@@ -51,12 +51,12 @@ def bench_decoding(alerts: Path, rounds: int) -> Iterator[Line]:
         _check(stamps, shape, settings.max_unpacked)
         times = compare(requests, ours, _by_astropy, warm=requests[:WARM])
         each = [float(np.median(side)) / TOGETHER * 1000 for side in times]
-        note = f"{sources[survey]}; {each[0]:.0f} us a stamp, astropy {each[1]:.0f}, {each[1] / each[0]:.1f}x as fast"
-        yield line(f"decode {TOGETHER} stamps, {survey}", "astropy", times, GOALS[survey], note)
+        note = f"{sources[survey]}; {each[0]:.0f} us per cutout, astropy {each[1]:.0f}, {each[1] / each[0]:.1f}x as fast"
+        yield line(f"decode {TOGETHER} cutouts, {survey}", "astropy", times, GOALS[survey], note)
 
 
 def _request(stamps: Sequence[bytes], number: int) -> Request:
-    """Give some stamps in the form in which each side has them: as a block is read, and as a client has them."""
+    """Return cutouts in the input format of each side: as read from a block, and as a client has them."""
     some = [stamps[(number * TOGETHER + place) % len(stamps)] for place in range(TOGETHER)]
     return pa.array(some, pa.binary()), some
 
@@ -72,17 +72,17 @@ def _image(stamp: bytes) -> np.ndarray:  # type: ignore[type-arg]
 
 
 def _check(stamps: Sequence[bytes], shape: tuple[int, int], most: int) -> None:
-    """Raise where the two sides do not read the same pixels."""
+    """Raise ValueError unless both sides read the same pixels."""
     decoded = decode(pa.array(stamps, pa.binary()), shape, most)
     for place, stamp in enumerate(stamps):
         image = _image(stamp)
         rows, columns = image.shape
         if decoded.pixels[place, :rows, :columns].tobytes() != image.astype("<f4").tobytes():
-            raise ValueError(f"stamp {place} has other pixels than astropy reads")
+            raise ValueError(f"cutout {place} differs from the pixels of astropy")
 
 
 def _stamps(folder: Path) -> dict[str, list[bytes]]:
-    """Give the stamps in all Parquet files of a folder, by survey: ZTF's stand in structs, Rubin's alone."""
+    """Return the cutouts in all Parquet files of a folder, by survey: in structs for ZTF, as columns for Rubin."""
     found: dict[str, list[bytes]] = {"ztf": [], "rubin": []}
     for file in sorted(folder.rglob("*.parquet")):
         if not file.is_file():
@@ -98,7 +98,7 @@ def _stamps(folder: Path) -> dict[str, list[bytes]]:
 
 
 def _made() -> list[bytes]:
-    """Make stamps of three HDUs: image, uncertainty and point spread function, of varying size."""
+    """Return synthetic cutouts of three HDUs: image, uncertainty and point spread function, of varying size."""
     random = np.random.default_rng(5)
     made = []
     for number in range(MADE):

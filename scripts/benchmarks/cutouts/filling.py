@@ -1,4 +1,4 @@
-"""The blocks that are measured: simulated by the ordinary means, written by Spark's writer and by pyarrow's, put on HDFS."""
+"""The measured blocks: simulated alerts, written by Spark's and by pyarrow's writer, stored on HDFS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # scripts/ is no package
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # scripts/ is not a package
 
 from hbase.clusters import Cluster
 from spark_blocks import Block, write_blocks, ztf_alerts
@@ -25,22 +25,22 @@ __all__ = ["Alerts", "Filling", "Held", "fill"]
 
 FOLDER = "/bench-cutouts"
 STAMP = "bench-cutouts.json"
-AT_ONCE = 7  # blocks that one Java process writes: what the disk holds besides
+AT_ONCE = 7  # blocks per Java process, which bounds the temporary disk space
 CHUNK = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What is on HDFS.
+    """The blocks on HDFS.
 
     Parameters
     ----------
     indexed
-        How many blocks Spark's writer wrote, with offset indexes.
+        The number of blocks of Spark's writer, with offset indexes.
     plain
-        How many pyarrow wrote, without.
+        The number of blocks of pyarrow's writer, without.
     alerts
-        Of each block.
+        The number of alerts per block.
     """
 
     indexed: int = 14
@@ -50,7 +50,7 @@ class Filling:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """Alerts and the blocks that hold them; one entry an alert."""
+    """Alerts and their blocks; one entry per alert."""
 
     paths: pa.StringArray
     object_ids: pa.StringArray
@@ -66,7 +66,7 @@ class Held:
     url
         The name node.
     paths
-        Where they are.
+        The paths of the blocks.
     ids
         The object ID and the candid of each row of each.
     """
@@ -76,7 +76,7 @@ class Held:
     ids: Sequence[pa.Table]
 
     def some(self, random: np.random.Generator, blocks: int, count: int) -> Alerts:
-        """Draw different alerts, as many of each of some blocks, in no order."""
+        """Draw distinct alerts, equally many from each of `blocks` blocks, in random order."""
         chosen = random.choice(len(self.paths), blocks, replace=False)
         drawn = [self.ids[block].take(random.choice(len(self.ids[block]), count // blocks, replace=False)) for block in chosen]
         paths = np.repeat([self.url + self.paths[block] for block in chosen], count // blocks)
@@ -86,7 +86,7 @@ class Held:
 
 
 def fill(cluster: Cluster, filling: Filling) -> tuple[Held, Held]:
-    """Put the blocks on HDFS, unless they are there; gives those with offset indexes and those without."""
+    """Write the blocks to HDFS, unless they exist; return those with offset indexes and those without."""
     stamp = cluster.folder / STAMP
     wanted = json.dumps(asdict(filling))
     if not (stamp.exists() and stamp.read_text() == wanted):
@@ -114,14 +114,14 @@ def _put(client: hdfs_native.Client, filling: Filling, work: Path) -> None:
 
 
 def _write_plain(rows: pa.Table, path: Path) -> None:
-    """Write as older writers do: pages as Spark's writer has them, but nothing that tells where they are."""
+    """Write like older writers: pages as by Spark's writer, but without offset indexes."""
     pq.write_table(
         rows,
         path,
         row_group_size=len(rows),
         compression="snappy",
-        use_dictionary=["objectId"],  # stamps would have one as large as a third of them
-        write_batch_size=100,  # rows after which it is looked whether a page is full
+        use_dictionary=["objectId"],  # that of cutouts would be a third of their size
+        write_batch_size=100,  # rows between checks whether a page is full
         use_deprecated_int96_timestamps=True,
     )
 

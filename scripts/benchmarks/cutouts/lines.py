@@ -17,11 +17,11 @@ from cutouts.works import Ours, Reference, Work, check, works
 __all__ = ["bench_cutouts"]
 
 FEWEST = 5
-CALIBRATED = 3  # at least so many requests, or a quarter, are those that the reference's ways are tried on
+CALIBRATED = 3  # the reference's ways are compared on at least this many requests, or a quarter of them
 
 
 def bench_cutouts(folder: Path | None, most_rounds: int, filling: Filling) -> Iterator[Measured]:
-    """Measure each work, cold and warm; gives lines as they are ready."""
+    """Measure each work, cold and warm; yield lines as they are ready."""
     with cluster(folder, "--regionservers", "0") as held:
         indexed, plain = fill(held, filling)
         for work in works():

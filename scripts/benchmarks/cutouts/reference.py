@@ -20,16 +20,16 @@ __all__ = ["WAYS", "Way", "bytes_of", "read_table"]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to read; what is not said is as pyarrow has it.
+    """One way to read; other parameters are the defaults of pyarrow.
 
     Parameters
     ----------
     pre_buffer
         Whether column chunks are fetched ahead.
     use_threads
-        Whether columns are decoded at once.
+        Whether columns are decoded in parallel.
     buffer_size
-        So many bytes of a chunk are read at a time; 0: all of it.
+        The bytes of a chunk that are read at a time; 0: all of it.
     """
 
     pre_buffer: bool = True
@@ -37,7 +37,7 @@ class Way:
     buffer_size: int = 0
 
     def __str__(self) -> str:
-        """Give it in a few words."""
+        """Return a short description."""
         words = ["pre-buffered" if self.pre_buffer else "not pre-buffered", "threads" if self.use_threads else "one thread"]
         return ", ".join([*words, *([f"{self.buffer_size >> 10} KiB at a time"] if self.buffer_size else [])])
 
@@ -47,12 +47,12 @@ WAYS += (Way(pre_buffer=False, use_threads=False, buffer_size=1 << 20),)
 
 
 def read_table(client: hdfs_native.Client, alerts: Alerts, kinds: Sequence[str], way: Way) -> pa.Table:
-    """Read stamps block by block, each block once; rows come as they stand there."""
+    """Read cutouts block by block, each block once; rows are in the order of the blocks."""
     return _read(client.read, alerts, kinds, way)
 
 
 def bytes_of(client: hdfs_native.Client, alerts: Alerts, kinds: Sequence[str], way: Way) -> int:
-    """Count the bytes that such a read takes from HDFS."""
+    """Return the number of bytes that such a read takes from HDFS."""
     counters: list[_Counted] = []
 
     def opened(path: str) -> _Counted:
@@ -84,7 +84,7 @@ def _read(opened: Any, alerts: Alerts, kinds: Sequence[str], way: Way) -> pa.Tab
 
 
 class _Counted(io.RawIOBase):
-    """A file that counts what is read of it."""
+    """A file that counts the bytes read."""
 
     def __init__(self, file: hdfs_native.FileReader) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What `scripts/bench cutouts` says."""
+"""The report of `scripts/bench cutouts`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One work as it was measured, cold or warm.
+    """The measurement of one work, cold or warm.
 
     Parameters
     ----------
     name, state
-        What was read; whether by a reader that knows nothing (`cold`) or by one that is kept (`warm`).
+        What was read; by a new reader (`cold`) or by one that is reused (`warm`).
     rounds
-        How often, by each side in turn.
+        The number of repetitions, by both sides in turn.
     ours, reference
         ms: lower quartile, median, upper quartile.
     ours_bytes, reference_bytes
-        What one read takes from HDFS; of ours the median.
+        The bytes that one read takes from HDFS; for ours the median.
     faster, most_bytes
-        The goals: so many times as fast as the reference, so many bytes.
+        The goals: speed relative to the reference, and bytes.
     way
         How the reference read.
     """
@@ -46,29 +46,29 @@ class Measured:
 
     @property
     def times(self) -> float:
-        """How many times as fast as the reference."""
+        """The speed relative to the reference."""
         return self.reference[1] / self.ours[1]
 
     @property
     def goal(self) -> str:
-        """The goals in words."""
+        """The goals as text."""
         words = [] if self.faster is None else [f">= {self.faster:g}x"]
         return ", ".join(words + ([] if self.most_bytes is None else [f"<= {self.most_bytes / MB:g} MB"]))
 
     @property
     def ok(self) -> bool | None:
-        """Whether they are met; None without any."""
+        """Whether the goals are met; None without goals."""
         met = [] if self.faster is None else [self.times >= self.faster]
         met += [] if self.most_bytes is None else [self.ours_bytes <= self.most_bytes]
         return all(met) if met else None
 
     def as_json(self) -> dict[str, Any]:
-        """Give what `--json` writes."""
+        """Return the values for `--json`."""
         return {**asdict(self), "times": self.times, "ok": self.ok}
 
 
 def cutouts_table(found: Sequence[Measured]) -> str:
-    """Lay the works out as text."""
+    """Format the works as text."""
     rows = [
         ("work", "", "n", "ours ms", "reference ms", "faster", "ours MB", "ref. MB", "goal", "", "the reference's fastest way")
     ]

@@ -1,4 +1,4 @@
-"""What is read, and by whom."""
+"""The works of the benchmark, and the readers."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Work:
     name
         What is read.
     blocks, alerts, kinds
-        How many alerts of how many blocks, and which stamps of each.
+        The numbers of blocks and alerts, and the kinds of cutouts.
     indexed
         Whether the blocks have offset indexes.
     share
-        How often it is done, as a part of how often the shortest work is.
+        The number of repetitions, relative to that of the shortest work.
     cold_faster, warm_faster
-        The goals: so many times as fast as the reference.
+        The goals: speed relative to the reference.
     most_bytes
         The goal of a cold read.
     """
@@ -56,27 +56,27 @@ class Work:
     most_bytes: int | None = None
 
     def requests(self, held: Held, count: int) -> list[Alerts]:
-        """Draw what is asked, the same in every run."""
+        """Draw the requests, the same in every run."""
         random = np.random.default_rng(11)
         return [held.some(random, self.blocks, self.alerts) for _ in range(count)]
 
 
 def works() -> list[Work]:
-    """Give all works."""
+    """Return all works."""
     many = "1,000 alerts x 1 kind, 10 blocks"
     return [
-        Work("one stamp", 1, 1, KINDS[:1], cold_faster=8, warm_faster=20, most_bytes=2 * MB),
+        Work("one cutout", 1, 1, KINDS[:1], cold_faster=8, warm_faster=20, most_bytes=2 * MB),
         Work("three kinds of one alert", 1, 1, KINDS, share=0.5, most_bytes=5 * MB),
         Work("14 alerts x 3 kinds, 14 blocks", 14, 14, KINDS, share=0.15, cold_faster=10, warm_faster=20),
         Work(many, 10, 1000, KINDS[:1], share=0.25, cold_faster=5, warm_faster=5),
-        Work("one stamp, no offset index", 1, 1, KINDS[:1], indexed=False, cold_faster=1, warm_faster=1),
+        Work("one cutout, no offset index", 1, 1, KINDS[:1], indexed=False, cold_faster=1, warm_faster=1),
         Work(f"{many}, no offset index", 10, 1000, KINDS[:1], indexed=False, share=0.25, cold_faster=1, warm_faster=1),
     ]
 
 
 @dataclass(slots=True)
 class Ours:
-    """Our reader; what it keeps between reads is there after the first that is not cold."""
+    """Our reader; its caches are filled by the first warm read."""
 
     url: str
     kinds: Sequence[str]
@@ -85,19 +85,19 @@ class Ours:
     _kept: BlockCutouts | None = None
 
     def read(self, alerts: Alerts, cutouts: BlockCutouts) -> Stamps:
-        """Read."""
+        """Read the cutouts of alerts."""
         return cutouts.read(LAYOUT, alerts.paths, alerts.object_ids, alerts.alert_ids, self.kinds)
 
     def new(self) -> BlockCutouts:
-        """Give a reader that knows nothing, with a connection of its own."""
+        """Return a new reader, with its own connection and empty caches."""
         return BlockCutouts(HdfsFiles(self.url, roots=("/",), rewrite={}))
 
     def cold(self, alerts: Alerts) -> float:
-        """Read with a new reader; gives the ms."""
+        """Read with a new reader; return the time in ms."""
         return timed(lambda: self.cold_bytes.append(self.read(alerts, self.new()).bytes_read))
 
     def warm(self, alerts: Alerts) -> float:
-        """Read with the one that is kept; gives the ms."""
+        """Read with the one that is kept; return the time in ms."""
         kept = self._kept = self._kept or self.new()
         return timed(lambda: self.warm_bytes.append(self.read(alerts, kept).bytes_read))
 
@@ -112,19 +112,19 @@ class Reference:
     _kept: hdfs_native.Client | None = None
 
     def cold(self, alerts: Alerts) -> float:
-        """Read with a new client; gives the ms."""
+        """Read with a new client; return the time in ms."""
         return timed(lambda: read_table(hdfs_native.Client(self.url), alerts, self.kinds, self.way))
 
     def warm(self, alerts: Alerts) -> float:
-        """Read with a client that is kept; gives the ms."""
+        """Read with a client that is kept; return the time in ms."""
         return self._by(alerts, self.way)
 
     def bytes_read(self, alerts: Alerts) -> int:
-        """Count the bytes of a read."""
+        """Return the number of bytes of a read."""
         return bytes_of(hdfs_native.Client(self.url), alerts, self.kinds, self.way)
 
     def choose(self, requests: Sequence[Alerts]) -> None:
-        """Try the ways on some requests, and take the one with the lowest lower quartile: what others do only adds."""
+        """Choose the way with the lowest lower quartile, since other load only adds time."""
         sides = [lambda alerts, way=way: self._by(alerts, way) for way in WAYS]
         times = rounds(requests, sides, warm=1)
         self.way = WAYS[int(np.argmin([quartiles(side)[0] for side in times]))]
@@ -135,7 +135,7 @@ class Reference:
 
 
 def check(work: Work, ours: Ours, reference: Reference, alerts: Alerts) -> None:
-    """Make sure that both read the same stamps."""
+    """Check that both read the same cutouts."""
     stamps = ours.read(alerts, ours.new())
     rows = read_table(hdfs_native.Client(reference.url), alerts, work.kinds, reference.way)
     rows = rows.take(pc.index_in(alerts.alert_ids, value_set=rows["candid"].combine_chunks()))
@@ -145,4 +145,4 @@ def check(work: Work, ours: Ours, reference: Reference, alerts: Alerts) -> None:
         if isinstance(wanted, pa.ChunkedArray):
             wanted = wanted.combine_chunks()
         if not found.cast(pa.binary()).equals(wanted) or found.null_count:
-            raise ClickException(f"{work.name}: the stamps of kind {kind} are not those that pyarrow reads")
+            raise ClickException(f"{work.name}: the cutouts of kind {kind} differ from those of pyarrow")

@@ -1,4 +1,4 @@
-"""The cluster that is measured: one of its own for the run, or one that runs already."""
+"""The measured cluster: a temporary one for the run, or an existing one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMAND = Path(__file__).resolve().parents[2] / "cluster"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running cluster; what belongs to the benchmark is written to its folder."""
+    """A running cluster; the files of the benchmark are in its folder."""
 
     folder: Path
 
@@ -41,7 +41,7 @@ class Cluster:
         return [pid for name, pid in self._said()["pids"].items() if name.startswith("regionserver")]
 
     def settings(self, prefix: str, **sections: Mapping[str, Any]) -> Path:
-        """Write settings of a server whose tables' names begin with `prefix`."""
+        """Write the settings of a server with the table prefix `prefix`; return the file."""
         given = {
             "store": "hbase",
             "server": {"port": 0},
@@ -60,9 +60,9 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path | None, *options: str) -> Iterator[Cluster]:
-    """Give the cluster of a folder, which is started where it does not run and stays; without one a cluster for this run.
+    """Return the cluster of a folder, which is started if needed and kept running; without a folder, a cluster for this run.
 
-    Options are those of a cluster that is new.
+    The options are those of a new cluster.
     """
     if folder is not None:
         new = not (folder / "cluster.json").exists()

@@ -1,4 +1,4 @@
-"""The lines of `scripts/bench hbase-columns`: where reading whole families becomes faster than naming columns."""
+"""The lines of `scripts/bench hbase-columns`: the number of columns from which whole families are faster than names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FEWEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """One work with some columns.
+    """The measurement of one work with a number of columns.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ class Turned:
     cpu: tuple[float, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Give what `--json` writes."""
+        """Return the values for `--json`."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """Our bridge in this process, which names at most `most` columns; each has a gateway of its own and remembers that."""
+    """Our bridge in this process, which names at most `most` columns; each has its own gateway."""
 
     archive: Archive
     store: HBaseStore
@@ -70,13 +70,13 @@ class Bridge:
 
     @property
     def pid(self) -> int:
-        """Of the gateway."""
+        """The process ID of the gateway."""
         pid = self.store.gateway.pid
         assert pid is not None
         return pid
 
     def ms(self, columns: Sequence[str], request: Request) -> float:
-        """Read once."""
+        """Read once; return the time in ms."""
         plan = self.archive.plan(Query(table="ztf", ids=request, columns=tuple(columns)), Caller())
         scan = Scan(table=plan.table, columns=plan.columns, ids=plan.ids)
         held, requests.NAMED_MOST = requests.NAMED_MOST, self.most
@@ -88,14 +88,14 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """What is asked: the raw scanner, our bridge naming columns and reading whole families; and all their processes."""
+    """The sides: the raw scanner, and our bridge by name and of whole families; with all their processes."""
 
     raw: RawSide
     bridges: tuple[Bridge, Bridge]
     processes: Mapping[str, Sequence[int]]
 
     def metered(self, columns: Sequence[str]) -> list[Metered]:
-        """Give the four sides for some columns."""
+        """Return the four sides for some columns."""
 
         def scanned(named: bool, request: Request) -> float:
             return self.raw.scanner.scan(TABLE, self.raw.ranges(request), columns, Way(named=named)).ms
@@ -105,7 +105,7 @@ class Sides:
 
 
 def bench_columns(folder: Path | None, most_rounds: int) -> Iterator[Turned]:
-    """Measure; gives lines as they are ready."""
+    """Measure; yield lines as they are ready."""
     with ExitStack() as stack:
         path = stack.enter_context(compiled())
         held = stack.enter_context(cluster(folder))
@@ -147,12 +147,12 @@ def _drain(view: RowView, scan: Scan) -> None:
 
 
 def _spread(columns: Sequence[str], count: int) -> list[str]:
-    """Take columns of all families alike."""
+    """Return columns spread evenly over the families."""
     return [columns[place] for place in np.linspace(0, len(columns) - 1, count).round().astype(int).tolist()]
 
 
 def columns_table(found: Sequence[Turned]) -> str:
-    """Lay the lines out as text; ratios are those of naming columns to reading whole families."""
+    """Format the lines as text; ratios are those of naming columns to reading whole families."""
     head = [f"{side}: {what}" for side in ("raw", "bridge") for what in ("by name ms", "whole ms", "ratio", "of CPU")]
     rows = [["work", "columns", "n", *head]]
     for one in found:

@@ -1,4 +1,4 @@
-"""Processor time of the processes that a request passes through."""
+"""CPU time of the processes that serve a request."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Metered:
     Parameters
     ----------
     processes
-        By what they are; several may be of one kind.
+        By kind; several may be of one kind.
     side
-        Does one request; gives its ms.
+        Makes one request; returns its ms.
     """
 
     processes: Mapping[str, Sequence[int]]
@@ -30,14 +30,14 @@ class Metered:
     _spent: list[dict[str, float]] = field(default_factory=list)
 
     def __call__(self, request: Request) -> float:
-        """Do one request; gives its ms."""
+        """Make one request; return its ms."""
         before = self._now()
         ms = self.side(request)
         self._spent.append({kind: after - before[kind] for kind, after in self._now().items()})
         return ms
 
     def mean(self, rounds: int) -> dict[str, float]:
-        """Give the ms that a request took of each kind, on average over the last rounds."""
+        """Return the ms that a request took of each kind, on average over the last rounds."""
         last = self._spent[-rounds:]
         return {kind: sum(one[kind] for one in last) / len(last) for kind in self.processes}
 

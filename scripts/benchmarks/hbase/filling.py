@@ -1,4 +1,4 @@
-"""The rows that are measured: simulated alerts, put in by the ordinary commands, spread over the regions."""
+"""The measured rows: simulated alerts, ingested by the ordinary commands, spread over the regions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LETTERS = 7
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A region of the table as it is measured, sizes in MB."""
+    """A region of the measured table, sizes in MB."""
 
     start: str
     stop: str
@@ -36,20 +36,20 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What is in the table.
+    """The content of the table.
 
     Parameters
     ----------
     years
-        The years that the objects' names have; the table is split at ZTF19, ZTF21 and ZTF23.
+        The years in the names of the objects; the table is split at ZTF19, ZTF21 and ZTF23.
     objects
-        How many objects there are of each year.
+        The number of objects per year.
     alerts
-        How many alerts of each.
+        The number of alerts per object.
     long_object, long_alerts
-        A further object with many.
+        An additional object with many alerts.
     nights, seed
-        As `alertflight simulate` takes them.
+        As in `alertflight simulate`.
     """
 
     years: tuple[int, ...] = (18, 20, 22, 24)
@@ -62,16 +62,16 @@ class Filling:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.years) * self.objects * self.alerts + self.long_alerts
 
     def names(self, year: int) -> list[str]:
-        """Give the names of the objects of a year."""
+        """Return the names of the objects of a year."""
         digits = np.arange(self.objects)[:, None] // 26 ** np.arange(LETTERS - 1, -1, -1) % 26
         return [f"ZTF{year}" + "".join(chr(ord("a") + digit) for digit in row) for row in digits.tolist()]
 
     def some(self, random: np.random.Generator, count: int) -> list[str]:
-        """Draw different objects, as many of each year, in no order."""
+        """Draw distinct objects, equally many of each year, in random order."""
         each = [random.choice(self.names(year), count // len(self.years), replace=False).tolist() for year in self.years]
         drawn: list[str] = random.permutation(np.concatenate(each)).tolist()
         return drawn
@@ -81,7 +81,7 @@ FILLING = Filling()
 
 
 def fill(cluster: Cluster, raw: RawScanner, filling: Filling = FILLING, prefix: str = PREFIX) -> tuple[Path, list[Region]]:
-    """Put the rows in, unless they are there; gives the settings to serve them with, and the alert table's regions."""
+    """Ingest the rows, unless they exist; return the settings to serve them, and the regions of the alert table."""
     settings = cluster.settings(prefix)
     stamp = cluster.folder / f"{prefix.rstrip('_')}-filled.json"
     wanted = json.dumps(asdict(filling))
@@ -96,7 +96,7 @@ def fill(cluster: Cluster, raw: RawScanner, filling: Filling = FILLING, prefix: 
 
 
 def ingest_alerts(settings: Path, work: Path, filling: Filling) -> tuple[str, float]:
-    """Simulate alerts and ingest them by one command; gives what it says and the seconds that it took."""
+    """Simulate alerts and ingest them with one command; return its output and its duration in s."""
     with TemporaryDirectory(prefix="alerts-", dir=work) as alerts:
         named = [(name, filling.alerts) for year in filling.years for name in filling.names(year)]
         named += [(filling.long_object, filling.long_alerts)] if filling.long_alerts else []

@@ -15,15 +15,15 @@ def gateway_pid(server: int) -> int:
         try:
             lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
         if lines.get("PPid") == str(server) and lines["Name"] == "java":
             return int(status.parent.name)
     raise click.ClickException("the server's gateway was not found")
 
 
 def peak(pid: int) -> int:
-    """Give the most memory that a process had resident, bytes."""
+    """Return the most memory that a process had resident, bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise ValueError(f"the kernel does not tell VmHWM of process {pid}")
+    raise ValueError(f"the kernel has no VmHWM of process {pid}")

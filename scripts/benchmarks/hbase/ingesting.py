@@ -30,7 +30,7 @@ class Ingested:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """Give what `--json` writes."""
+        """Return the values for `--json`."""
         return asdict(self)
 
 
@@ -48,7 +48,7 @@ def bench_ingest(folder: Path | None, runs: int) -> Iterator[Ingested]:
 
 
 def ingest_table(found: Sequence[Ingested]) -> str:
-    """Lay the runs out as text."""
+    """Format the runs as text."""
     rows = [("run", "alerts", "rows of all tables", "s", "alerts/s")]
     for number, one in enumerate(found, start=1):
         rows.append((str(number), str(one.alerts), str(one.rows), f"{one.seconds:.1f}", f"{one.alerts / one.seconds:.0f}"))

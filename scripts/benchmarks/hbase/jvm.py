@@ -1,4 +1,4 @@
-"""The Java side of the references: compiled once a run, kept running, asked line by line."""
+"""The Java side of the references: compiled once per run, kept running, with one request per line."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Way:
     Parameters
     ----------
     named
-        Whether columns are named; else families are read whole.
+        Whether columns are named; otherwise whole families are read.
     by
-        `range`: a scan each; `region`: a scan for the ranges of each region, with a filter.
+        `range`: one scan per range; `region`: one filtered scan for the ranges of each region.
     parts
-        The scans of a region.
+        The number of scans per region.
     bytes
-        The most that an answer of a server may have.
+        The largest size of a server's response.
     prefetch
-        Whether the client asks for the next answer ahead.
+        Whether the client requests the next response ahead.
     cache
-        Whether the servers keep the blocks.
+        Whether the servers cache the blocks.
     asynchronous
-        Whether the scanner is that of the asynchronous client.
+        Whether the scanner of the asynchronous client is used.
     """
 
     named: bool = False
@@ -59,7 +59,7 @@ class Way:
     asynchronous: bool = False
 
     def __str__(self) -> str:
-        """Give it in a few words."""
+        """Return a short description."""
         scans = "a scan a range" if self.by == "range" else f"{self.parts} filtered scan(s) a region"
         words = ["columns by name" if self.named else "whole families", scans, f"{self.bytes >> 10} KiB an answer"]
         further = {"prefetch": self.prefetch, "blocks not cached": not self.cache, "asynchronous client": self.asynchronous}
@@ -68,7 +68,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What a scan took, and what came."""
+    """The times and the results of a scan."""
 
     ms: float
     rows: int
@@ -76,12 +76,12 @@ class Scanned:
 
 
 class RawScanner:
-    """The HBase client's own scanner in a process of its own, timed inside of it.
+    """The HBase client's own scanner in a separate process, which measures its times.
 
     Parameters
     ----------
     process
-        Runs Reference.java.
+        The process of Reference.java.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -89,7 +89,7 @@ class RawScanner:
         self.pid = process.pid
 
     def ask(self, operation: str, **words: Any) -> Any:
-        """Have something done; gives the answer."""
+        """Request an operation; return the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"operation": operation, **words}) + "\n")
@@ -101,7 +101,7 @@ class RawScanner:
         return answer
 
     def scan(self, table: str, ranges: Ranges, columns: Sequence[str], way: Way) -> Scanned:
-        """Read some columns of ranges of rows."""
+        """Scan columns of ranges of rows."""
         names = {"columns": columns} if way.named else {"families": sorted({name.partition(":")[0] for name in columns})}
         words = {name: value for name, value in asdict(way).items() if name != "named"}
         found = self.ask("scan", table=table, ranges=ranges, **names, **words)
@@ -110,7 +110,7 @@ class RawScanner:
 
 @contextmanager
 def compiled() -> Iterator[str]:
-    """Compile the programs; gives their class path."""
+    """Compile the programs; yield their class path."""
     click.echo("compiling the references (and the gateway, if it is new) ...", err=True)
     try:
         jar = find_jar()
@@ -120,7 +120,7 @@ def compiled() -> Iterator[str]:
     if compiler is None:
         raise click.ClickException("there is no javac: install a JDK (Debian: apt install openjdk-17-jdk-headless)")
     with tempfile.TemporaryDirectory(prefix="alertflight-bench-") as folder:
-        jar = Path(shutil.copy(jar, folder))  # Java opens it again and again, and a build may take the old one away
+        jar = Path(shutil.copy(jar, folder))  # Java reopens it repeatedly, and a build may delete the old one
         words = [compiler, "-cp", str(jar), "-d", folder, *(str(file) for file in sorted(SOURCES.glob("*.java")))]
         done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
         if done.returncode:
@@ -130,7 +130,7 @@ def compiled() -> Iterator[str]:
 
 @contextmanager
 def java(path: str, program: str, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """Run one of the programs; it ends with its input."""
+    """Run one of the programs; it ends when its input is closed."""
     command = [shutil.which("java") or "java", *FLAGS, "-cp", path, program, *words]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603  (our own command)
     try:

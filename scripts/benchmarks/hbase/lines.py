@@ -36,7 +36,7 @@ MANY_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One run: who is asked, their processes, and how many rounds of the shortest work; `staged` for a profile."""
+    """One run: the servers, their processes, and the rounds of the shortest work; `staged` for a profile."""
 
     raw: RawSide
     served: Served
@@ -47,7 +47,7 @@ class Bench:
 
 
 def bench_hbase(folder: Path | None, most_rounds: int, *, profile: bool) -> Iterator[Measured | Line | str]:
-    """Measure; gives lines as they are ready, and further tables."""
+    """Measure; yield lines as they are ready, and additional tables."""
     with ExitStack() as stack:
         path = stack.enter_context(compiled())
         held = stack.enter_context(cluster(folder))
@@ -111,7 +111,7 @@ def _measure(bench: Bench, work: Work) -> Iterator[Measured | Line | str]:
 
 
 def _judge(work: Work, times: Sequence[Times]) -> tuple[str, bool | None]:
-    """Give the goal in words, and whether the medians meet it."""
+    """Return the goal as text, and whether the medians meet it."""
     medians = [float(np.median(side)) for side in times]
     added, ratio = medians[0] - medians[1], medians[0] / medians[1]
     if work.against_public:

@@ -1,4 +1,4 @@
-"""What the public services do: rows as a map of maps of texts, as one JSON text over py4j, parsed into pandas."""
+"""The method of the public services: rows as a map of maps of strings, as JSON over py4j, parsed into pandas."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from hbase.jvm import java
 
 __all__ = ["PublicWay", "public_way"]
 
-# what a column's texts are cast to, by the type that the schema row names
+# the types to which text columns are cast, by the type in the schema row
 CASTS = {"integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 
 
 @dataclass(slots=True)
 class PublicWay:
-    """Asks TextGateway.java.
+    """A client of TextGateway.java.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class PublicWay:
         return frame
 
     def ms(self, start: str, stop: str) -> float:
-        """Read a range of keys; gives the time."""
+        """Read a range of keys; return the time in ms."""
         self.rows(start, stop)
         return sum(times[-1] for times in self._parts.values())
 
     def parts(self, rounds: int, raw_ms: float) -> str:
-        """Lay out where the time of the last rounds goes, and what it adds to the raw scan."""
+        """Format the times of the stages in the last rounds, and the total added to the raw scan."""
         medians = {name: float(np.median(times[-rounds:])) for name, times in self._parts.items()}
         total = float(np.median(np.sum([times[-rounds:] for times in self._parts.values()], axis=0)))
         lines = {**medians, "= all": total, "added to the raw scan": total - raw_ms}

@@ -1,4 +1,4 @@
-"""The HBase part of `scripts/bench queries`: cones against the HBase client's own scan of the pixels that they touch."""
+"""The HBase part of `scripts/bench queries`: cones against the HBase client's own scan of the same pixels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WARM = 40
 
 
 def bench_hbase_queries(folder: Path | None, repeat: int) -> Iterator[Line]:
-    """Measure; gives lines as they are ready."""
+    """Measure; yield lines as they are ready."""
     with compiled() as path, cluster(folder) as held, java(path, "Reference", held.zookeeper) as process:
         raw = RawScanner(process)
         settings, _ = fill(held, raw, ALERTS, PREFIX)
@@ -64,7 +64,7 @@ def _scan(raw: RawScanner, columns: tuple[str, ...], radius: float, way: Way, pl
 
 
 def _check_scan(places: Places, scan: partial[Scanned], radius: float) -> None:
-    """Make sure that the raw scanner reads all that lies in the pixels."""
+    """Check that the raw scanner reads all rows in the pixels."""
     rows = pixels_of(places.rows["i:ra"].to_numpy(), places.rows["i:dec"].to_numpy(), NSIDE)
     for place in places.draw(CHECKED):
         wanted = int(np.isin(rows, cone_pixels(place.ra, place.dec, radius / 3600, NSIDE)).sum())

@@ -1,4 +1,4 @@
-"""What `scripts/bench hbase` says."""
+"""The report of `scripts/bench hbase`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ INCUMBENT = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One work as it was measured.
+    """The measurement of one work.
 
     Parameters
     ----------
     name, columns, rows
         What was read.
     rounds
-        How often, by each side in turn.
+        The number of repetitions, by both sides in turn.
     ours, raw
         ms, end to end and in the raw scanner: lower quartile, median, upper quartile.
     ours_cpu, raw_cpu
         Processor time of a request, ms, by process.
     goal, ok
-        What was to be reached, and whether it was.
+        The goal, and whether it was met.
     way
         How the raw scanner read.
     """
@@ -49,12 +49,12 @@ class Measured:
     way: str
 
     def as_json(self) -> dict[str, Any]:
-        """Give what `--json` writes."""
+        """Return the values for `--json`."""
         return asdict(self)
 
 
 def hbase_table(found: Sequence[Measured]) -> str:
-    """Lay the works out as text."""
+    """Format the works as text."""
     head = ("work", "columns", "rows", "n", "ours ms", "raw ms", "ratio", "added ms", "goal", "", "the raw scanner's fastest way")
     rows = [head]
     for one in found:
@@ -67,7 +67,7 @@ def hbase_table(found: Sequence[Measured]) -> str:
 
 
 def cpu_table(found: Sequence[Measured]) -> str:
-    """Lay out the processor time of a request, which others on the machine change little."""
+    """Format the processor time of a request, which others on the machine change little."""
     kinds = list(found[0].ours_cpu)
     rows = [("processor time of a request, ms", "rows", *kinds, "all")]
     for one in found:

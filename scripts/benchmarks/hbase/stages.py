@@ -1,4 +1,4 @@
-"""Where the time of a request to the HBase store goes: stages that can be called alone, in this process and over the wire."""
+"""Profile of a request to the HBase store, by stages that can be called alone, in this process and over the wire."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["Staged", "staged"]
 
 @dataclass(slots=True)
 class Staged:
-    """The archive in this process, with a gateway of its own.
+    """The archive in this process, with its own gateway.
 
     Parameters
     ----------
     archive, store
-        What answers.
+        The archive and its store.
     """
 
     archive: Archive

@@ -1,4 +1,4 @@
-"""What is read, by us and by the raw scanner, and the ways from which the raw scanner takes its fastest."""
+"""The works of the benchmark, for our server and the raw scanner, and the ways of which the raw scanner uses the fastest."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["MANY", "OBJECT", "RawSide", "Request", "Work", "check", "fastest", "
 ADDED_GOAL, BULK_GOAL = 3.0, 1.3
 FEW = ("i:jd", "i:fid", "i:magpsf")
 OBJECTS = 100
-END = "schema"  # the rows behind it describe the table
-CALIBRATION_REST = 4  # one of so many rounds warms up
+END = "schema"  # later rows describe the table
+CALIBRATION_REST = 4  # one of this many rounds is a warm-up
 
 Request = tuple[str, ...]  # object IDs; none of them: the whole table
 T = TypeVar("T")
@@ -47,23 +47,23 @@ class Work:
     Parameters
     ----------
     name
-        In words.
+        A short description.
     columns
-        Those asked for; None for all.
+        The requested columns; None for all.
     draw
-        Gives a request.
+        Draws a request.
     ways
-        What the raw scanner may choose from.
+        The ways of the raw scanner.
     end
-        What the client does with the answer; gives its rows.
+        Consumes the answer; returns its number of rows.
     share
-        Rounds, as a part of those of the shortest work.
+        The number of rounds, relative to the shortest work.
     warm
-        Rounds that come first and are not counted, as a part of those that are.
+        The number of uncounted warm-up rounds, relative to the counted ones.
     most_added, most_ratio
         The goal: ms more than the raw scanner, or times as long.
     against_public
-        Whether the goal is a part of what the public services' way adds.
+        Whether the goal is a fraction of the time that the public services' method adds.
     """
 
     name: str
@@ -79,42 +79,42 @@ class Work:
 
     @property
     def has_objects(self) -> bool:
-        """Whether it names objects."""
+        """Whether it selects objects."""
         return bool(self.draw(np.random.default_rng(0)))
 
     def ticket(self, request: Request) -> fl.Ticket:
-        """Give the ticket of a request."""
+        """Return the ticket of a request."""
         words: dict[str, object] = {"table": "ztf", **({"ids": request} if request else {"all": True})}
         if self.columns:
             words["columns"] = self.columns
         return fl.Ticket(json.dumps(words).encode())
 
     def ours(self, served: Served, request: Request) -> float:
-        """Ask our server; gives the ms."""
+        """Query our server; return the time in ms."""
         ticket = self.ticket(request)
         return timed(lambda: self.end(served.client.do_get(ticket)))
 
 
 def fastest(ways: Sequence[Way], requests: Sequence[T], read: Callable[[Way, T], float]) -> Way:
-    """Try ways on some requests, and give the one with the lowest lower quartile: what others do only adds."""
+    """Return the way with the lowest lower quartile, since other load only adds time."""
     times = rounds(requests, [partial(read, way) for way in ways], warm=len(requests) // CALIBRATION_REST)
     return ways[int(np.argmin([quartiles(side)[0] for side in times]))]
 
 
 @dataclass(frozen=True, slots=True)
 class RawSide:
-    """The raw scanner, and what it must know of the table: all columns, and where regions start."""
+    """The raw scanner, with all columns of the table and the start keys of its regions."""
 
     scanner: RawScanner
     columns: Sequence[str]
     regions: Sequence[str]
 
     def read(self, work: Work, way: Way, request: Request) -> Scanned:
-        """Do a work."""
+        """Run a work."""
         return self.scanner.scan(TABLE, self.ranges(request), work.columns or self.columns, way)
 
     def ranges(self, request: Request) -> list[tuple[str, str]]:
-        """Give the ranges of keys of a request; those of the regions for the whole table."""
+        """Return the ranges of keys of a request; those of the regions for the whole table."""
         if not request:
             return list(zip(self.regions, [*self.regions[1:], END], strict=True))
         return [(f"{name}_", f"{name}`") for name in request]
@@ -125,7 +125,7 @@ class RawSide:
 
 
 def works() -> list[Work]:
-    """Give all works; that which may push others out of the servers' caches last."""
+    """Return all works; the one that may evict others from server caches comes last."""
 
     def one(random: np.random.Generator) -> Request:
         return tuple(FILLING.some(random, len(FILLING.years))[:1])
@@ -146,7 +146,7 @@ def works() -> list[Work]:
 
 
 def check(work: Work, raw: RawSide, served: Served, request: Request) -> int:
-    """Make sure that both sides read the same cells; gives the number of rows."""
+    """Check that both sides read the same cells; return the number of rows."""
     rows = cells = 0
     for chunk in served.client.do_get(work.ticket(request)):
         rows += len(chunk.data)
@@ -154,7 +154,7 @@ def check(work: Work, raw: RawSide, served: Served, request: Request) -> int:
     found = raw.read(work, Way(named=True), request)
     if (rows, cells) != (found.rows, found.cells) or not rows:
         ours, theirs = f"{rows} rows with {cells} cells", f"{found.rows} with {found.cells}"
-        raise click.ClickException(f"{work.name}: {ours} came from us, {theirs} from the raw scanner")
+        raise click.ClickException(f"{work.name}: our answer has {ours}, that of the raw scanner {theirs}")
     return rows
 
 

@@ -102,5 +102,5 @@ def test_a_reader_that_breaks_down_ends_the_reading(tmp_path: Path) -> None:
             raise Panic(path)
 
     block = load(NIGHT)
-    with pytest.raises(InternalError, match="a reader of blocks broke down"):
+    with pytest.raises(InternalError, match="reading a block failed unexpectedly"):
         block.read(BlockCutouts(Broken(tmp_path)), [0, 1], path="any.parquet")

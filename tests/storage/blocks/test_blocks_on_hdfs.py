@@ -217,7 +217,7 @@ def test_no_datanode_at_all_is_lost_not_damaged(hdfs: Cluster, put: Any) -> None
     hdfs.kill("datanode-1")
     hdfs.kill("datanode-2")
     try:
-        with pytest.raises(BackendLost, match="no DataNode of HDFS gives the block"):
+        with pytest.raises(BackendLost, match="no DataNode of HDFS returns the block"):
             held.block.read(cutouts, [150], ["Template"], path=held.uri)
     finally:
         hdfs.up()

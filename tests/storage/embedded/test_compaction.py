@@ -245,9 +245,9 @@ def test_the_command_says_what_it_did(many: Path) -> None:
     done = subprocess.run([COMMAND, "compact", "--full", "--data", many], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"ztf: {count} segments, now 1" in done.stdout
-    assert "1 blocks of stamps are not used any more" in done.stdout
+    assert "1 blocks of cutouts are no longer used" in done.stdout
     done = subprocess.run([COMMAND, "compact", "--data", many], capture_output=True, text=True, check=False)
-    assert "ztf: 1 segments, left as they are" in done.stdout
+    assert "ztf: 1 segments, unchanged" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_an_error_after_the_commit_does_not_say_that_nothing_has_changed(
     data = scenes["again"].copy(tmp_path / "data")
     done = run(scenes["again"].command, data, "commit.after:eio:1")
     assert contents(data) == scenes["again"].after
-    assert "as it was before" not in done.stderr
+    assert "it is unchanged" not in done.stderr
 
 
 @pytest.mark.parametrize(("name", "point"), POINTS)

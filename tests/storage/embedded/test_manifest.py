@@ -218,7 +218,7 @@ def test_a_manifest_of_the_first_format_that_cannot_be_written_says_so(file, ope
     connection = first_format(file)
     connection.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(manifest_module, "BUSY_SECONDS", 0.0)
-    with pytest.raises(BadValue, match="format 1 and cannot be brought to format 2: database is locked"):
+    with pytest.raises(BadValue, match="format 1 and cannot be migrated to format 2: database is locked"):
         opened()
     connection.execute("ROLLBACK")
     connection.close()

@@ -82,7 +82,7 @@ def test_columns_that_the_table_has_no_place_for_are_known_but_not_its_own():
     [
         ({}, "newest", "ztf has no schema row"),
         ({"schema_1_1": {}}, "schema_2_1", "no schema row schema_2_1; it has schema_1_1"),
-        ({"schema_1_1": {"i:magpsf": "string"}}, "newest", "schema_1_1 has i:magpsf as string, the catalog as float"),
+        ({"schema_1_1": {"i:magpsf": "string"}}, "newest", "schema_1_1 has i:magpsf as string, but the catalog as float"),
         ({"schema_1_1": {"i:candid": "float"}}, "newest", "i:candid"),
         ({"schema_1_1": {"i:jd": "string"}}, "newest", "i:jd"),
         ({"schema_1_1": {"i:fid": "decimal(3,0)"}}, "newest", "i:fid"),
