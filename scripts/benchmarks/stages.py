@@ -44,7 +44,7 @@ def stages(archive: Archive, store: EmbeddedStore, tickets: Sequence[bytes], our
         _answer(archive, ticket)
     queries = [parse_ticket(ticket) for ticket in tickets]
     plans = [archive.plan(query, Caller()) for query in queries]
-    scans = [Scan(table=plan.table, columns=plan.columns, ids=plan.ids) for plan in plans]
+    scans = [Scan(table=plan.table, columns=plan.shape.columns, ids=plan.ids) for plan in plans]
     parse = _median(parse_ticket, tickets)
     plan = _median(lambda query: archive.plan(query, Caller()), queries)
     schema = _median(lambda plan: plan.schema, plans)

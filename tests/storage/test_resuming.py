@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from store_faults import fill, open_archive, rename, write_changed, write_coincident
 
 from flight_server.catalog.catalog import load_catalog
+from flight_server.catalog.columns import Projection
 from flight_server.planning.endpoints import endpoint_queries
 from flight_server.planning.plan import Planner
 from flight_server.protocol.callers import Caller
@@ -296,7 +297,7 @@ def large(request: pytest.FixtureRequest, three: Path, tmp_path_factory: pytest.
 @given(data=st.data())
 def test_a_scan_after_a_key_gives_all_keys_behind_it(large: Opened, data: st.DataObject) -> None:
     catalog = load_catalog()
-    scan = Scan(table=catalog.table("ztf"), columns=(catalog.known["ztf"]["i:jd"],))
+    scan = Scan(table=catalog.table("ztf"), columns=Projection([catalog.known["ztf"]["i:jd"]]))
     view = large.store.view()
     whole = np.concatenate([rows.keys for rows in view.scan(scan)])
     assert len(whole) == 6000

@@ -78,7 +78,7 @@ class Bridge:
     def ms(self, columns: Sequence[str], request: Request) -> float:
         """Read once; return the time in ms."""
         plan = self.archive.plan(Query(table="ztf", ids=request, columns=tuple(columns)), Caller())
-        scan = Scan(table=plan.table, columns=plan.columns, ids=plan.ids)
+        scan = Scan(table=plan.table, columns=plan.shape.columns, ids=plan.ids)
         held, requests.NAMED_MOST = requests.NAMED_MOST, self.most
         try:
             return timed(lambda: _drain(self.store.view(), scan))

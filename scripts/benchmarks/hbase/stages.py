@@ -71,7 +71,7 @@ class Staged:
         plan = self.archive.plan(parse_ticket(work.ticket(request).ticket), Caller())
         view = self.store.view()
         begun = time.perf_counter()
-        rows = view.scan(Scan(table=plan.table, columns=plan.columns, ids=plan.ids))
+        rows = view.scan(Scan(table=plan.table, columns=plan.shape.columns, ids=plan.ids))
         next(rows)
         self._note("until the first rows are here", begun)
         for _ in rows:
