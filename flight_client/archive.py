@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.flight as fl
+from alertflight_config import DEFAULT_TABLE
 
 from flight_client.answer import Answer
 from flight_client.calls import act
@@ -108,7 +109,7 @@ class Archive:
         """Close the connection; the next call opens it again."""
         disconnect(self.url)
 
-    def objects(self, ids: object, *, table: str = "ztf", missing: str = "list", **fields: Any) -> Answer:
+    def objects(self, ids: object, *, table: str = DEFAULT_TABLE, missing: str = "list", **fields: Any) -> Answer:
         """Select objects by their IDs.
 
         Parameters
@@ -127,7 +128,7 @@ class Archive:
         """
         return self.select(table=table, missing=missing, ids=ids, **fields)
 
-    def cone(self, *place: Any, radius: Any, table: str = "ztf", **fields: Any) -> Answer:
+    def cone(self, *place: Any, radius: Any, table: str = DEFAULT_TABLE, **fields: Any) -> Answer:
         """Select objects by their position on the sky.
 
         Parameters
@@ -143,7 +144,7 @@ class Archive:
         given = {"ra": ra, "dec": dec, "radius": angle(radius, "arcsec", "cone.radius")}
         return self.select(table=table, cone=given, **fields)
 
-    def skymap(self, source: str | Path | bytes, *, level: float = 0.9, table: str = "ztf", **fields: Any) -> Answer:
+    def skymap(self, source: str | Path | bytes, *, level: float = 0.9, table: str = DEFAULT_TABLE, **fields: Any) -> Answer:
         """Select objects in a credible region of a probability map, such as that of a gravitational-wave event.
 
         Parameters
@@ -164,7 +165,7 @@ class Archive:
         """Select a whole table."""
         return self.select(table=table, all=True, **fields)
 
-    def select(self, *, table: str = "ztf", missing: str = "list", **fields: Any) -> Answer:
+    def select(self, *, table: str = DEFAULT_TABLE, missing: str = "list", **fields: Any) -> Answer:
         """Select by any fields of a ticket; `class_` stands for `class`.
 
         Raises
@@ -179,7 +180,7 @@ class Archive:
         query = parse_ticket(json.dumps({"table": table} | given).encode(), MAX_QUERY_BYTES)
         return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=missing == "raise")
 
-    def exchange(self, ids: Iterable[Any], *, table: str = "ztf", **fields: Any) -> Exchange:
+    def exchange(self, ids: Iterable[Any], *, table: str = DEFAULT_TABLE, **fields: Any) -> Exchange:
         """Select objects by a stream of IDs of any length, in bounded memory.
 
         Parameters
@@ -192,7 +193,7 @@ class Archive:
         """
         return self._exchanged(table, fields, batches_of_ids(plain_ids(ids)))
 
-    def cones(self, *places: Any, radius: Any, table: str = "ztf", **fields: Any) -> Exchange:
+    def cones(self, *places: Any, radius: Any, table: str = DEFAULT_TABLE, **fields: Any) -> Exchange:
         """Select objects around many positions.
 
         Parameters
@@ -211,7 +212,7 @@ class Archive:
         """Return what each table holds, and by what it can be queried."""
         return dict(act(self.url, "tables"))
 
-    def schema(self, table: str = "ztf") -> list[dict[str, Any]]:
+    def schema(self, table: str = DEFAULT_TABLE) -> list[dict[str, Any]]:
         """Return the columns of a table, with cutouts and derived ones: name, type, unit, description, origin."""
         return list(act(self.url, "schema", json.dumps({"table": table})))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pyarrow as pa
+from alertflight_config import DEFAULT_TABLE
 
 from flight_client.options import moment_option, server_options, split_option
 from flight_client.output import show, write_csv, write_file
@@ -23,14 +24,14 @@ SHOWN_MISSING = 5
 
 @click.command()
 @server_options
-@click.option("--table", default="ztf", show_default=True, help="The table.")
+@click.option("--table", default=DEFAULT_TABLE, show_default=True, help="The table.")
 @click.option("--ids", multiple=True, callback=split_option, metavar="ID,...", help="Object IDs, separated by commas.")
 @click.option("--cone", type=float, nargs=3, metavar="RA DEC RADIUS", help="A cone on the sky: degrees, degrees, arcsec.")
-@click.option("--class", "class_", metavar="NAME", help="A class, newest alerts first: table ztf.class or ztf.tns.")
-@click.option("--sso", metavar="NAME", help="A solar system object: table ztf.ssnamenr.")
-@click.option("--tracklet", metavar="NAME", help="A tracklet name, or its beginning: table ztf.tracklet.")
-@click.option("--name", metavar="NAME", help="A name, or its beginning: table ztf.tns_resolver or ztf.sso_resolver.")
-@click.option("--night", metavar="YYYYMMDD", help="A night, or its beginning: table statistics_class.")
+@click.option("--class", "class_", metavar="NAME", help="A class, newest alerts first; from a table kept by class.")
+@click.option("--sso", metavar="NAME", help="A solar system object; from a table kept by it.")
+@click.option("--tracklet", metavar="NAME", help="A tracklet name, or its beginning; from a table kept by it.")
+@click.option("--name", metavar="NAME", help="A name, or its beginning; from a table of names.")
+@click.option("--night", metavar="YYYYMMDD", help="A night, or its beginning; from a table kept by night.")
 @click.option("--skymap", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A probability map (FITS).")
 @click.option(
     "--credible-level", type=float, default=0.9, show_default=True, help="The credible level of the region of --skymap."

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from alertflight_config import DEFAULT_TABLE
 
 from flight_client.endpoints import MAX_QUERY_BYTES
 from flight_client.options import moment_option, server_options, split_option
@@ -23,7 +24,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.command()
 @server_options
-@click.option("--table", default="ztf", show_default=True, help="The table.")
+@click.option("--table", default=DEFAULT_TABLE, show_default=True, help="The table.")
 @click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one per line.")
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
 @click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")

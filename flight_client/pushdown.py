@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.resources import files
 
-from flight_server.catalog.declarations import Table, load_surveys
-from flight_server.catalog.selections import selections_of
+import yaml
+
 from flight_server.protocol.query import MAX_INTEGER, Query
 from flight_server.protocol.times import JD_FROM
 
@@ -28,9 +29,35 @@ class Condition:
     values: tuple[object, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What the packaged declarations say of a table that a ticket can use.
+
+    Parameters
+    ----------
+    id
+        The column of the object's ID.
+    by_object
+        Whether the table takes `ids`.
+    time, time_format
+        The time column, if there is one, and whether it has a JD or an MJD.
+    """
+
+    id: str
+    by_object: bool
+    time: str | None
+    time_format: str
+
+
 @cache
 def _tables() -> Mapping[str, Table]:
-    return {name: table for survey in load_surveys().values() for name, table in survey.tables.items()}
+    found = {}
+    for file in (files("alertflight_config") / "tables").iterdir():
+        if file.name.endswith(".yml"):
+            for name, words in yaml.safe_load(file.read_text("utf-8"))["tables"].items():
+                by_object = words["key"].startswith(f"{{{words['id']}}}")
+                found[name] = Table(words["id"], by_object, words.get("time"), words.get("time_format", "jd"))
+    return found
 
 
 def declared(name: str) -> Table | None:
@@ -72,7 +99,7 @@ def narrowed(query: Query, table: Table, conditions: Iterable[Condition]) -> Que
 
 def _with_ids(query: Query, table: Table, values: tuple[object, ...]) -> Query | None:
     wanted = tuple(dict.fromkeys(value for value in values if isinstance(value, str | int)))
-    if "ids" not in selections_of(table) or not all(_is_id(value) for value in values):
+    if not table.by_object or not all(_is_id(value) for value in values):
         return query
     if query.ids is not None:
         asked = set(wanted)

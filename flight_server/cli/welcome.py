@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 
+from alertflight_config import DEFAULT_TABLE, EXAMPLE_ID
+
 from flight_server.execution.archive import Archive
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import AlertflightError
@@ -15,7 +17,7 @@ __all__ = ["example_id"]
 LOOKED_AT = 5000
 
 
-def example_id(archive: Archive, table: str = "ztf", otherwise: str = "ZTF20abfcszi") -> str:
+def example_id(archive: Archive, table: str = DEFAULT_TABLE, otherwise: str = EXAMPLE_ID) -> str:
     """Return the object with the longest light curve among the first rows, or a known name for an empty archive."""
     found = archive.catalog().table(table)
     query = Query(table=table, all=True, columns=(found.id,), limit=LOOKED_AT)

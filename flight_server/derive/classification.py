@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from alertflight_config import DEFAULT_SURVEY
 
 from flight_server.derive.classes import load_classes
 from flight_server.derive.inputs import Numbers
@@ -119,7 +120,7 @@ def _cross_matches(cdsxmatch: pa.Array) -> tuple[list[str], npt.NDArray[np.int32
     Rows without a label have the index after the last one, and count as a class.
     """
     encoded = cdsxmatch.dictionary_encode()
-    hosts = load_classes("ztf").extragalactic
+    hosts = load_classes(DEFAULT_SURVEY).extragalactic
     labels = encoded.dictionary.to_pylist()
     codes = encoded.indices.fill_null(len(labels)).to_numpy(zero_copy_only=False)
     extragalactic = np.array([*(label in hosts for label in labels), False])

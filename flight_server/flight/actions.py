@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+from alertflight_config import DEFAULT_TABLE
 
 from flight_server import __version__
 from flight_server.execution.archive import Archive
@@ -80,7 +81,7 @@ def schema(asked: Asked) -> list[dict[str, Any]]:
 
 def _table_name(body: bytes) -> str:
     """Read the name of a table: the text itself, or JSON with it as `table`."""
-    wanted = 'the body of schema is the name of a table, such as ztf or {"table": "ztf"}'
+    wanted = f'the body of schema is the name of a table, such as {DEFAULT_TABLE} or {{"table": "{DEFAULT_TABLE}"}}'
     try:
         text = body.decode().strip()
         words = json.loads(text) if text.startswith("{") else {"table": text}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
+from alertflight_config import DEFAULT_SURVEY
 
 from flight_server.execution.archive import Archive
 from flight_server.ingest import Upload
@@ -22,6 +23,7 @@ from flight_server.protocol.json_text import load_object
 __all__ = ["Uploads"]
 
 RETRY_AFTER_MS = 1000
+EXAMPLE = json.dumps({"survey": DEFAULT_SURVEY})
 
 
 class _Turn:
@@ -189,12 +191,12 @@ def _survey(descriptor: fl.FlightDescriptor) -> str:
     """Read whose alerts come."""
     given = _object(descriptor.command) if descriptor.descriptor_type == fl.DescriptorType.CMD else None
     if given is None:
-        raise InvalidTicket('the descriptor of an upload is a command such as {"survey": "ztf"}', field="descriptor")
+        raise InvalidTicket(f"the descriptor of an upload is a command such as {EXAMPLE}", field="descriptor")
     for name in given:
         if name != "survey":
             raise UnknownField(f"an upload has no field {name!r:.80}; it has survey", field=name)
     if not isinstance(given.get("survey"), str):
-        raise InvalidTicket('an upload says whose alerts come: {"survey": "ztf"}', field="survey")
+        raise InvalidTicket(f"an upload says whose alerts come: {EXAMPLE}", field="survey")
     return str(given["survey"])
 
 

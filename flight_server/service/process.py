@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
-from flight_server.flight import FlightServer
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.service.compaction import BackgroundCompaction
 from flight_server.service.stores import Store, open_store
@@ -32,15 +32,46 @@ def open_archive(settings: Settings) -> tuple[Archive, Store]:
 
 
 def embedded_folder(settings: Settings) -> Path:
-    """Give the folder of the embedded store, for work that only such a store needs."""
+    """Return the folder of the embedded store, for work that only such a store needs.
+
+    Raises
+    ------
+    NotSupported
+        The store is another one.
+    """
     if settings.store != "embedded":
         raise NotSupported(f"this is for the embedded store; {settings.place} looks after its own files", field="store")
     return settings.folder
 
 
-def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) -> None:
-    """Serve until SIGINT or SIGTERM; calls `ready` once the port answers.
+class Door(Protocol):
+    """What serves an archive on a port."""
 
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+
+    def drain(self) -> None:
+        """Take no new calls from now on."""
+
+    def shutdown(self) -> None:
+        """Stop once the calls under way have ended."""
+
+
+def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], ready: Callable[[Door, Archive], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    settings
+        Which store, and where.
+    open_door
+        Start what serves it.
+    ready
+        Called once the port answers.
+
+    Notes
+    -----
     Streams under way get `GRACE_SECONDS` to finish. pyarrow's own shutdown waits for ever for a client that
     has stopped reading, so after that the process ends whatever it says.
     """
@@ -58,7 +89,7 @@ def serve(settings: Settings, ready: Callable[[FlightServer, Archive], None]) ->
     _check_port(settings)
     archive, store = open_archive(settings)
     try:
-        server = FlightServer(archive, settings)
+        server = open_door(archive, settings)
     except BaseException:
         store.close()
         raise

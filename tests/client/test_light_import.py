@@ -23,7 +23,11 @@ def loaded(program: str) -> set[str]:
 def test_only_pyarrow_and_msgspec_are_loaded(module: str) -> None:
     # numpy comes with pyarrow, and typing_extensions, where it is installed, with msgspec
     further = loaded(f"import {module}") - loaded("import pyarrow.flight, pyarrow.compute, msgspec")
-    assert {name for name in further if name not in sys.stdlib_module_names} == {"flight_client", "flight_server"}
+    assert {name for name in further if name not in sys.stdlib_module_names} == {
+        "alertflight_config",
+        "flight_client",
+        "flight_server",
+    }
     assert not further & set(HEAVY)
 
 

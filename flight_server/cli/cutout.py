@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy as np
 import pyarrow as pa
+from alertflight_config import DEFAULT_TABLE
 
 from flight_client.files import check_ending, whole_file
 from flight_client.options import server_options
@@ -24,7 +25,7 @@ from flight_server.protocol.query import CUTOUT_KINDS, Query
 
 __all__ = ["cutout"]
 
-TABLE, ALERT, TIME = "ztf", "i:candid", "i:jd"
+ALERT, TIME = "i:candid", "i:jd"
 ENDINGS = (".fits", ".png", ".npy")
 NAMED = 5  # alerts listed in the error on an unknown one
 
@@ -44,7 +45,7 @@ NAMED = 5  # alerts listed in the error on an unknown one
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="FILE.fits, .png or .npy.")
 @click.option("--show", is_flag=True, help="Draw it on the terminal, which is the default without -o.")
-def cutout(  # noqa: PLR0917  (click passes its options by name)
+def cutout(
     url: str | None,
     profile: str | None,
     object_id: str,
@@ -82,7 +83,7 @@ def cutout(  # noqa: PLR0917  (click passes its options by name)
 
 def _choose(url: str, object_id: str, candid: int | None) -> tuple[int, float, int]:
     """Return the candid and the JD of the chosen alert, and the number of alerts of the object."""
-    found, _ = _ask(url, Query(table=TABLE, ids=(object_id,), columns=(ALERT, TIME)))
+    found, _ = _ask(url, Query(table=DEFAULT_TABLE, ids=(object_id,), columns=(ALERT, TIME)))
     alerts = dict(zip(found[ALERT].to_pylist(), found[TIME].to_pylist(), strict=True))
     if not alerts:
         raise BadValue(f"the archive has no alert of {object_id!r:.60}", field="id", value=object_id)
@@ -98,7 +99,7 @@ def _stamps(url: str, object_id: str, candid: int, jd: float, kinds: tuple[str, 
     """Return the cutouts of one alert as plain FITS, by kind. Bounds around its time keep out other alerts."""
     bounds: dict[str, Any] = {"start": jd, "stop": math.nextafter(jd, math.inf)}
     found, record = _ask(
-        url, Query(table=TABLE, ids=(object_id,), columns=(ALERT,), cutouts=kinds, cutout_format="fits", **bounds)
+        url, Query(table=DEFAULT_TABLE, ids=(object_id,), columns=(ALERT,), cutouts=kinds, cutout_format="fits", **bounds)
     )
     if found[ALERT].to_pylist() != [candid]:
         raise CorruptData(f"the archive returned {len(found)} alerts at JD {jd}, expected {candid} alone")

@@ -16,6 +16,9 @@ from flight_client.calls import act
 from flight_client.options import chosen_server, server_or_store_options
 from flight_client.output import write_csv
 from flight_server.cli.options import store_options
+from flight_server.planning.descriptions import describe
+from flight_server.service.process import open_archive
+from flight_server.settings import load_settings
 
 __all__ = ["schema"]
 
@@ -32,9 +35,7 @@ Columns = list[dict[str, Any]]
 @click.option(
     "--format", "format_", type=click.Choice(["table", "csv", "json"]), help="By default table on a terminal, csv in a pipe."
 )
-def schema(  # noqa: PLR0917  (click passes its options by name)
-    table: str, url: str | None, profile: str | None, data: str | None, config: Path | None, format_: str | None
-) -> None:
+def schema(table: str, url: str | None, profile: str | None, data: str | None, config: Path | None, format_: str | None) -> None:
     """List the columns of a table. Each has type, unit, origin and description; cutouts and derived columns are included.
 
     \b
@@ -55,10 +56,6 @@ def schema(  # noqa: PLR0917  (click passes its options by name)
 
 
 def _of_store(table: str, data: str | None, config: Path | None) -> Columns:
-    from flight_server.planning.descriptions import describe
-    from flight_server.service.process import open_archive
-    from flight_server.settings import load_settings
-
     archive, store = open_archive(load_settings(config, data=data))
     try:
         catalog = archive.catalog()

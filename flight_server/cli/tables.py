@@ -11,6 +11,9 @@ import click
 from flight_client.calls import act
 from flight_client.options import chosen_server, server_or_store_options
 from flight_server.cli.options import store_options
+from flight_server.planning.descriptions import describe_tables
+from flight_server.service.process import open_archive
+from flight_server.settings import load_settings
 
 __all__ = ["laid_out", "tables"]
 
@@ -46,10 +49,6 @@ def _of_server(server: str) -> tuple[Tables, Faults]:
 
 
 def _of_store(data: str | None, config: Path | None) -> tuple[Tables, Faults]:
-    from flight_server.planning.descriptions import describe_tables
-    from flight_server.service.process import open_archive
-    from flight_server.settings import load_settings
-
     archive, store = open_archive(load_settings(config, data=data))
     try:
         more = "; alertflight verify names the files" if archive.store == "embedded" else ""
