@@ -139,5 +139,5 @@ class Pump(Generic[T]):
                 self._change.wait(min(CHECK_SECONDS, self._stall_seconds))
                 if len(self._queue) > most and time.monotonic() - self._asked > self._stall_seconds:
                     self._queue.clear()
-                    raise DeadlinePassed(f"nothing was read for {self._stall_seconds:g} s: go on from the last cursor")
+                    raise DeadlinePassed(f"nothing was read for {self._stall_seconds:g} s: ask again for what did not come")
             check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -62,11 +61,6 @@ def test_the_drawing_is_the_contract_of_imports() -> None:
     if not contracts:
         pytest.skip("setup.cfg has no contract of imports")
     assert [[layer & ROOMS for layer in layers] for layers in contracts] == [[set(layer) for layer in _drawn_layers()]]
-
-
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_every_room_says_what_it_is(room: str) -> None:
-    assert ast.get_docstring(ast.parse((SERVER / room / "__init__.py").read_text("utf-8")))
 
 
 def test_every_file_named_exists() -> None:
