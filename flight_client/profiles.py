@@ -106,6 +106,6 @@ def _profile(words: Mapping[str, Any], what: str, url: str | None) -> Profile:
             )
         number = word in {"threads", "read_ahead"}
         if not ((type(value) is int and value > 0) if number else isinstance(value, str)):
-            message = f"{word} of {what} must be {'a positive integer' if number else 'a text'}, not {value!r:.60}"
+            message = f"{word} of {what} must be {'a positive integer' if number else 'a string'}, not {value!r:.60}"
             raise BadValue(message, field=word, value=value)
     return Profile(url or words.get("url", DEFAULT_URL), words.get("threads"), words.get("read_ahead"))

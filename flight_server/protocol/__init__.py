@@ -1,1 +1,1 @@
-"""What travels between client and server: the query language, the errors, times, who asks and until when."""
+"""What client and server share: query language, errors, times, completeness record, caller and deadline."""

@@ -1,4 +1,4 @@
-"""Who asks; every call below a door carries it."""
+"""The caller of a request; passed down to every layer below the RPC handlers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Caller"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """The caller of one request.
 
     Parameters
     ----------
     name
-        Who they are; there is no authentication yet.
+        Their name; always `anonymous`, since there is no authentication yet.
     peer
-        The address that the call comes from.
+        The network address of the client.
     request_id
-        The number of this one request in the log.
+        The ID of this request in the log.
     cancelled
-        Return whether the caller has gone away.
+        Return whether the caller has hung up.
     """
 
     name: str = "anonymous"

@@ -1,4 +1,4 @@
-"""The completeness record: what an answer says about itself in its last message."""
+"""The completeness record: metadata of the last message of an answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOM_BYTES = 2 * LIST_BYTES + RECORD_BYTES
 
 @dataclass(frozen=True, slots=True)
 class FailedCutout:
-    """A cutout that is in the archive but not in the answer, and why."""
+    """A cutout that is in the archive but not in the answer, with the reason."""
 
     object_id: str | int
     alert_id: int
@@ -24,34 +24,34 @@ class FailedCutout:
     reason: str
 
     def to_dict(self) -> dict[str, str | int]:
-        """Return it as the record has it."""
+        """Return the item of the record."""
         return {"id": self.object_id, "alert": self.alert_id, "kind": self.kind, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletenessRecord:
-    """What an answer is.
+    """Counts, gaps and cursor of an answer.
 
     Parameters
     ----------
     complete
-        False only if a limit left at least one more row behind.
+        False only if a limit cut off at least one row.
     rows, objects
-        The rows of the answer, and the objects that have some.
+        The number of rows, and of objects with rows.
     points
-        The rows within light curves; None where the answer is not nested.
+        The number of rows within light curves; None if the answer is not nested.
     missing_ids
         The requested IDs without rows.
     failed_cutouts, cutout_errors, missing_cutouts
-        Cutouts that cannot be given, how many by reason, and cutouts that the archive does not have.
+        The cutouts that could not be read, their number by reason, and the number that the archive does not have.
     cutout_bytes_read
         The bytes read for cutouts.
     as_of
-        Until when what was written is in the answer, ms since 1970.
+        The answer has all that was written up to this time, ms since 1970.
     cursor
-        Where the next page begins, after a limit.
+        The cursor of the next page, after a limit.
     further
-        What else an answer says, such as its digest.
+        Further fields, such as the digest.
     """
 
     complete: bool
@@ -68,12 +68,12 @@ class CompletenessRecord:
     further: Mapping[str, Any] = field(default_factory=dict)
 
     def notes(self, room: int = ROOM_BYTES) -> Iterator[dict[str, Any]]:
-        """Yield what goes out in front of the record: lists that are too long for it, in parts.
+        """Yield the messages before the record: lists that are too long for it, in parts.
 
         Parameters
         ----------
         room
-            The bytes that a message has for it.
+            The bytes available in a message.
         """
         most = _list_bytes(room)
         for name, values in self._lists().items():
@@ -81,7 +81,7 @@ class CompletenessRecord:
                 yield from ({name: part} for part in _parts(values, most))
 
     def to_dict(self, room: int = ROOM_BYTES) -> dict[str, Any]:
-        """Return the record; what `notes` yields for the same room is not in it once more."""
+        """Return the record, without the lists that `notes` yields for the same room."""
         most = _list_bytes(room)
         return {
             "complete": self.complete,
@@ -104,7 +104,7 @@ class CompletenessRecord:
 
 
 def _list_bytes(room: int) -> int:
-    """Return the bytes that a list may have; the record has two lists, and the rest of it needs some too."""
+    """Return the most bytes of a list: the record has two lists, and other fields."""
     return min(LIST_BYTES, max((room - RECORD_BYTES) // 2, 1))
 
 

@@ -1,4 +1,4 @@
-"""Until when work for a caller may go on; every call below a door carries it."""
+"""The deadline of a request; passed down to every layer below the RPC handlers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["NO_DEADLINE", "Deadline"]
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of the time that work has, and whether its caller still waits.
+    """The time by which work must be done, and whether its caller still waits.
 
     Parameters
     ----------
     at
-        When the work must be done, on the monotonic clock, seconds.
+        The deadline on the monotonic clock, seconds.
     seconds
-        The time that it had, for the error.
+        The time allowed, for the error.
     cancelled
-        Return whether the caller has gone away.
+        Return whether the caller has hung up.
     """
 
     at: float = math.inf
@@ -34,25 +34,25 @@ class Deadline:
 
     @classmethod
     def of(cls, caller: Caller, seconds: float) -> Self:
-        """Return the deadline of work that begins now and may take so many seconds."""
+        """Return the deadline of work that begins now and may take this many seconds."""
         return cls(time.monotonic() + seconds, seconds, caller.cancelled)
 
     def left(self) -> float:
-        """Return the seconds that are left, zero or more."""
+        """Return the seconds left, zero or more."""
         return max(0.0, self.at - time.monotonic())
 
     def check(self) -> None:
-        """Raise where the work has to end.
+        """Raise if the work has to end.
 
         Raises
         ------
         DeadlinePassed, StreamCancelled
-            The time is over, or the caller has gone away.
+            The deadline has passed, or the caller has hung up.
         """
         if time.monotonic() > self.at:
             raise DeadlinePassed(f"the answer took longer than {self.seconds:g} s: ask for less at once")
         if self.cancelled():
-            raise StreamCancelled("the caller went away")
+            raise StreamCancelled("the caller hung up")
 
 
 NO_DEADLINE = Deadline()

@@ -1,6 +1,6 @@
-"""The domain errors, and the one table that says how each travels.
+"""The domain errors, and the table of their Flight and HTTP codes.
 
-Everything that a user can meet is a subclass of `AlertflightError`. Handlers look up
+Every error that a user can see is a subclass of `AlertflightError`. Handlers look up
 `TRANSPORT` to turn one into a Flight error or an HTTP status; the client library turns the
 JSON of `extra_info` back into the same class with `from_info`.
 """
@@ -38,7 +38,7 @@ VALUE_LENGTH = 80
 
 
 def shorten(text: str, length: int) -> str:
-    """Cut a text to `length` characters, an ellipsis last where something was cut.
+    """Cut a text to `length` characters, with an ellipsis at the end if it was cut.
 
     >>> shorten("ZTF20abfcszi", 6)
     'ZTF20…'
@@ -47,20 +47,20 @@ def shorten(text: str, length: int) -> str:
 
 
 class AlertflightError(Exception):
-    """Base of all errors that users meet.
+    """Base of all errors that users see.
 
     Parameters
     ----------
     message
-        What is wrong and what to do, one sentence or two; at most 299 characters travel.
+        What is wrong and what to do, one or two sentences; cut to 299 characters.
     field
         The ticket field, column or option at fault.
     value
-        The offending value; shown shortened.
+        The offending value; cut to 80 characters.
     error_id
-        Ties an internal error to the server's log.
+        The ID of an internal error in the server's log.
     retry_after_ms
-        How long to wait before another try, ms.
+        Wait before a retry, ms.
     """
 
     code: ClassVar[str] = "internal"
@@ -83,11 +83,11 @@ class AlertflightError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence that users see."""
+        """The text that users see."""
         return str(self.args[0])
 
     def info(self) -> dict[str, Any]:
-        """Give the error as the object that travels in `extra_info`."""
+        """Return the error as the JSON object of `extra_info`."""
         return {
             "code": self.code,
             "message": self.message,
@@ -99,7 +99,7 @@ class AlertflightError(Exception):
         }
 
     def to_json(self) -> bytes:
-        """Give `info` as UTF-8 JSON."""
+        """Return `info` as UTF-8 JSON."""
         return json.dumps(self.info(), ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -128,7 +128,7 @@ class UnknownColumn(AlertflightError):
 
 
 class NoSelection(AlertflightError):
-    """The ticket says from where but not which rows."""
+    """The ticket has a table, but no selection of rows."""
 
     code = "no_selection"
 
@@ -146,7 +146,7 @@ class TooLarge(AlertflightError):
 
 
 class RowTooLarge(AlertflightError):
-    """One row does not fit into a message of the asked size."""
+    """One row does not fit into a message of the requested size."""
 
     code = "row_too_large"
 
@@ -164,7 +164,7 @@ class CursorMismatch(AlertflightError):
 
 
 class Unauthenticated(AlertflightError):
-    """The caller did not say who they are."""
+    """The caller is not authenticated."""
 
     code = "unauthenticated"
 
@@ -176,7 +176,7 @@ class Forbidden(AlertflightError):
 
 
 class TableRefused(AlertflightError):
-    """The table is not served: its stored schema contradicts the catalog."""
+    """The table is not served, since its stored schema contradicts the catalog."""
 
     code = "table_refused"
 
@@ -194,13 +194,13 @@ class Draining(AlertflightError):
 
 
 class Overloaded(AlertflightError):
-    """Too much is going on at once."""
+    """The server has reached a limit on concurrent work."""
 
     code = "overloaded"
 
 
 class BackendLost(AlertflightError):
-    """The store behind the server went away."""
+    """The store behind the server is not reachable."""
 
     code = "backend_lost"
 
@@ -218,20 +218,20 @@ class StreamCancelled(AlertflightError):
 
 
 class CorruptData(AlertflightError):
-    """Stored bytes are not what was written."""
+    """Stored bytes differ from what was written."""
 
     code = "corrupt_data"
 
 
 class InternalError(AlertflightError):
-    """A fault of the server; its log knows more under `error_id`."""
+    """A bug or fault of the server; see its log at `error_id`."""
 
     code = "internal"
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """How an error code travels: Flight class, HTTP status, and where a retry makes sense."""
+    """The Flight class and HTTP status of an error code, and where a retry makes sense."""
 
     flight: str
     http: int
@@ -267,7 +267,7 @@ ERRORS: dict[str, type[AlertflightError]] = {cls.code: cls for cls in Alertfligh
 
 
 def from_info(info: bytes | str) -> AlertflightError | None:
-    """Turn the JSON of `extra_info` back into the error, or None where it is not one of ours.
+    """Return the error in the JSON of `extra_info`, or None if it is none of ours.
 
     >>> from_info('{"code": "unknown_table", "message": "no table ztff", "field": "table"}')
     UnknownTable('no table ztff')

@@ -1,4 +1,4 @@
-"""JSON objects out of untrusted text: exactly, with a reason for each refusal, and quickly, without one."""
+"""Decoders of JSON objects in untrusted text: a strict one that explains each refusal, and a fast one that does not."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["decode_once", "load_object"]
 
 T = TypeVar("T", bound=Mapping[str, Any])
 
-# A colon behind a name: between them stands white space only. Colons in texts match too where a quote, escaped or opening,
-# or white space is before them. (The lookbehind follows the colon, so that the search jumps from one colon to the next.)
+# The colon after a name; only white space is between them. Colons in strings match too if a quote (escaped or opening) or
+# white space is before them. The lookbehind follows the colon, so that the search jumps from one colon to the next.
 _NAME_END = re.compile(rb':(?<=[" \t\n\r]:)')
 
 
 def load_object(text: bytes) -> Mapping[str, Any]:
-    """Decode JSON without repeated names or text that UTF-8 cannot hold; a NaN is left to its field's check.
+    """Decode a JSON object; refuse repeated names and text that UTF-8 cannot encode. NaN is left to the check of its field.
 
     Raises
     ------
     InvalidTicket
-        The text is not such an object; says why.
+        The text is no such object; names the reason.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def load_object(text: bytes) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         where = f"{error.msg} at character {error.pos}"
         raise InvalidTicket(f"the ticket is not JSON: {where}", field="ticket") from None
-    except ValueError:  # a number of more digits than Python reads
+    except ValueError:  # a number with more digits than Python reads
         raise InvalidTicket("the ticket holds a number that is too long", field="ticket") from None
     if not isinstance(loaded, dict):
         raise InvalidTicket("the ticket is not a JSON object", field="ticket")
@@ -51,18 +51,18 @@ def load_object(text: bytes) -> Mapping[str, Any]:
 
 
 def decode_once(text: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """Decode an object of a `TypedDict`, or return None where `load_object` has to look at the text.
+    """Decode an object of a `TypedDict`, or return None if `load_object` has to check the text.
 
-    None says that the text is no such object, has an unknown name, or may have a repeated one. msgspec passes over unknown
-    names and takes the last of repeated ones, so the names that it kept are counted. A text has at least that many, and at
-    most as many as `_NAME_END` matches: where the two agree, each name was kept, and so was there once.
+    None means that the text is no such object, has an unknown name, or may have a repeated one. msgspec ignores unknown
+    names and keeps the last of repeated ones, so the names that it kept are counted. A text has at least that many names,
+    and at most as many as `_NAME_END` matches: if the two counts agree, every name was kept and occurs once.
 
     Parameters
     ----------
     text
         UTF-8 JSON.
     decoder
-        Of a `TypedDict` whose values may be of `TypedDict`s, but not lists of them.
+        A decoder of a `TypedDict`. Values may be `TypedDict`s, but not lists of them.
 
     Examples
     --------
@@ -87,6 +87,6 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise InvalidTicket(f"the field {name!r:.80} stands twice", field=name)
+            raise InvalidTicket(f"the field {name!r:.80} occurs twice", field=name)
         found[name] = value
     return found

@@ -1,4 +1,4 @@
-"""The values of the request language: what a ticket means. `ticket_json` has its text, `ticket_fields` its types."""
+"""The query language as values. `ticket_json` reads its JSON, `ticket_fields` has the types of its fields."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CUTOUT_KINDS: tuple[str, ...] = get_args(CutoutKind)
 CUTOUT_FORMATS: tuple[str, ...] = get_args(CutoutFormat)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 SELECTIONS = ("ids", "cone", "class", "tag", "sso", "tracklet", "name", "night", "skymap", "all")
-FIELDS = {"class": "class_"}  # the attributes of fields whose names are Python keywords
+FIELDS = {"class": "class_"}  # attributes of fields whose names are Python keywords
 
 
 @dataclass(frozen=True, slots=True)
 class Cone:
-    """A disc on the sky: ra and dec of its centre in degrees, radius in arcsec."""
+    """A cone on the sky: ra and dec of its centre in degrees, radius in arcsec."""
 
     ra: float
     dec: float
@@ -36,7 +36,7 @@ class Cone:
 
 @dataclass(frozen=True, slots=True)
 class SkyMap:
-    """A part of the sky: HEALPix pixels of RING order, as ranges with their first and last pixel."""
+    """A sky region: HEALPix pixels in RING order, as ranges with first and last pixel, both included."""
 
     nside: int
     ranges: tuple[tuple[int, int], ...]
@@ -44,7 +44,7 @@ class SkyMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """The meaning of a ticket; immutable. The reference of each field is docs/reference/ticket.md."""
+    """A query; immutable. docs/reference/ticket.md describes each field."""
 
     table: str
     ids: tuple[str | int, ...] | None = None
@@ -74,13 +74,13 @@ class Query:
     plan: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the shortest ticket that means this query."""
+        """Return the shortest ticket of this query: fields with default values are left out."""
         given = ((name, getattr(self, attribute), default) for attribute, name, default in _FIELDS)
         return {name: _plain(value) for name, value, default in given if value != default}
 
     @property
     def selections(self) -> tuple[str, ...]:
-        """The selections that are made, by the names of their fields."""
+        """The names of the selection fields that are set."""
         return tuple(name for name in SELECTIONS if getattr(self, FIELDS.get(name, name), None) not in (None, (), False))
 
     def to_json(self) -> bytes:
@@ -94,8 +94,8 @@ class Query:
     def fingerprint(self) -> str:
         """Return 12 hex digits that bind a cursor to this query.
 
-        `resume_after` is left out, since a query that is resumed adds it. So is `as_of`: a resumed query may pin the
-        state that the first answer had, which nobody knows before it. And `plan` changes no answer.
+        `resume_after` is left out, since a resumed query adds it. So is `as_of`: a resumed query may set it to the state
+        of the first answer, which is not known before. And `plan` changes no answer.
         """
         bound = replace(self, resume_after=None, as_of=None, plan=None)
         return hashlib.sha256(repr(bound).encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -105,7 +105,7 @@ _FIELDS = [(field.name, field.name.rstrip("_"), field.default) for field in fiel
 
 
 def _plain(value: object) -> object:
-    """Return a value as JSON has it."""
+    """Return a value as a JSON value."""
     if isinstance(value, Cone):
         return {"ra": value.ra, "dec": value.dec, "radius": value.radius}
     if isinstance(value, SkyMap):

@@ -1,6 +1,6 @@
-"""The fields of a ticket as JSON has them: their types and bounds, which msgspec checks.
+"""The types and bounds of ticket fields in JSON, checked by msgspec.
 
-A `description` says what the field must be, for the error that names it.
+The `description` of a type completes the error "FIELD must be ...".
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from flight_server.protocol.query import MAX_INTEGER, MAX_MESSAGE_BYTES, Compres
 __all__ = ["FIELD_TYPES", "MAX_NSIDE", "ConeFields", "SkyMapFields", "TicketFields"]
 
 MAX_NSIDE = 1024
-MAX_RADIUS = 18_000  # arcsec, 5 degrees, as the public service has it
+MAX_RADIUS = 18_000  # arcsec, 5 degrees, as in the public service
 
-Text = Annotated[str, Meta(min_length=1, description="a text")]
+Text = Annotated[str, Meta(min_length=1, description="a string")]
 Count = Annotated[int, Meta(ge=1, le=MAX_INTEGER, description="a positive integer")]
 ObjectId = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | Annotated[str, Meta(min_length=1)]
-# a float that is no more than MAX_INTEGER is less than 2**63, since MAX_INTEGER itself is no float
+# floats <= MAX_INTEGER are < 2**63, since MAX_INTEGER itself is no float
 Moment = Annotated[
     Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
     | Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
@@ -28,11 +28,11 @@ Moment = Annotated[
 ]
 Night = Annotated[str, Meta(pattern=r"^[0-9]{1,8}\Z", description="a date as YYYYMMDD, or the beginning of one")]
 MessageBytes = Annotated[int, Meta(ge=1, le=MAX_MESSAGE_BYTES, description=f"a positive integer, at most {MAX_MESSAGE_BYTES}")]
-Ids = Annotated[list[ObjectId], Meta(description="a list of texts or integers")]
-Columns = Annotated[list[Text], Meta(description="a list of texts")]
+Ids = Annotated[list[ObjectId], Meta(description="a list of strings or integers")]
+Columns = Annotated[list[Text], Meta(description="a list of strings")]
 Cutouts = Annotated[list[CutoutKind], Meta(description=f"a list of {', '.join(get_args(CutoutKind))}")]
 KeyRange = Annotated[
-    tuple[str, str], Meta(description="two texts, the first key and the one behind the last; an empty text is an open end")
+    tuple[str, str], Meta(description="two strings, the first key and the end key (excluded); an empty string is an open end")
 ]
 Nside = Annotated[Literal[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], Meta(description=f"a power of two from 1 to {MAX_NSIDE}")]
 Ranges = Annotated[list[tuple[int, int]], Meta(min_length=1, description="a list of at least one pair of first and last pixel")]
@@ -47,13 +47,13 @@ class ConeFields(TypedDict):
 
 
 class SkyMapFields(TypedDict):
-    """The field `skymap`; how its ranges fit its nside is checked where it is read."""
+    """The field `skymap`; its ranges are checked against its nside in `ticket_values`."""
 
     nside: Nside
     ranges: Ranges
 
 
-# in this form since `class` is no name in Python
+# in this form since `class` is a Python keyword
 TicketFields = TypedDict(
     "TicketFields",
     {

@@ -1,8 +1,8 @@
-"""Tickets: JSON objects in, queries out.
+"""Parser of tickets: JSON to `Query`.
 
-All is checked here that can be checked without knowing the tables; `planning` checks the rest against the catalog. A ticket
-without fault is decoded and checked by msgspec at once. Any other is decoded again, and checked field by field, so that the
-error names the field.
+Everything that does not depend on the tables is checked here; `planning` checks the rest against the catalog. msgspec decodes
+and checks a valid ticket in one step. Any other ticket is decoded again and checked field by field, so that the error names
+the field.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from flight_server.protocol.ticket_values import MEANINGS, checked
 
 __all__ = ["decode_query", "parse_exchange", "parse_query", "parse_ticket"]
 
-# What a stream of IDs has no use for.
+# Fields that make no sense for a stream of IDs.
 NOT_EXCHANGED = ("limit", "limit_objects", "resume_after", "key_range")
-# Part of the language, but nothing here answers them yet.
+# Fields of the language that are not implemented yet.
 NOT_YET = frozenset(("tag", "forced"))
 
 _DECODER = msgspec.json.Decoder(TicketFields)
@@ -36,7 +36,7 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
     ticket
         UTF-8 JSON, one object.
     max_bytes
-        The largest ticket that is taken, bytes.
+        The size limit, bytes.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
     3
     """
     if len(ticket) > max_bytes:
-        message = f"the ticket has {len(ticket)} bytes, at most {max_bytes} are taken: split the list of IDs"
+        message = f"the ticket has {len(ticket)} bytes, at most {max_bytes} are accepted: split the list of IDs"
         raise TooLarge(message, field="ticket", value=len(ticket))
     query = decode_query(ticket)
     return parse_query(load_object(ticket)) if query is None else query
@@ -64,26 +64,28 @@ def parse_exchange(command: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
         Each names the field at fault.
     """
     if len(command) > max_bytes:
-        raise TooLarge(f"the command has {len(command)} bytes, at most {max_bytes} are taken", field="ticket", value=len(command))
+        raise TooLarge(
+            f"the command has {len(command)} bytes, at most {max_bytes} are accepted", field="ticket", value=len(command)
+        )
     given = load_object(command)
     for name in (*SELECTIONS, *NOT_EXCHANGED):
         if name in given:
-            raise NotSupported(f"a command of do_exchange has no {name}: what is asked for comes in the stream", field=name)
+            raise NotSupported(f"a do_exchange command has no {name}: send the IDs or cones in the stream", field=name)
     return _checked_query(given)
 
 
 def parse_query(given: Mapping[str, Any]) -> Query:
-    """Read a ticket whose JSON is decoded by `load_object`; see `parse_ticket`."""
+    """Read a ticket that `load_object` has decoded; see `parse_ticket`."""
     return _with_selection(_checked_query(given), given)
 
 
 def decode_query(ticket: bytes) -> Query | None:
-    """Read a ticket at once, or return None where `parse_query` has to look at it.
+    """Decode a ticket in one step, or return None if `parse_query` has to check it.
 
     Raises
     ------
     InvalidTicket, NoSelection, BadValue
-        The fields are of their types, but their values do not go together.
+        Every field has its type, but the values contradict each other.
     """
     given = decode_once(ticket, _DECODER)
     if given is None or "table" not in given:
@@ -98,14 +100,14 @@ def _checked_query(given: Mapping[str, Any]) -> Query:
             raise UnknownField(f"a ticket has no field {name!r:.80}; known are {known}", field=name)
     for name in given:
         if name in NOT_YET:
-            raise NotSupported(f"this server does not answer {name!r} yet", field=name)
+            raise NotSupported(f"this server does not support {name!r} yet", field=name)
     if "table" not in given:
-        raise InvalidTicket("the ticket names no table", field="table")
+        raise InvalidTicket("the ticket has no field table", field="table")
     return _query((name, checked(name, value)) for name, value in given.items())
 
 
 def _query(given: Iterable[tuple[str, Any]]) -> Query:
-    """Return the query of fields that are of their types."""
+    """Return the query of fields whose types are checked."""
     query = Query(**{FIELDS.get(name, name): MEANINGS[name](value) if name in MEANINGS else value for name, value in given})
     if query.columns == () and not query.cutouts:
         raise BadValue("columns is empty: name some, or leave it out for all", field="columns", value="[]")
@@ -117,9 +119,9 @@ def _with_selection(query: Query, given: Mapping[str, Any]) -> Query:
     if len(made) > 1:
         message = f"a ticket has exactly one selection, this one has {' and '.join(made)}"
         raise InvalidTicket(message, field=made[-1])
-    # bounds on the time select too, where rows are kept by time, which the plan knows
+    # time bounds alone can be a selection, if the table's rows are ordered by time; the planner checks that
     bounded = query.start is not None or query.stop is not None
     if given[made[0]] == [] if made else not bounded:
         known = ", ".join(name for name in SELECTIONS if name not in NOT_YET)
-        raise NoSelection(f"say which rows: one of {known}", field="ids")
+        raise NoSelection(f"select rows: one of {known}", field="ids")
     return query

@@ -1,4 +1,4 @@
-"""The fields of a ticket one by one: JSON checked against a field's type, and what a `Query` has of it."""
+"""Ticket fields one by one: the check of the JSON value, and its conversion for `Query`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["MEANINGS", "checked", "cone_of"]
 
 
 def checked(name: str, value: object) -> Any:
-    """Return a field's value, which is any JSON, as the field's type has it.
+    """Convert a JSON value to the type of a field.
 
     Raises
     ------
     BadValue
-        It is not of that type; names the field and shows what is wrong in it.
+        It is not of that type; names the field and shows the wrong part.
     """
     kind = FIELD_TYPES[name]
     if is_typeddict(kind) and not (isinstance(value, dict) and set(value) == set(kind.__annotations__)):
@@ -36,7 +36,7 @@ def checked(name: str, value: object) -> Any:
 
 
 def cone_of(parts: Mapping[str, float]) -> Cone:
-    """Return a cone of `ra`, `dec` and `radius`; see the field `cone`."""
+    """Return the cone of `ra`, `dec` (degrees) and `radius` (arcsec); see the field `cone`."""
     return _cone(checked("cone", dict(parts)))
 
 
@@ -44,7 +44,7 @@ def _wrong(name: str, value: object, wanted: str) -> BadValue:
     try:
         shown = json.dumps(value)
     except RecursionError:
-        shown = "something nested too deeply"
+        shown = "a value that is nested too deeply"
     return BadValue(f"{name} must be {wanted}, not {shown[:80]}", field=name, value=shown)
 
 
@@ -66,7 +66,7 @@ def _skymap(found: SkyMapFields) -> SkyMap:
 
 def _key_range(found: tuple[str, str]) -> tuple[str, str]:
     if found[1] and found[0] >= found[1]:
-        raise _wrong("key_range", found, "two texts, the second behind the first, or empty for an open end")
+        raise _wrong("key_range", found, "two strings, the second after the first, or empty for an open end")
     return found
 
 
@@ -75,7 +75,7 @@ def _columns(found: list[str]) -> tuple[str, ...] | None:
         return None
     if len(set(found)) != len(found):
         repeated, _ = Counter(found).most_common(1)[0]
-        raise BadValue(f"the column {repeated!r:.80} is asked for twice", field="columns", value=repeated)
+        raise BadValue(f"the column {repeated!r:.80} is requested twice", field="columns", value=repeated)
     return tuple(found)
 
 
@@ -89,7 +89,7 @@ def _moment(found: float | str) -> float | str:
     return found if isinstance(found, str) else float(found)
 
 
-# The values of all other fields are those of their types.
+# Fields that are not here need no conversion.
 MEANINGS: Mapping[str, Callable[[Any], Any]] = {
     "ids": _ids,
     "cone": _cone,

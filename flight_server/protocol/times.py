@@ -1,4 +1,4 @@
-"""Moments as tickets name them, in the terms of a table's time column."""
+"""Conversion of times in tickets (JD, MJD, ISO 8601) to the format of a table's time column."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from flight_server.protocol.errors import BadValue, NotSupported
 
 __all__ = ["to_table_time"]
 
-JD_FROM = 2_400_000.0  # numbers from here on are JD, smaller ones MJD
+JD_FROM = 2_400_000.0  # numbers from this one on are JD, smaller ones MJD
 MJD_ZERO = 2_400_000.5
 UNIX_EPOCH_JD = 2_440_587.5
 SECONDS_PER_DAY = 86_400.0
 
 
 def to_table_time(name: str, value: float | str, time_format: str, time_scale: str | None) -> float:
-    """Turn a ticket's moment into a value of a table's time column.
+    """Convert a time in a ticket to a value of a table's time column.
 
     Parameters
     ----------
     name
-        The ticket field, for the error.
+        The ticket field, for errors.
     value
         JD or MJD in the table's own scale, or ISO 8601 text in UTC.
     time_format
@@ -32,6 +32,8 @@ def to_table_time(name: str, value: float | str, time_format: str, time_scale: s
     ------
     BadValue
         The text is no date.
+    NotSupported
+        The time is text, but the time scale is not UTC.
 
     Examples
     --------
@@ -44,7 +46,7 @@ def to_table_time(name: str, value: float | str, time_format: str, time_scale: s
         return value
     if isinstance(value, str):
         if time_scale != "utc":
-            raise NotSupported(f"{name} as text is for tables in UTC; give a number", field=name, value=value)
+            raise NotSupported(f"{name} can be text only for tables in UTC: use a JD or MJD number", field=name, value=value)
         jd = _jd_of_iso(name, value)
     else:
         jd = value if value >= JD_FROM else value + MJD_ZERO
@@ -57,6 +59,6 @@ def _jd_of_iso(name: str, text: str) -> float:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     except (ValueError, OverflowError):
-        message = f"{name} is no date that can be read: {text[:60]!r}; write it as 2020-08-31T09:07:44, or as JD or MJD"
+        message = f"{name} is not a valid date: {text[:60]!r}; write it as 2020-08-31T09:07:44, or as JD or MJD"
         raise BadValue(message, field=name, value=text) from None
     return UNIX_EPOCH_JD + since.days + (since.seconds + since.microseconds / 1e6) / SECONDS_PER_DAY

@@ -1,8 +1,8 @@
-"""What is wrong with a value that is not of its type: where, what stands there, and what should.
+"""Explanations of type errors: the name of the wrong part, its value, and the expected type.
 
-msgspec checks values against type annotations. Its errors name neither the keys of mappings nor the value that was found,
-and their words are Python's. So a refused value is gone through once more, part by part. What a part must be is said by the
-`description` of its type's `msgspec.Meta`, else by the type.
+msgspec checks values against type annotations. Its errors name neither the keys of mappings nor the value found, and use
+names of Python types. So a refused value is checked again, part by part. The expected type is the `description` in the
+type's `msgspec.Meta`, else the type itself.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import msgspec
 
 __all__ = ["Fault", "explain"]
 
-WORDS = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+WORDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """The first part of a value that is not of its type.
 
-    Its dotted name, what stands there, what must, and msgspec's words for it.
+    Its dotted name, its value, the expected type, and msgspec's message.
     """
 
     name: str
@@ -33,18 +33,18 @@ class Fault:
 
 
 def explain(error: msgspec.ValidationError, kind: Any, value: object, name: str) -> Fault:
-    """Return what is wrong with a value that msgspec refused.
+    """Return the fault of a value that msgspec refused.
 
     Parameters
     ----------
     error
-        What msgspec raised.
+        The error that msgspec raised.
     kind
         The type that the value is not of.
     value
-        What JSON or YAML gave.
+        The value decoded from JSON or YAML.
     name
-        What the value is called; empty where its parts are called by their own names.
+        The name of the value; empty if its parts have names of their own.
 
     Examples
     --------
@@ -61,13 +61,13 @@ def explain(error: msgspec.ValidationError, kind: Any, value: object, name: str)
         inner = _first((of, value[key], f"{name}.{key}".lstrip(".")) for key, of in _parts(bare, wanted, value))
         if inner is not None:
             return inner
-    elif isinstance(value, list) and _is_list(bare):  # an item is shown, but has no name of its own
+    elif isinstance(value, list) and _is_list(bare):  # the item is shown under the name of the list
         inner = _first((get_args(bare)[0], item, name) for item in value)
     return Fault(name, value if inner is None else inner.value, wanted or str(error), str(error))
 
 
 def _first(parts: Iterable[tuple[Any, object, str]]) -> Fault | None:
-    """Return what is wrong with the first value that is not of its type."""
+    """Return the fault of the first value that is not of its type."""
     for kind, value, name in parts:
         try:
             msgspec.convert(value, kind)
@@ -77,7 +77,7 @@ def _first(parts: Iterable[tuple[Any, object, str]]) -> Fault | None:
 
 
 def _describe(kind: Any) -> tuple[Any, str | None]:
-    """Return a type without its annotations, and what a value of it is, where that is known."""
+    """Return a type without its annotations, and its description, if there is one."""
     if get_origin(kind) is Annotated:
         bare, *notes = get_args(kind)
         described = [note.description for note in notes if isinstance(note, msgspec.Meta) and note.description]
@@ -91,7 +91,7 @@ def _describe(kind: Any) -> tuple[Any, str | None]:
 
 
 def _parts(kind: Any, wanted: str | None, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the keys of an object that may be wrong by themselves, with their types."""
+    """Yield the keys of an object that can be checked one by one, with their types."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         hints = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
     elif isinstance(kind, type) and hasattr(kind, "__annotations__"):

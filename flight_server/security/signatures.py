@@ -1,11 +1,11 @@
-"""Signed tickets: queries that this archive has planned for a caller, good for a while.
+"""Signed tickets: queries that a server of this archive has planned for a caller, valid for a limited time.
 
 A signed ticket is `{"query": {...}, "kid": ..., "sub": ..., "exp": ..., "sig": ...}`. The signature covers the first
-four, so that whoever holds one of the keys can tell, without asking anyone, that the ticket is as it was made.
+four fields, so that every server with the key can verify the ticket by itself.
 
-PyJWT does not fit: a JWT is three base64 parts whose signature covers their bytes, while this is a readable JSON object whose
-signature covers what its query means, however a client's JSON library writes it again. All that PyJWT would be left with
-is one HMAC-SHA256, which the standard library has.
+PyJWT does not fit: a JWT is three base64 parts whose signature covers their bytes. A signed ticket is a readable JSON object
+whose signature covers the meaning of its query, however a client's JSON library writes it again. All that PyJWT would be
+left with is one HMAC-SHA256, which the standard library has.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ __all__ = ["Signer", "load_ticket"]
 RESUME = "resume_after"
 FIELDS = {
     "query": (dict, "an object"),
-    "kid": (str, "a text"),
-    "sub": (str, "a text"),
+    "kid": (str, "a string"),
+    "sub": (str, "a string"),
     "exp": (int, "an integer"),
-    "sig": (str, "a text"),
+    "sig": (str, "a string"),
 }
 
 
 class Envelope(TypedDict):
-    """A signed ticket; `resume_after` may stand beside what is signed."""
+    """A signed ticket; `resume_after` is not covered by the signature."""
 
     query: TicketFields
     kid: str
@@ -54,26 +54,26 @@ _DECODER = msgspec.json.Decoder(Envelope)
 
 
 def load_ticket(ticket: bytes) -> Mapping[str, Any]:
-    """Decode a ticket of either kind: quickly where it has the form of a signed one, else exactly.
+    """Decode a ticket: with the fast decoder if it has the form of a signed one, else with the strict one.
 
     Raises
     ------
     InvalidTicket
-        As `load_object` does.
+        See `load_object`.
     """
     return decode_once(ticket, _DECODER) or load_object(ticket)
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs queries, and reads what it or another holder of its keys has signed.
+    """Signs queries, and verifies tickets signed with its keys.
 
     Parameters
     ----------
     keys
-        The secrets by their IDs. The first one signs; all are taken.
+        The secrets by their IDs. The first one signs; all verify.
     lifetime
-        How long a ticket is good for, seconds.
+        The validity of a signed ticket, seconds.
     """
 
     keys: Mapping[str, bytes]
@@ -85,48 +85,48 @@ class Signer:
         Parameters
         ----------
         query
-            What the ticket asks for.
+            The query of the ticket.
         subject
-            The name of the caller that it is for.
+            The name of the caller.
         now
             The time, seconds since 1970.
         """
         kid = next(iter(self.keys), None)
         if kid is None:
-            raise BadValue("there is no key to sign with", field="kid")
+            raise BadValue("there is no key to sign tickets with", field="kid")
         covered = {"query": query.to_dict(), "kid": kid, "sub": subject, "exp": int(now) + self.lifetime}
         return _json(covered | {"sig": _signature(self.keys[kid], covered)})
 
     def read(self, ticket: bytes, caller: Caller, now: float) -> Query:
-        """Check a signed ticket and return its query; see `take`."""
+        """Verify a signed ticket and return its query; see `take`."""
         return self.take(load_ticket(ticket), caller, now)
 
     def take(self, given: Mapping[str, Any], caller: Caller, now: float) -> Query:
-        """Check a signed ticket whose JSON is decoded, and return its query.
+        """Verify a signed ticket whose JSON is decoded, and return its query.
 
-        Beside what is signed it may hold `resume_after`: a resumed query needs no new signature, since a cursor
+        Beside the signed fields it may have `resume_after`: a resumed query needs no new signature, since a cursor
         belongs to one query.
 
         Raises
         ------
         UnknownField, InvalidTicket
-            It is no signed ticket, or its query no query; names the field.
+            It is not a signed ticket, or its query is not valid; names the field.
         Forbidden
-            It was not signed with a key of this server, was changed, is too old, or is another caller's.
+            It was not signed with a key of this server, was changed, has expired, or is another caller's.
         """
         _check_form(given)
         secret = self.keys.get(given["kid"])
         if secret is None:
             raise Forbidden("the ticket is signed with a key that this server does not have", field="kid", value=given["kid"])
-        # what is signed is what the query means, in its shortest form, whatever a client's JSON library made of its numbers
+        # the signature covers the query in its shortest form, so a client's JSON library may rewrite its numbers
         query = parse_query(given["query"])
         covered = {"query": query.to_dict(), "kid": given["kid"], "sub": given["sub"], "exp": given["exp"]}
         if not hmac.compare_digest(_signature(secret, covered).encode(), given["sig"].encode()):
-            raise Forbidden("the signature is wrong: the ticket is not as it was signed", field="sig")
+            raise Forbidden("the signature is wrong: the ticket was changed after it was signed", field="sig")
         if given["sub"] != caller.name:
             raise Forbidden(f"the ticket was made for another caller, not for {caller.name!r:.60}", field="sub")
         if now >= given["exp"]:
-            raise Forbidden("the ticket has expired: ask get_flight_info for new ones", field="exp", value=given["exp"])
+            raise Forbidden("the ticket has expired: get a new one from get_flight_info", field="exp", value=given["exp"])
         return replace(query, resume_after=given[RESUME]) if RESUME in given else query
 
 
@@ -141,7 +141,7 @@ def _check_form(given: Mapping[str, Any]) -> None:
             raise InvalidTicket(f"{name} must be {wanted} in a signed ticket", field=name)
     after = given.get(RESUME, "cursor")
     if not isinstance(after, str) or not after:
-        raise BadValue(f"{RESUME} must be a text", field=RESUME)
+        raise BadValue(f"{RESUME} must be a string", field=RESUME)
 
 
 def _json(value: Mapping[str, Any], *, in_order: bool = False) -> bytes:

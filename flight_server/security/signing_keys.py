@@ -1,4 +1,4 @@
-"""The keys that tickets are signed with, out of the file that holds them."""
+"""Reader of the file with the keys that sign tickets."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ __all__ = ["load_keys"]
 
 SETTING = "tickets.signing_key_file"
 SECRET_BYTES = 32
-TOO_OPEN = 0o027  # permissions that a file with secrets must not give: to others any, to the group writing
+TOO_OPEN = 0o027  # permissions that the file must not have: any for others, write for the group
 
 
 def load_keys(file: Path) -> dict[str, bytes]:
-    """Read keys: a line each, `KID BASE64SECRET`; empty lines and those that begin with # are ignored.
+    """Read keys, one `KID BASE64SECRET` per line; empty lines and lines that begin with # are ignored.
 
     Raises
     ------
     BadValue
-        The file cannot be read, others can read it, or a line is wrong; names the line, but shows nothing of it.
+        The file cannot be read, others can read it, or a line is wrong. The error has the line number, but no part of the
+        line.
     """
     try:
         with file.open("rb") as handle:
             if os.fstat(handle.fileno()).st_mode & TOO_OPEN:
-                raise BadValue(f"others can get at the keys in {file}: chmod 600 it", field=SETTING, value=file)
+                raise BadValue(f"the keys in {file} are open to other users: chmod 600 it", field=SETTING, value=file)
             lines = handle.read().decode("ascii", "replace").splitlines()
     except OSError as error:
         raise BadValue(f"the keys in {file} cannot be read: {error.strerror}", field=SETTING, value=file) from None
@@ -46,12 +47,12 @@ def load_keys(file: Path) -> dict[str, bytes]:
 
 
 def _fault(words: list[str], keys: Mapping[str, bytes]) -> str | None:
-    """Return what is wrong with a line of keys, or None."""
+    """Return the fault of a line, or None."""
     if len(words) != 2:  # noqa: PLR2004
         return "a key is two words, KID BASE64SECRET"
     try:
         secret = base64.b64decode(words[1], validate=True)
-    except ValueError:  # also where it is no ASCII
+    except ValueError:  # also if it is not ASCII
         return "the second word is not base64"
     if len(secret) < SECRET_BYTES:
         return f"the secret has {len(secret)} bytes, at least {SECRET_BYTES} are needed"

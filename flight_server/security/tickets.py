@@ -1,4 +1,4 @@
-"""The tickets that a server issues and reads, signed and plain."""
+"""Issue and check tickets, signed and plain."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from flight_server.settings import Tickets
 
 __all__ = ["Issued", "TicketOffice"]
 
-ENVELOPE_BYTES = 1024  # what a signature may add to a ticket of the largest size
+ENVELOPE_BYTES = 1024  # the most that a signature adds to a ticket
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A ticket that the server hands out, and until when it is good, seconds since 1970; None: for ever."""
+    """A ticket that the server issued, and when it expires, seconds since 1970; None if never."""
 
     ticket: bytes
     expires: int | None
 
 
 class TicketOffice:
-    """Issuer of the tickets of plans, and reader of all that come, signed and plain.
+    """Issuer of the tickets of plans, and reader of all tickets that come in, signed and plain.
 
     Parameters
     ----------
     settings
-        Which tickets are taken, and where the keys are.
+        Limits, and the file with the keys.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class TicketOffice:
         self._signer = Signer({} if file is None else load_keys(Path(file)), settings.lifetime)
 
     def issue(self, query: Query, caller: Caller, now: float) -> Issued:
-        """Return the ticket of a query, signed for the caller if there are keys."""
+        """Return a ticket for a query, signed for the caller if there are keys."""
         if not self._signer.keys:
             return Issued(query.to_json(), None)
         return Issued(self._signer.sign(query, caller.name, now), int(now) + self._settings.lifetime)
@@ -59,16 +59,16 @@ class TicketOffice:
         ticket
             UTF-8 JSON, one object.
         caller
-            Who sends it.
+            The sender.
         now
             The time, seconds since 1970.
         planned
-            Whether it has to be one that the server gave out, where it takes no others.
+            Whether to refuse an unsigned ticket if the setting `signed_only` is on.
 
         Raises
         ------
         AlertflightError
-            As `parse_ticket` and `Signer.take` say.
+            See `parse_ticket` and `Signer.take`.
         """
         most = self._settings.max_bytes
         if len(ticket) > most + ENVELOPE_BYTES:
@@ -82,10 +82,10 @@ class TicketOffice:
                 raise _too_large(ticket, most)
             query = parse_query(given)
         if planned and self._settings.signed_only:
-            raise Forbidden("this server answers signed tickets only: ask get_flight_info for them", field="sig")
+            raise Forbidden("this server accepts only signed tickets: get one from get_flight_info", field="sig")
         return query
 
 
 def _too_large(ticket: bytes, most: int) -> TooLarge:
-    message = f"the ticket has {len(ticket)} bytes, at most {most} are taken: split the list of IDs"
+    message = f"the ticket has {len(ticket)} bytes, at most {most} are accepted: split the list of IDs"
     return TooLarge(message, field="ticket", value=len(ticket))

@@ -1,4 +1,4 @@
-"""Where settings come from: packaged defaults, then a file, then the environment, then command line flags."""
+"""The sources of settings, in increasing precedence: packaged defaults, file, environment, command line flags."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from flight_server.settings.values import Settings
 __all__ = ["load_settings"]
 
 ENVIRONMENT_PREFIX = "ALERTFLIGHT_"
-OTHER_VARIABLES = ("ALERTFLIGHT_URL", "ALERTFLIGHT_PROFILE", "ALERTFLIGHT_INJECT")  # the client's and the tests'; no settings
-FREE = ("properties", "rewrite")  # mappings whose keys are the user's own
+OTHER_VARIABLES = (
+    "ALERTFLIGHT_URL",
+    "ALERTFLIGHT_PROFILE",
+    "ALERTFLIGHT_INJECT",
+)  # used by the client and the tests, not settings
+FREE = ("properties", "rewrite")  # mappings with any keys
 SCHEMES = ("grpc", "grpc+tcp", "grpc+tls")
-REUSE = "arrow-flight-reuse-connection://?"  # Flight's word for "where you are connected to already"
+REUSE = "arrow-flight-reuse-connection://?"  # Flight's URI for the server that the client is already connected to
 
 
 def load_settings(
@@ -38,16 +42,16 @@ def load_settings(
     Parameters
     ----------
     file
-        A YAML file with any of the settings; its values stand over the defaults.
+        A YAML file with any of the settings; overrides the defaults.
     environment
-        Variables such as `ALERTFLIGHT_SERVER__PORT` stand over the file.
+        Variables such as `ALERTFLIGHT_SERVER__PORT`; they override the file.
     data, host, port
-        Command line flags; they stand over all else.
+        Command line flags; they override everything else.
 
     Raises
     ------
     BadValue
-        A setting is unknown or has a value that it cannot have; names it.
+        A setting is unknown or has an invalid value; names it.
     """
     merged: dict[str, Any] = load_resource("alertflight.yml")
     if file is not None:
@@ -73,10 +77,12 @@ def _check_location(location: str) -> None:
     try:
         parts = urlsplit(location)
         whole = parts.scheme in SCHEMES and parts.hostname and parts.port and location == f"{parts.scheme}://{parts.netloc}"
-    except ValueError:  # the port is no number, or the brackets of an address are not closed
+    except ValueError:  # the port is not a number, or a bracket of an address is not closed
         whole = False
     if not whole and location != REUSE:
-        message = f"server.locations holds {location!r:.80}; a location is {', '.join(SCHEMES)}, ://, host, : and port"
+        message = (
+            f"server.locations has {location!r:.80}; a location is SCHEME://HOST:PORT, with the scheme {' or '.join(SCHEMES)}"
+        )
         raise BadValue(message, field="server.locations", value=location)
 
 
@@ -92,7 +98,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    # a whole section comes before single settings of it
+    # whole sections first, then single settings
     for name, text in sorted(environment.items(), key=lambda item: "__" in item[0]):
         if not name.startswith(ENVIRONMENT_PREFIX) or name in OTHER_VARIABLES:
             continue
@@ -103,7 +109,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             raise BadValue(f"the variable {name} cannot be read: {text!r:.60}", field=name, value=text) from error
         held = found.get(section, {})
         if key and not isinstance(held, dict):
-            raise BadValue(f"the environment sets {section} both whole and in part", field=name, value=text)
+            raise BadValue(f"the environment sets {section} both as a whole and in part", field=name, value=text)
         found[section] = {**held, key: value} if key else value
     return found
 
@@ -111,17 +117,17 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _overlay(base: dict[str, Any], over: Mapping[str, Any], source: str) -> None:
     for key, value in over.items():
         if key not in base:
-            raise BadValue(f"{source} sets {key!r}, which is no setting; known are {', '.join(base)}", field=str(key))
+            raise BadValue(f"{source} sets {key!r}, which is not a setting; known are {', '.join(base)}", field=str(key))
         if isinstance(base[key], dict) and key not in FREE:
             if not isinstance(value, dict):
-                raise BadValue(f"{source} must give {key} as a mapping", field=str(key), value=value)
+                raise BadValue(f"{source} must set {key} to a mapping", field=str(key), value=value)
             _overlay(base[key], value, source)
         else:
             base[key] = value
 
 
 def _text_names(kind: type) -> set[str]:
-    """Return the names of the settings that are texts, whatever they look like."""
+    """Return the names of the string settings, whose values are not parsed as YAML."""
     hints = get_type_hints(kind)
     inner = (_text_names(hint) for hint in hints.values() if is_dataclass(hint) and isinstance(hint, type))
     return {name for name, hint in hints.items() if hint in (str, str | None)}.union(*inner)

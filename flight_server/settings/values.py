@@ -1,4 +1,4 @@
-"""The settings as typed values. msgspec checks each field; its `description` says what it must be, for the error."""
+"""The settings as typed values, checked by msgspec. The `description` of a type completes the error "SETTING must be ..."."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ __all__ = [
 ]
 
 MAX_PORT = 65_535
-MAX_SIDE = 32_767  # of a cutout, whose shape travels as int16
+MAX_SIDE = 32_767  # of a cutout, whose shape is sent as int16
 
 Port = Annotated[int, Meta(ge=0, le=MAX_PORT, description=f"an integer from 0 to {MAX_PORT}")]
 Count = Annotated[int, Meta(ge=0, description="an integer, zero or more")]
 Positive = Annotated[int, Meta(ge=1, description="an integer, one or more")]
-# an integer stays one
+# integers are not converted to floats
 Seconds = Annotated[
     Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)], Meta(description="a number of seconds, zero or more")
 ]
-Texts = Annotated[tuple[str, ...], Meta(description="a list of texts")]
-TextMap = Annotated[Mapping[str, str], Meta(description="a mapping of texts to texts")]
+Texts = Annotated[tuple[str, ...], Meta(description="a list of strings")]
+TextMap = Annotated[Mapping[str, str], Meta(description="a mapping of strings to strings")]
 Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
 Shape = Annotated[tuple[Side, Side], Meta(description=f"two integers from 1 to {MAX_SIDE}, rows and columns")]
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the server listens; `locations` are the URIs at which clients find what serves the same archive, itself too."""
+    """The address of the server; `locations` are the URIs of all servers of the same archive, including this one."""
 
     host: str
     port: Port
@@ -50,10 +50,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Tickets:
-    """Which tickets are read.
+    """Tickets: size limit and signatures.
 
-    `signing_key_file` holds the keys that plans' tickets are signed with, `signed_only` says that no others are
-    answered, and `lifetime` is how long they are good for, seconds.
+    `signing_key_file` has the keys that sign the tickets of plans. With `signed_only`, `do_get` refuses tickets without a
+    signature. `lifetime` is the validity of a signed ticket, seconds.
     """
 
     max_bytes: Count
@@ -64,17 +64,16 @@ class Tickets:
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """Uploads: `do_put` is `allow` where alerts may be uploaded, else `deny`."""
+    """Uploads: `do_put` is `allow` to accept uploads of alerts, else `deny`."""
 
     do_put: Literal["deny", "allow"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one server.
+    """Limits of one server.
 
-    Streams at once, seconds that an answer may take, seconds that neither side of an exchange may move, cutouts in one
-    answer.
+    Concurrent streams, seconds per answer, seconds without progress until a stream is ended, cutouts per answer.
     """
 
     streams: Count
@@ -85,10 +84,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Cutouts:
-    """How cutouts are read.
+    """Cutouts: shapes and limits.
 
-    `array_shape` has by survey the rows and columns of cutouts as arrays; `max_unpacked` bounds one unpacked cutout,
-    bytes; `threads` blocks are read at once.
+    `array_shape` has the rows and columns of cutouts as arrays, by survey; `max_unpacked` is the most bytes of an unpacked
+    cutout; `threads` is the number of blocks that are read concurrently.
     """
 
     array_shape: Mapping[str, Shape]
@@ -98,7 +97,7 @@ class Cutouts:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """Whether a server merges segments in the background, and the pause between two runs, seconds."""
+    """Compaction in the background: whether it runs, and the seconds between two runs."""
 
     background: bool
     seconds: Seconds
@@ -106,11 +105,10 @@ class Compaction:
 
 @dataclass(frozen=True, slots=True)
 class Hbase:
-    """Which tables of which HBase are served.
+    """HBase and its tables.
 
-    `zookeeper` is its host and port, `prefix` what the tables' names begin with, `schema` the key of the schema row
-    that has the say (or `newest`), `scan_threads` the fetches of one scan at once, and `properties` are further
-    settings of the HBase client.
+    `zookeeper` is a host and port, `prefix` the prefix of the table names, `schema` the key of the schema row to use (or
+    `newest`), `scan_threads` the concurrent fetches of one scan, and `properties` are further settings of the HBase client.
     """
 
     zookeeper: str
@@ -122,7 +120,7 @@ class Hbase:
 
 @dataclass(frozen=True, slots=True)
 class GatewayProcess:
-    """The Java process in front of HBase: its heap, the batches on their way (bytes), the longest call (s), its jar."""
+    """The Java process in front of HBase: heap, bytes of record batches in flight, call timeout (s), jar file."""
 
     heap: str
     arrow_bytes: Count
@@ -132,11 +130,11 @@ class GatewayProcess:
 
 @dataclass(frozen=True, slots=True)
 class Hdfs:
-    """Where blocks of cutouts are.
+    """HDFS, where the blocks of cutouts are.
 
-    `url` is the name node, `roots` the folders that blocks may stand in, `rewrite` what the beginnings of their
-    URIs are replaced by, `archive` the folder that ingest writes new ones below, and `properties` are further settings
-    of the HDFS client.
+    `url` is the name node, `roots` are the folders that may contain blocks, `rewrite` has replacements of prefixes of their
+    URIs, `archive` is the folder in which ingest writes new blocks, and `properties` are further settings of the HDFS
+    client.
     """
 
     url: str
@@ -164,12 +162,12 @@ class Settings:
 
     @property
     def place(self) -> str:
-        """Where the store is, in words."""
+        """The location of the store, for messages."""
         return str(self.folder) if self.store == "embedded" else f"HBase at {self.hbase.zookeeper}"
 
     @property
     def folder(self) -> Path:
-        """The store's folder: `data`, or the user's data folder."""
+        """The folder of an embedded store: `data`, or the user's data folder."""
         if self.data:
             return Path(self.data).expanduser()
         home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

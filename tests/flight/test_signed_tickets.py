@@ -164,5 +164,5 @@ def test_a_server_does_not_start_with_keys_that_others_can_read(tmp_path: Path, 
     )
     assert done.returncode == 2
     assert "ready" not in done.stdout
-    assert f"others can get at the keys in {keys}" in done.stderr
+    assert f"the keys in {keys} are open to other users" in done.stderr
     assert "Traceback" not in done.stderr

@@ -93,7 +93,7 @@ def test_tables_without_rows_come_without_rows(spark: Session, url: str) -> None
         ({"table": "ztf", "query": '{"table": "ztf", "all": true}'}, "BadValue: table is set both as an option and in the query"),
         ({"query": "ztf"}, "BadValue: query is not JSON"),
         ({"query": "[]"}, "BadValue: query must be a ticket, one JSON object"),
-        ({"ids": TDE}, "InvalidTicket: the ticket names no table"),
+        ({"ids": TDE}, "InvalidTicket: the ticket has no field table"),
         (
             {"table": "ztf", "all": "true", "cutouts": "Science", "cutout_format": "array"},
             f"NotSupported: {STAMP} is a tensor, for which Spark has no type",
