@@ -1,1 +1,1 @@
-"""Which tables and columns exist: the declarations of config/ with their types, units and Arrow schemas."""
+"""The tables and columns: declarations of config/ with their types, units and Arrow schemas."""

@@ -1,4 +1,4 @@
-"""How the alert packets of a survey, and its blocks of cutouts, are laid out, as config/tables/*.yml declares it."""
+"""The layouts of a survey's alert packets and blocks of cutouts, declared in config/tables/*.yml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["AlertLayout", "BlockLayout", "Family", "Nested"]
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the cells of a column family stand in an alert: a struct, root fields, or all that is left."""
+    """The source of a column family in an alert packet: a struct, root fields, or all remaining fields."""
 
     struct: str | None = None
     root: tuple[str, ...] = ()
@@ -18,23 +18,23 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Nested(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A broker value of several parts: one cell for each of `cells`, or one text of `text` in that order."""
+    """A broker value of several parts: one cell for each part in `cells`, or one text of the parts in `text`, in that order."""
 
     cells: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
 
 
 class BlockLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a survey's blocks of cutouts have what is searched: columns of the files, paths with dots.
+    """The columns of a survey's blocks of cutouts, as dotted paths in the Parquet files.
 
     Parameters
     ----------
     alert_id
-        The alert's own ID.
+        The column of the alert ID.
     stamps
-        The cutouts of each kind.
+        The column of each kind of cutout.
     object_id
-        The object's ID, which must agree too; None where the alert's alone is looked at.
+        The column of the object ID, which must match too; None if the alert ID is enough.
     """
 
     alert_id: str
@@ -42,14 +42,14 @@ class BlockLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     object_id: str | None = None
 
     def __hash__(self) -> int:
-        # a key of caches, in spite of its mapping
+        # hashable in spite of its mapping, since it is a cache key
         return hash((self.alert_id, self.object_id))
 
 
 class AlertLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"families": "cells", "block": "blocks"}):
-    """How a survey's alert packets are recognised and read.
+    """The layout of a survey's alert packets, and how they are recognised.
 
-    `computed` are the stored columns that ingest makes, by name, with the derived column that each is.
+    `computed` maps the stored columns that ingest computes to the derived columns that they are.
     """
 
     recognised_by: tuple[str, ...]
@@ -64,6 +64,6 @@ class AlertLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     computed: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
-    def stamp_columns(self) -> dict[str, str]:
+    def cutout_columns(self) -> dict[str, str]:
         """The column of each kind of cutout, `b:cutoutScience_stampData` for `cutoutScience.stampData`."""
         return {kind: "b:" + path.replace(".", "_") for kind, path in self.stamps.items()}

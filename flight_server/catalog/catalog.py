@@ -1,7 +1,7 @@
 """The catalog: every table and its columns.
 
-A column's type is the catalog's, whatever a file says. Columns that config/columns does not know take
-the type of their first ingest, which the store records; they join the catalog through `with_stored`.
+The catalog determines the type of a column, not the files. Columns that are not in config/columns get the type of
+their first ingest, which the store records; `with_stored` adds them to the catalog.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from flight_server.settings.resources import load_folder, load_resource
 __all__ = ["Catalog", "load_catalog"]
 
 MAX_PROJECTIONS = 256
-STAMPS_HOLD = {
+CUTOUTS_HOLD = {
     "bytes": "FITS file, exactly as stored, which may be compressed",
     "fits": "FITS file, unpacked",
-    "array": "pixels, the stamp from [0, 0] on and NaN where it has none",
+    "array": "pixels of the cutout from [0, 0] on, padded with NaN",
 }
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """All tables and columns that one archive has; immutable.
+    """The tables and columns of one archive; immutable.
 
     Parameters
     ----------
     surveys
         The declarations, by survey.
     known
-        The packaged columns of each survey, by name, in the catalog's order.
+        The packaged columns of each survey, by name, in order.
     stored
-        What the store has held of each table, in order: names and types beyond what is always there.
+        The columns that the store has recorded for each table, in order, with their types.
     array_shape
-        The rows and columns that stamps have as arrays, by survey.
+        The rows and columns of cutouts as arrays, by survey.
     own
-        The packaged columns that one table has otherwise than its survey, by table and name.
+        The packaged columns that differ from the survey's in one table, by table and name.
     """
 
     surveys: Mapping[str, Survey]
@@ -52,7 +52,7 @@ class Catalog:
     stored: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
     array_shape: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     own: Mapping[str, Mapping[str, Column]] = field(default_factory=dict)
-    # worked out once a table and once a list of names, since a request should not pay for it
+    # caches per table and per list of names: too slow to build for each request
     _stored_columns: dict[str, dict[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _described: dict[str, Mapping[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _projections: dict[tuple[str, tuple[str, ...] | None], Projection] = field(
@@ -65,11 +65,11 @@ class Catalog:
         return {name: table for survey in self.surveys.values() for name, table in survey.tables.items()}
 
     def with_stored(self, stored: Mapping[str, Mapping[str, pa.DataType]]) -> Catalog:
-        """Give the same catalog for a store that holds these columns."""
+        """Return the catalog for a store with these columns."""
         return replace(self, stored=stored)
 
     def with_array_shape(self, array_shape: Mapping[str, tuple[int, int]]) -> Catalog:
-        """Give the same catalog for stamps that have these rows and columns as arrays, by survey."""
+        """Return the catalog with these rows and columns of cutouts as arrays, by survey."""
         return replace(self, array_shape=array_shape)
 
     def table(self, name: str) -> Table:
@@ -78,7 +78,7 @@ class Catalog:
         Raises
         ------
         UnknownTable
-            Names the table and those nearest to it.
+            There is none; names the most similar ones.
         """
         tables = self.tables
         if name not in tables:
@@ -87,7 +87,7 @@ class Catalog:
         return tables[name]
 
     def described(self, table: Table) -> Mapping[str, Column]:
-        """Give the packaged columns by name, as this table has them."""
+        """Return the packaged columns of a table, by name."""
         own = self.own.get(table.name)
         if own is None:
             return self.known[table.survey]
@@ -96,7 +96,7 @@ class Catalog:
         return self._described[table.name]
 
     def stored_columns(self, table: Table) -> dict[str, Column]:
-        """Give the columns that a ticket without `columns` gets, by name, in order."""
+        """Return the columns of an answer to a ticket without `columns`, by name, in order."""
         if table.name not in self._stored_columns:
             self._stored_columns[table.name] = self._find_stored_columns(table)
         return self._stored_columns[table.name]
@@ -118,7 +118,7 @@ class Catalog:
         Raises
         ------
         UnknownColumn
-            Names the column, its table and the nearest names.
+            There is none; names the column, its table and the most similar names.
         """
         stored = self.stored_columns(table)
         if name in stored:
@@ -131,7 +131,7 @@ class Catalog:
         raise UnknownColumn(f"{table.name} has no column {name!r:.80}{hint}", field="columns", value=name)
 
     def columns(self, table: Table, names: Iterable[str] | None) -> Projection:
-        """Return the columns of a ticket: those named, or all stored ones; kept for the same names."""
+        """Return the named columns, or all stored ones; cached by names."""
         key = (table.name, None if names is None else tuple(names))
         found = self._projections.get(key)
         if found is None:
@@ -142,44 +142,44 @@ class Catalog:
             self._projections[key] = found
         return found
 
-    def stamp_columns(self, table: Table, kinds: Iterable[str], cutout_format: str) -> tuple[Column, ...]:
-        """Give the columns of stamps of some kinds, in order; as arrays each is followed by that of its shape.
+    def cutout_columns(self, table: Table, kinds: Iterable[str], cutout_format: str) -> tuple[Column, ...]:
+        """Return the cutout columns of some kinds, in order. In the format `array`, each is followed by a column of shapes.
 
         Raises
         ------
         NotSupported
-            No setting says what shape the survey's stamps have as arrays.
+            The settings have no array shape for the survey.
         """
-        names = self.surveys[table.survey].alerts.stamp_columns
+        names = self.surveys[table.survey].alerts.cutout_columns
         found = []
         for kind in kinds:
             stored = self.known[table.survey][names[kind]]
-            stamp = replace(stored, description=f"{stored.description}: {STAMPS_HOLD[cutout_format]}")
+            column = replace(stored, description=f"{stored.description}: {CUTOUTS_HOLD[cutout_format]}")
             if cutout_format != "array":
-                found.append(stamp)
+                found.append(column)
                 continue
             if table.survey not in self.array_shape:
-                message = f"the setting cutouts.array_shape gives no shape for {table.survey}"
+                message = f"the setting cutouts.array_shape has no shape for {table.survey}"
                 raise NotSupported(message, field="cutout_format", value=cutout_format)
-            found.append(replace(stamp, type=pa.fixed_shape_tensor(pa.float32(), self.array_shape[table.survey])))
+            found.append(replace(column, type=pa.fixed_shape_tensor(pa.float32(), self.array_shape[table.survey])))
             found.append(
                 Column(
                     name=f"{stored.name.removesuffix('_stampData')}_shape",
                     type=pa.list_(pa.int16(), 2),
                     unit="pix",
                     origin=stored.origin,
-                    description=f"Rows and columns of the stamp in {stored.name} as stored",
+                    description=f"Rows and columns of the cutout in {stored.name} as stored",
                 )
             )
         return tuple(found)
 
     def type_of(self, table: Table, name: str) -> pa.DataType | None:
-        """Give the type that cells of this column must have, or None where nothing is known of it yet."""
+        """Return the type of a column, or None if neither the catalog nor the store knows it yet."""
         known = self.described(table).get(name)
         return known.type if known else self.stored.get(table.name, {}).get(name)
 
     def storable(self, table: Table, name: str) -> bool:
-        """Say whether a table takes cells of this name."""
+        """Return whether cells of this column can be stored in a table."""
         column = self.described(table).get(name)
         derived = column is not None and column.origin == "derived"
         return table.takes(name) and not derived

@@ -1,4 +1,4 @@
-"""Columns with type, unit and meaning, and the Arrow schemas made of them."""
+"""Columns with type, unit and meaning, and their Arrow schemas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 __all__ = ["TYPES", "Column", "Projection", "empty_batch"]
 
-# The type names of the broker's schema rows (Spark's), which config/columns uses too.
+# The type names (Spark's) in the broker's schema rows; config/columns uses them too.
 TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "integer": pa.int32(),
@@ -25,7 +25,7 @@ TYPES: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: its family-qualified name, Arrow type and what it means."""
+    """One column: its name with the family, its Arrow type and its meaning."""
 
     name: str
     type: pa.DataType
@@ -37,15 +37,15 @@ class Column:
     time_reference: str | None = None
 
     def field(self) -> pa.Field:
-        """Return the Arrow field, with the meaning as its metadata."""
+        """Return the Arrow field, with unit, UCD, description and origin as metadata."""
         metadata = {"unit": self.unit, "ucd": self.ucd, "description": self.description, "origin": self.origin}
         if self.time_scale:
             metadata |= {"time_scale": self.time_scale, "time_reference": self.time_reference or ""}
         return pa.field(self.name, self.type, metadata=metadata)
 
 
-class Projection(tuple[Column, ...]):  # noqa: SLOT001  (what is made of the columns is kept beside them)
-    """Columns in the order wanted, with what is made of them once and used by every query for them.
+class Projection(tuple[Column, ...]):  # noqa: SLOT001  (cached properties need a dict)
+    """Columns in the requested order; schema, key and index are computed once.
 
     >>> Projection([Column(name="i:jd", type=TYPES["double"])]).schema.names
     ['i:jd']
@@ -58,7 +58,7 @@ class Projection(tuple[Column, ...]):  # noqa: SLOT001  (what is made of the col
 
     @cached_property
     def key(self) -> str:
-        """Text that is the same for equal columns in the same order, to keep things under."""
+        """A cache key: equal for equal columns in the same order."""
         return hashlib.sha256("\n".join(map(repr, self)).encode()).hexdigest()
 
     @cached_property
@@ -67,7 +67,7 @@ class Projection(tuple[Column, ...]):  # noqa: SLOT001  (what is made of the col
         return {column.name: column for column in self}
 
     def with_further(self, columns: Iterable[Column]) -> Projection:
-        """Return these columns and, behind them, the further ones that are not among them."""
+        """Return these columns, followed by the further ones that are not among them."""
         further = {column.name: column for column in columns if column.name not in self.by_name}
         return Projection((*self, *further.values())) if further else self
 

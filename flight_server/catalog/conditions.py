@@ -1,4 +1,4 @@
-"""Conditions on rows, as config/tables/*.yml declares them."""
+"""Conditions on rows, declared in config/tables/*.yml."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import msgspec
 
 __all__ = ["Condition", "Where", "where_words"]
 
-Number = int | float  # an integer stays one
+Number = int | float  # integers are not converted to floats
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"equal": "is", "among": "in"}):
-    """What a row's cell must be. A null meets only `missing`.
+    """A condition on one cell. A null meets only `missing`.
 
     Parameters
     ----------
     missing
-        Whether there is no value.
+        The cell is null (true) or has a value (false).
     min, max, below
-        At least, at most, and less than this.
+        At least, at most, less than this.
     equal, among
-        This value, or any of these.
+        Equal to this value, or to one of these.
     begins
-        A text that begins so.
+        A text with this prefix.
     """
 
     missing: bool | None = None
@@ -37,20 +37,20 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"excluded": "not"}):
-    """A row is meant if it meets all of `conditions`, does not meet `excluded`, and meets one of `either`, where given."""
+    """A condition on rows: all of `conditions`, not `excluded`, and one of `either`, if these are given."""
 
     conditions: Mapping[str, Condition]
     excluded: Where | None = None
     either: tuple[Where, ...] = ()
 
     def columns(self) -> set[str]:
-        """Return the names of the columns that the test looks at."""
+        """Return the names of the columns in the conditions."""
         parts = (*self.either, *((self.excluded,) if self.excluded else ()))
         return set(self.conditions).union(*(part.columns() for part in parts))
 
 
 def where_words(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the words of a `Where`, whose conditions are declared beside `not` and `either`.
+    """Return a declaration in the form of `Where`: the conditions are declared beside `not` and `either`.
 
     >>> where_words({"i:rb": {"min": 0.5}, "not": {"i:nbad": {"is": 0}}})
     {'conditions': {'i:rb': {'min': 0.5}}, 'not': {'conditions': {'i:nbad': {'is': 0}}}}

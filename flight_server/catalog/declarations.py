@@ -1,6 +1,6 @@
 """The declarations in config/tables/*.yml: how a survey's alerts become rows of tables.
 
-Values only; what acts on them is `ingest` (cells and rows) and `storage` (row keys).
+Values only; `ingest` (cells and rows) and `storage` (row keys) interpret them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"n
 
     @property
     def alert_table(self) -> Table:
-        """The table that has a row with all cells for each alert."""
+        """The table with one row for each alert, with all of its cells."""
         return next(
             table for table in self.tables.values() if table.rows == "alerts" and table.columns is None and not table.where
         )
@@ -63,9 +63,9 @@ def parse_survey(declared: Mapping[str, Any]) -> Survey:
     Raises
     ------
     TypeError
-        A word is not known, or its value is not of its type; names it.
+        A key is unknown, or its value is not of its type; names it.
     KeyError
-        A word is missing.
+        A key is missing.
     """
     alerts, survey = declared["alerts"], declared["survey"]
     words = {
@@ -77,12 +77,12 @@ def parse_survey(declared: Mapping[str, Any]) -> Survey:
         return msgspec.convert(words, Survey)
     except msgspec.ValidationError as error:
         fault = explain(error, Survey, words, "")
-        raise TypeError(f"the declaration of {survey}, {fault.name or 'its words'}: {fault.reason}") from None
+        raise TypeError(f"the declaration of {survey}, {fault.name or 'its keys'}: {fault.reason}") from None
 
 
 def _joined(words: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Return words with others that are declared elsewhere."""
+    """Add values from elsewhere to a declaration."""
     for name in more:
         if name in words:
-            raise TypeError(f"a declaration has no word {name} here")
+            raise TypeError(f"a declaration has no key {name} here")
     return {**words, **more}

@@ -1,4 +1,4 @@
-"""Which selections of a ticket choose rows of a table."""
+"""The selections that a table supports."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BOUNDS = ("start", "stop")
 
 
 def is_selected_by_time(table: Table) -> bool:
-    """Return whether bounds on the time alone choose rows."""
+    """Return whether time bounds alone are a selection."""
     return table.newest_first and not table.select
 
 
 def selections_of(table: Table) -> Iterator[str]:
-    """Yield the selections that a table takes, and bounds on the time where these choose rows alone.
+    """Yield the selections that a table supports, with the time bounds if they are a selection by themselves.
 
     >>> from flight_server.catalog.declarations import load_surveys
     >>> list(selections_of(load_surveys()["ztf"].tables["ztf"]))

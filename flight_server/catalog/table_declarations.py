@@ -1,4 +1,4 @@
-"""Tables, as config/tables/*.yml declares them."""
+"""Tables, declared in config/tables/*.yml."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from flight_server.catalog.conditions import Where, where_words
 
 __all__ = ["Pixels", "Points", "Selection", "Table", "UpperLimits", "table_words"]
 
-REST = ":*"  # behind a family: all of its cells
+REST = ":*"  # suffix of a family: all of its cells
 
 
 class UpperLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which tables hold an object's limits and bad points, and the tag that marks whose row is whose.
+    """The tables with an object's upper limits and bad points, and the column that tags rows by table.
 
-    Rows of the tables in `hidden_by_own` are left out at the time of one of the object's own rows.
+    A row of a table in `hidden_by_own` is left out if the object has a row of its own table at the same time.
     """
 
     tag: str
@@ -27,18 +27,18 @@ class UpperLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a ticket's field selects rows by: the first part of the row key, given by its column.
+    """The selection by a ticket field: rows whose key begins with the field's value.
 
     Parameters
     ----------
     column
-        The column that makes this part of the key, or the part's own name where no column does.
+        The column of the first part of the row key, or the part's own name if it is no column.
     prefix
-        Whether what the ticket has is only the beginning of the value.
+        Whether the ticket has a prefix of the value.
     lower
         Whether keys have the value in lower case.
     known
-        The lists of config/classes that the value should be in: `fink`, `tns`, `simbad`.
+        The lists of config/classes with the known values: `fink`, `tns`, `simbad`.
     """
 
     column: str
@@ -48,7 +48,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The HEALPix pixels, numbered as rings, with which a table's keys begin, and the columns that the position is in."""
+    """The HEALPix pixels (RING order) that begin a table's row keys, and the columns of the position."""
 
     nside: int
     ra: str
@@ -56,16 +56,16 @@ class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which points of histories may stand in a table of alerts, where there is no alert.
+    """The points of histories that are rows of a table of alerts where there is no alert.
 
     Parameters
     ----------
     where
-        What they have to be.
+        The condition on points.
     lacks
-        A column that every alert has and no point.
+        A column that is null in points and never in alerts.
     latest
-        What is compared where points meet under one key: the one with the larger values stands.
+        The columns that decide between points with the same key: the larger values win.
     """
 
     where: Where
@@ -74,10 +74,10 @@ class Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table: which rows go in, under which key, and what its columns are.
+    """One table: its rows, row key and columns.
 
-    `columns` are those by name, None for all of the families; `rest` are the families of which all other cells
-    go in too. `latest` says what is compared where a row overwrites one of its key.
+    `columns` are the columns by name, None for all of the families; `rest` are the families whose other cells are stored
+    too. `latest` are the columns that decide whether a row overwrites one with the same key.
     """
 
     name: str
@@ -109,11 +109,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def by_object(self) -> bool:
-        """Whether row keys begin with the object's ID, so that rows can be asked for by it."""
+        """Whether row keys begin with the object ID, so that rows can be selected by it."""
         return self.key.partition("{")[2].partition("}")[0] == self.id
 
     def takes(self, name: str) -> bool:
-        """Return whether the table has a place for cells of this name."""
+        """Return whether the table stores cells of this column."""
         family = name.partition(":")[0]
         if family not in self.families or name in self.without:
             return False
@@ -121,7 +121,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def table_words(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the words of a `Table`, whose columns are declared as names, families with `:*`, or `*` alone."""
+    """Return a declaration in the form of `Table`: columns are declared as names, families with `:*`, or `*` alone."""
     found = dict(words)
     named = words.get("columns")
     if named == "*":

@@ -51,7 +51,7 @@ def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool =
         if table.rows == "alerts":
             rows = _alert_rows(table, catalog, columns, cells.version)
         elif table.rows == "stamps":
-            rows = _stamp_rows(table, survey.alerts.stamp_columns, cells)
+            rows = _stamp_rows(table, survey.alerts.cutout_columns, cells)
         elif table.rows == "history":
             rows = _history_rows(table, catalog, cells)
         else:

@@ -1,4 +1,4 @@
-"""Cursors: places in the answer to a query, as opaque text that only the same query takes back."""
+"""Cursors: opaque positions in the answer to a query, valid for that query only."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from flight_server.storage.scans import Rows
 
 __all__ = ["MOST_OBJECTS", "Place", "lost_place", "read_cursor"]
 
-# fingerprint, asked, same, sent, objects; the key follows. Binary, since JSON would swell keys beyond what a message has
-# room for.
+# fingerprint, request_index, same, sent, objects; then the row key. Binary, since keys in JSON could exceed the space in a
+# message.
 HEAD = struct.Struct(">6sIIQI")
 MOST_OBJECTS = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place behind some row of an answer.
+    """The position after a row of an answer.
 
     Parameters
     ----------
     request_index
-        The index of the asked ID that selects the row; 0 in a whole table.
+        The index of the requested ID that selects the row; 0 in a whole table.
     key
-        Its row key.
+        The row key of the row.
     same
-        How many rows of that ID and key are in front of the place: where tables are merged, several can be.
+        The number of rows with this ID and key before the position: several are possible if tables are merged.
     sent
-        How many rows of the ticket's `limit` were sent. A record's cursor has 0 here, and so begins the next
-        `limit` rows; the cursor of a message with rows has them, and so gives what is left of these.
+        The number of rows already sent of the ticket's `limit`. It is 0 in the cursor of a record, which begins the next
+        page of `limit` rows; in the cursor of a message with rows it leaves the rest of the current page.
     objects
-        How many objects of the ticket's `limit_objects` were begun, likewise; 0 where the ticket has none.
+        The same for `limit_objects`: the number of objects begun; 0 if the ticket has no such limit.
     """
 
     request_index: int
@@ -45,7 +45,7 @@ class Place:
 
     @classmethod
     def behind(cls, rows: Rows, before: Place | None) -> Place:
-        """Give the place behind some rows, one or more, that come right after the place `before`."""
+        """Return the position after some rows, one or more, that directly follow the position `before`."""
         asked, key, length = rows.request_index[-1], rows.keys[-1], len(rows.keys)
         same = 1
         while same < length and rows.keys[-1 - same] == key and rows.request_index[-1 - same] == asked:
@@ -58,14 +58,14 @@ class Place:
         return replace(place, same=same, sent=before.sent + length)
 
     def cursor(self, fingerprint: str) -> str:
-        """Give the text for it, bound to the query of this fingerprint."""
+        """Return the cursor text, bound to the query with this fingerprint."""
         head = HEAD.pack(bytes.fromhex(fingerprint), self.request_index, self.same, self.sent, self.objects)
         return base64.urlsafe_b64encode(head + self.key).decode()
 
 
 def lost_place() -> CursorMismatch:
-    """Give the error for a cursor whose row is no longer where it was."""
-    message = "the row that the cursor names is no longer in the answer: ask for it anew, without resume_after"
+    """Return the error for a cursor whose row is no longer in the answer."""
+    message = "the row of the cursor is no longer in the answer: send the ticket again without resume_after"
     return CursorMismatch(message, field="resume_after")
 
 
@@ -75,16 +75,16 @@ def read_cursor(text: str, fingerprint: str, objects: int) -> Place:
     Parameters
     ----------
     text
-        What a message or a record carried.
+        The cursor of a message or record.
     fingerprint
-        That of the query which it comes back with.
+        The fingerprint of the query that resumes.
     objects
-        How many IDs that query asks for; 1 where it asks for a whole table.
+        The number of IDs in that query; 1 for a whole table.
 
     Raises
     ------
     CursorMismatch
-        It is no cursor, or one of another query.
+        It is no cursor, or a cursor of another query.
 
     Examples
     --------
@@ -97,14 +97,14 @@ def read_cursor(text: str, fingerprint: str, objects: int) -> Place:
     except (ValueError, struct.error):
         content = b""
     if not content or base64.urlsafe_b64encode(content).decode() != text:
-        raise CursorMismatch("resume_after is no cursor of this server", field="resume_after", value=text)
+        raise CursorMismatch("resume_after is not a cursor of this server", field="resume_after", value=text)
     place = Place(asked, content[HEAD.size :], same, sent, begun)
     if owner.hex() != fingerprint:
         raise CursorMismatch(
-            "the cursor belongs to another query: send the ticket that gave it, with nothing changed but resume_after and as_of",
+            "the cursor belongs to another query: send the ticket of that answer, and change only resume_after and as_of",
             field="resume_after",
             value=text,
         )
     if asked >= objects or not same or not 0 < len(place.key) <= LONGEST_KEY:
-        raise CursorMismatch("resume_after names no place in this answer", field="resume_after", value=text)
+        raise CursorMismatch("the cursor in resume_after is not in this answer", field="resume_after", value=text)
     return place

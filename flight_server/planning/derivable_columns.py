@@ -1,4 +1,4 @@
-"""Which derived columns a table can give, and what else a ticket needs for them."""
+"""The derived columns that a table supports, and the ticket fields that they need."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from flight_server.protocol.errors import AlertflightError, NotSupported, Unknow
 
 __all__ = ["TICKET_FIELD_FOR_INPUT", "derivable", "refusal"]
 
-TICKET_FIELD_FOR_INPUT = {"centre": "cone"}  # the field of a ticket that brings what a derivation is given
+TICKET_FIELD_FOR_INPUT = {"centre": "cone"}  # the ticket field with this input of a derivation
 
 
 def refusal(column: DerivedColumn, table: Table, stored: Container[str], selections: Container[str]) -> AlertflightError | None:
-    """Give the error for a derived column that cannot be had, None where it can.
+    """Return the error for a derived column that is not possible, or None if it is.
 
     Parameters
     ----------
     column, table
-        What is asked of which table.
+        The column and the table.
     stored
-        The columns that the table has.
+        The stored columns of the table.
     selections
-        The selections that the ticket makes.
+        The selections of the ticket.
     """
     if missing := column.missing(stored):
-        message = f"{column.name} is made of {', '.join(missing)}, which {table.name} does not have"
+        message = f"{column.name} is derived from {', '.join(missing)}, which {table.name} does not have"
         return UnknownColumn(message, field="columns", value=column.name)
     if column.derivation.over == "object" and not table.by_object:
-        message = f"{column.name} is made of all rows of an object: ask a table that is kept by object for it"
+        message = f"{column.name} is derived from all rows of an object: use a table whose row keys begin with the object ID"
         return NotSupported(message, field="columns", value=column.name)
     for field in (TICKET_FIELD_FOR_INPUT[given] for given in column.derivation.given):
         if field not in selections:
-            return NotSupported(f"{column.name} goes with a {field}", field="columns", value=column.name)
+            return NotSupported(f"{column.name} needs the field {field}", field="columns", value=column.name)
     return None
 
 
 def derivable(table: Table, stored: Container[str]) -> Iterator[DerivedColumn]:
-    """Give the derived columns that a table can give, to the right ticket, in the order of their declaration."""
+    """Yield the derived columns that a table supports with some ticket, in the order of their declaration."""
     selections = tuple(selections_of(table))
     for column in load_derived(table.survey).values():
         if refusal(column, table, stored, selections) is None:

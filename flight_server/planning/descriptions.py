@@ -1,4 +1,4 @@
-"""What the tables hold and what their columns are, as plain values: the schema service."""
+"""Descriptions of tables and columns as plain values, for the actions `tables` and `schema`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["describe", "describe_tables"]
 
 
 def describe_tables(catalog: Catalog, states: Mapping[str, TableState]) -> dict[str, dict[str, Any]]:
-    """Describe tables, by name, and what they hold.
+    """Describe tables and their contents, by name.
 
     Returns
     -------
     tables
         `description`; `rows`, `bytes`, `first`, `last` and `written`, as in `TableState`; `time`, the time column;
-        `columns`, their number; `selections`, the fields of a ticket that choose rows.
+        `columns`, their number; `selections`, the ticket fields that can select rows.
     """
     return {
         name: {
@@ -38,16 +38,16 @@ def describe_tables(catalog: Catalog, states: Mapping[str, TableState]) -> dict[
 
 
 def describe(catalog: Catalog, table: Table) -> list[dict[str, Any]]:
-    """Describe all columns that a ticket to a table can get, in the order in which it gets them.
+    """Describe all columns of a table that a ticket can request.
 
-    Those that a ticket without `columns` gets come first; then the tag of upper limits, stamps, and derived columns.
+    First the columns of a ticket without `columns`, in that order; then the tag of upper limits, cutouts and derived columns.
 
     Returns
     -------
     columns
-        `name`, `type` (Arrow's word), `unit`, `ucd`, `description` and `origin` of each, and where there is more to say:
-        `time_scale` and `time_reference`; of a derived column `made_of`, the stored columns that it is made of, and
-        `over`, `row` or `object`; `with`, the fields that a ticket must have for the column.
+        For each column `name`, `type` (Arrow's name), `unit`, `ucd`, `description` and `origin`; for times `time_scale` and
+        `time_reference`; for derived columns `made_of`, the stored columns used, and `over`, `row` or `object`; `with`, the
+        fields that a ticket must have for the column, if there are any.
 
     Examples
     --------
@@ -61,8 +61,8 @@ def describe(catalog: Catalog, table: Table) -> list[dict[str, Any]]:
     if table.upper_limits is not None:
         found.append(_words(catalog.known[table.survey][table.upper_limits.tag]) | {"with": ["upper_limits"]})
     if table.cutouts is not None:
-        kinds = catalog.surveys[table.survey].alerts.stamp_columns
-        found += [_words(column) | {"with": ["cutouts"]} for column in catalog.stamp_columns(table, kinds, "bytes")]
+        kinds = catalog.surveys[table.survey].alerts.cutout_columns
+        found += [_words(column) | {"with": ["cutouts"]} for column in catalog.cutout_columns(table, kinds, "bytes")]
     for derived in derivable(table, stored):
         made = {"made_of": list(derived.reads(stored)), "over": derived.derivation.over}
         brought = [TICKET_FIELD_FOR_INPUT[given] for given in derived.derivation.given]

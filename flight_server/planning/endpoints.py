@@ -1,4 +1,4 @@
-"""A query split into endpoints: queries that are read apart and together answer it once."""
+"""Split of a query into endpoints: queries that can be read in parallel and together return each row once."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ ENDPOINT_OBJECTS = 1000
 
 
 def endpoint_queries(query: Query, parts: Sequence[tuple[bytes, bytes]] = (), most: int | None = None) -> Iterator[Query]:
-    """Split a query into ones of about a thousand objects or of one part of a table each.
+    """Split a query into queries of a thousand objects, or of one part of a table, each.
 
-    One with a limit or a cursor stays whole.
+    A query with a limit or a cursor is not split.
 
     Parameters
     ----------
     query
-        What was asked for.
+        The query.
     parts
-        Ranges of row keys that the store reads apart, where the query does not name objects.
+        Ranges of row keys, if the query does not name objects; see `RowView.split`.
     most
-        The most queries that it may become.
+        The most queries to return.
     """
     if query.limit is not None or query.limit_objects is not None or query.resume_after is not None:
         yield query

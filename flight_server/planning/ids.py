@@ -1,4 +1,4 @@
-"""Object IDs as a table types them."""
+"""Conversion of object IDs to the type of a table's ID column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["typed_ids"]
 
 
 def typed_ids(ids: Sequence[str | int], kind: pa.DataType | None) -> Sequence[str | int]:
-    """Return IDs as the table types them.
+    """Return IDs in the type of a table's ID column.
 
     >>> typed_ids(("170028500000000000",), pa.int64())
     [170028500000000000]
@@ -21,14 +21,14 @@ def typed_ids(ids: Sequence[str | int], kind: pa.DataType | None) -> Sequence[st
     Raises
     ------
     BadValue
-        An ID is of the other kind; names it.
+        An ID is of another type; names it.
     """
     if kind is not None and pa.types.is_integer(kind):
         return [_integer(value) for value in ids]
     if set(map(type, ids)) <= {str}:
         return ids
     value = next(value for value in ids if isinstance(value, int))
-    raise BadValue(f"the IDs of this table are texts, not {value}", field="ids", value=value)
+    raise BadValue(f"the IDs of this table are strings, not {value}", field="ids", value=value)
 
 
 def _integer(value: str | int) -> int:

@@ -1,4 +1,4 @@
-"""From a query to a plan: what is read, decided before the first byte leaves."""
+"""The planner: checks a query against the catalog and decides what is read."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class Plan:
     Parameters
     ----------
     query
-        What was asked.
+        The query.
     table
         Its table.
     ids
-        The objects asked for, as the table types them; None for the whole table.
+        The requested objects, in the type of the table's ID column; None if rows are not selected by ID.
     selection
-        How the rows are found, where neither objects nor the whole table are asked for.
+        How rows are selected, if neither by ID nor as a whole table.
     shape
         The columns that are read and sent.
     start, stop
-        Bounds on the table's time column in its own terms: start <= time < stop.
+        Bounds in the format of the table's time column: start <= time < stop.
     cutout_table
-        The table that says where the cutouts are, if any are wanted.
+        The table with the locations of cutouts, if cutouts are requested.
     after
-        The place after which the answer begins, if the query goes on from a cursor.
+        The position after which the answer begins, if the query has a cursor.
     within
-        The range of row keys [first, stop) that the answer keeps to, of a whole table or of spans.
+        The range of row keys [first, stop) that is read, of a whole table or of spans.
     """
 
     query: Query
@@ -77,24 +77,24 @@ class Plan:
 
     @property
     def added(self) -> tuple[Table, ...]:
-        """Further tables whose rows are in the answer; the most wanted first."""
+        """Further tables whose rows are in the answer, in order of precedence."""
         return tuple(source.table for source in self.shape.sources[1:])
 
     @property
     def is_bounded(self) -> bool:
-        """Whether there are bounds on the time."""
+        """Whether the query has time bounds."""
         return self.start is not None or self.stop is not None
 
     @property
     def max_rows(self) -> int | None:
-        """The most rows that are sent: what the limit leaves behind the cursor."""
+        """The most rows to send: the limit, less the rows sent before the cursor."""
         if self.query.limit is None or self.after is None:
             return self.query.limit
         return max(0, self.query.limit - self.after.sent)
 
 
 class Planner:
-    """Plans queries over one state of the catalog, and keeps the shapes of the forms planned last.
+    """Planner of queries over one state of the catalog; caches the shapes of recent queries.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class Planner:
         Raises
         ------
         UnknownTable, UnknownColumn, BadValue, NotSupported, CursorMismatch
-            Each names what is at fault.
+            Each names the table, column or field at fault.
         """
         catalog = self.catalog
         table = catalog.table(query.table)
@@ -147,13 +147,15 @@ class Planner:
 
 
 def _after(query: Query, table: Table, selection: RowSelection, ids: tuple[str | int, ...] | None) -> Place | None:
-    """Read the cursor that the query goes on from."""
+    """Read the cursor of a resumed query."""
     if query.resume_after is None:
         return None
     if query.limit_objects is not None and not table.by_object:
-        message = f"with limit_objects, an answer from {table.name} does not go on from a cursor: its objects' rows are apart"
+        message = (
+            f"with limit_objects, an answer from {table.name} cannot be resumed: its row keys do not begin with the object ID"
+        )
         raise NotSupported(message, field="resume_after")
-    # how many objects lie in a part of the sky is not known yet
+    # the number of objects in a sky region is not known yet
     objects = MOST_OBJECTS if selection.index is not None else 1 if ids is None else len(ids)
     return read_cursor(query.resume_after, query.fingerprint(), objects)
 
@@ -162,7 +164,7 @@ def _within(query: Query, selection: RowSelection) -> tuple[bytes, bytes] | None
     if query.key_range is None:
         return None
     if query.ids is not None or selection.index is not None:
-        message = f"key_range goes with whole tables and ranges of them, not with {query.selections[0]}"
+        message = f"key_range can be used with whole tables and ranges of them, not with {query.selections[0]}"
         raise NotSupported(message, field="key_range")
     first, stop = (key.encode() for key in query.key_range)
     if max(len(first), len(stop)) > LONGEST_KEY:
@@ -174,7 +176,7 @@ def _bounds(query: Query, table: Table, catalog: Catalog) -> tuple[float | None,
     if table.time is None:
         for name, value in (("start", query.start), ("stop", query.stop)):
             if value is not None:
-                raise NotSupported(f"{table.name} has no time that {name} could bound", field=name, value=value)
+                raise NotSupported(f"{table.name} has no time column: leave out {name}", field=name, value=value)
         return None, None
     if query.start is None and query.stop is None:
         return None, None
@@ -189,8 +191,8 @@ def _bounds(query: Query, table: Table, catalog: Catalog) -> tuple[float | None,
 
 
 def _check_versions(plan: Plan, as_of: int) -> None:
-    """Refuse a bound on the time of writing where a row does not stay when it is written again."""
+    """Refuse `as_of` if a table overwrites rows, so that older versions are lost."""
     for table in plan.tables:
         if table.on_equal_key == "overwrite":
-            message = f"the rows of {table.name} are overwritten, so that none is there as it was before: leave out as_of"
+            message = f"{table.name} keeps only the newest version of a row: leave out as_of"
             raise NotSupported(message, field="as_of", value=as_of)

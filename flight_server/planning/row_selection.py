@@ -1,4 +1,4 @@
-"""Which rows of a table a ticket chooses: all, those of objects, those in spans of keys, or those in a part of the sky."""
+"""The row selection of a ticket: the whole table, objects, spans of row keys, or a sky region."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ __all__ = ["RowSelection", "select_rows", "unknown_class"]
 
 @dataclass(frozen=True, slots=True)
 class RowSelection:
-    """What a ticket's selection means for its table.
+    """The selection of a ticket in terms of its table.
 
     Parameters
     ----------
     spans
-        Spans of row keys, None where rows are chosen otherwise.
+        Spans of row keys; None if rows are selected otherwise.
     exact
-        A column and the value that it must have: a key that holds its own separator may lie in a span by chance.
+        A column and its required value. Values may contain the separator of row keys, so that a span can contain rows
+        with other values.
     newest
-        Whether rows come by time, the newest first.
+        Whether rows are ordered by time, newest first.
     index
-        The table of positions that says what lies in the part of the sky asked for, None where none was.
+        The index table of positions, if a sky region is selected.
     named
-        The name asked for, where it is one of a list that may not be whole; the list beside it.
+        The requested name and the known names, if the list of known names may be incomplete.
     """
 
     spans: tuple[Span, ...] | None = None
@@ -41,25 +42,25 @@ class RowSelection:
 
 
 def select_rows(query: Query, table: Table, catalog: Catalog, start: float | None, stop: float | None) -> RowSelection:
-    """Choose rows.
+    """Return the selection of rows that a query makes in its table.
 
     Parameters
     ----------
     query, table, catalog
-        What is asked of which table.
+        The query, its table and the catalog.
     start, stop
-        The query's bounds in the terms of the table's time column.
+        The query's bounds in the format of the table's time column.
 
     Raises
     ------
     NotSupported
-        The table cannot be asked so; names those that can.
+        The table does not support the selection; names the tables that do.
     NoSelection
-        Bounds on the time alone choose rows of tables kept by time only.
+        Time bounds alone select rows only in tables that are ordered by time.
     """
     field = next(iter(query.selections), None)
     if field is None and not is_selected_by_time(table):
-        raise NoSelection(f"start and stop alone choose no rows of {table.name}: say which objects", field="ids")
+        raise NoSelection(f"start and stop alone select no rows of {table.name}: add a selection such as ids", field="ids")
     if field is None or (field == "all" and is_selected_by_time(table)):
         return RowSelection(spans=(Span(start=start, stop=stop),), newest=True)
     if field in AREAS:
@@ -70,11 +71,13 @@ def select_rows(query: Query, table: Table, catalog: Catalog, start: float | Non
         return RowSelection()
     own = ", ".join(selections_of(table))
     others = ", ".join(name for name, other in catalog.tables.items() if field in selections_of(other))
-    raise NotSupported(f"{table.name} cannot be asked by {field}, but by {own}; by {field}: {others}"[:290], field=field)
+    raise NotSupported(
+        f"{table.name} cannot be selected by {field}, only by {own}; tables with {field}: {others}"[:290], field=field
+    )
 
 
 def unknown_class(asked: str, known: tuple[str, ...]) -> BadValue:
-    """Give the error for a class that nobody knows, with the nearest names."""
+    """Return the error for an unknown class, with the most similar names."""
     near = ", ".join(nearest_names(asked, known))
     hint = f"; did you mean {near}?" if near else ""
     return BadValue(f"there is no class {asked!r:.80}{hint}", field="class", value=asked)
@@ -85,7 +88,7 @@ def _index(table: Table, field: str, catalog: Catalog) -> Table:
         return table
     if table.cone is None:
         having = ", ".join(name for name, other in catalog.tables.items() if field in selections_of(other))
-        raise NotSupported(f"{table.name} has no positions to choose by; {having} have", field=field)
+        raise NotSupported(f"{table.name} cannot be selected by position; tables that can: {having}", field=field)
     return catalog.table(table.cone)
 
 

@@ -1,4 +1,4 @@
-"""What all queries of one form share: columns and schemas, worked out once for the form and not for each query."""
+"""The shape of a query: columns and schemas. Queries of the same form share it, so that it is computed once."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Source:
     table
         The table.
     tag
-        What marks its rows.
+        The value in the tag column of its rows.
     columns
-        Those of the scan's columns that it has.
+        The columns of the scan that the table has.
     """
 
     table: Table
@@ -45,24 +45,24 @@ class Source:
 
 @dataclass(frozen=True)
 class QueryShape:
-    """The columns of a query's answer, and of the scan that they are made of.
+    """The columns of a query's answer, and of its scan.
 
     Parameters
     ----------
     columns
-        The columns of the answer in order, but for the cutouts.
+        The columns of the answer in order, without the cutouts.
     derived
-        Those of them that are derived, by name.
+        The derived ones of them, by name.
     cutouts
-        The cutout columns, in order: one for each kind of cutout, as arrays two.
+        The cutout columns, in order: one for each kind of cutout, two in the format `array`.
     read
-        The columns to scan: those of the answer that are stored, and those that the stages need.
+        The columns to scan: the stored columns of the answer, and those that the stages need.
     nested
-        Whether the answer has a row for each object.
+        Whether the answer has one row for each object.
     object_id
-        The column that says whose a row is.
+        The column of the object ID.
     sources
-        The tables that are merged by time, the query's own first; none where it is read alone.
+        The tables that are merged by time, the query's own first; empty if only that one is read.
     """
 
     columns: Projection
@@ -82,24 +82,24 @@ class QueryShape:
 
     @cached_property
     def empty(self) -> pa.RecordBatch:
-        """A batch of the answer without rows."""
+        """A batch of the answer with zero rows."""
         return empty_batch(self.schema)
 
     @cached_property
     def rows_schema(self) -> pa.Schema:
-        """The Arrow schema of the rows in front of the cutouts."""
+        """The Arrow schema of the rows before cutouts are attached."""
         return self.columns.schema
 
 
 def nested_schema(columns: Projection, object_id: Column) -> pa.Schema:
-    """Return the schema of nested light curves: the ID column, then a list of structs of all others in their order."""
+    """Return the schema of nested light curves: the ID column, then a list of structs of all other columns in order."""
     others = [column.field() for column in columns if column.name != object_id.name]
     curve = pa.field(LIGHT_CURVE, pa.list_(pa.struct(others)), metadata={"description": "the rows of the object, by time"})
     return pa.schema([object_id.field(), curve])
 
 
 def form_of(query: Query) -> tuple[object, ...]:
-    """Return what the shape of a query depends on, as a value to keep it under."""
+    """Return the parts of a query that determine its shape, as a cache key."""
     limits = (query.start is None, query.stop is None, query.limit_objects is None)
     return (
         query.table,
@@ -114,7 +114,7 @@ def form_of(query: Query) -> tuple[object, ...]:
 
 
 def make_shape(query: Query, table: Table, selection: RowSelection, catalog: Catalog) -> QueryShape:
-    """Work out the shape of a query.
+    """Compute the shape of a query.
 
     Raises
     ------
@@ -132,10 +132,10 @@ def make_shape(query: Query, table: Table, selection: RowSelection, catalog: Cat
         object_id=object_id,
     )
     _check_layout(query, table, shape)
-    # objects found in the sky are read by their IDs
+    # objects found by position are read by ID
     by_id = query.ids is not None or selection.index not in (None, table)
     known = catalog.described(table)
-    left_out = table.id if shape.nested and by_id else None  # light curves take the ID that they were requested by
+    left_out = table.id if shape.nested and by_id else None  # nested rows take the ID from the request
     stored = [column for column in columns if column.name not in derived and column.name != left_out]
     needed = dict.fromkeys(_needed(query, table, selection, shape, catalog, by_id=by_id))
     read = Projection(stored).with_further(known[name] for name in needed)
@@ -157,13 +157,13 @@ def _sources(table: Table, read: Projection, catalog: Catalog) -> Iterator[Sourc
 def _needed(
     query: Query, table: Table, selection: RowSelection, shape: QueryShape, catalog: Catalog, *, by_id: bool
 ) -> Iterator[str]:
-    """Yield the columns that the stages need, whether or not they are in the answer."""
+    """Yield the columns that the stages need, in the answer or not."""
     bounded = query.start is not None or query.stop is not None or query.upper_limits or selection.newest
     if bounded and table.time is not None:
         yield table.time
     if selection.exact is not None:
         yield selection.exact[0]
-    # cutouts alone stand beside rows too
+    # an answer of cutouts alone needs rows too
     if not by_id or not shape.columns or shape.derived or query.limit_objects is not None:
         yield table.id
     stored = catalog.stored_columns(table)
@@ -197,7 +197,9 @@ def _derived(query: Query, table: Table, catalog: Catalog, name: str) -> Derived
 def _tag(table: Table, catalog: Catalog) -> Column:
     if table.upper_limits is None:
         having = ", ".join(name for name, other in catalog.tables.items() if other.upper_limits)
-        raise NotSupported(f"{table.name} has no upper limits besides; {having} has", field="upper_limits", value=True)
+        raise NotSupported(
+            f"{table.name} has no upper limits; tables with upper_limits: {having}", field="upper_limits", value=True
+        )
     return catalog.known[table.survey][table.upper_limits.tag]
 
 
@@ -206,18 +208,18 @@ def _cutouts(query: Query, table: Table, catalog: Catalog) -> tuple[Column, ...]
         return ()
     if table.cutouts is None:
         having = ", ".join(name for name, other in catalog.tables.items() if other.cutouts)
-        raise NotSupported(f"{table.name} has no cutouts; {having} has", field="cutouts", value=query.cutouts[0])
-    return catalog.stamp_columns(table, query.cutouts, query.cutout_format)
+        raise NotSupported(f"{table.name} has no cutouts; tables with cutouts: {having}", field="cutouts", value=query.cutouts[0])
+    return catalog.cutout_columns(table, query.cutouts, query.cutout_format)
 
 
 def _check_layout(query: Query, table: Table, shape: QueryShape) -> None:
     if not shape.nested:
         return
     if not table.by_object:
-        message = f"the rows of {table.name} are not kept by object: layout nested is for tables that are"
+        message = f"the row keys of {table.name} do not begin with the object ID, which layout nested needs"
         raise NotSupported(message, field="layout", value=query.layout)
     if query.cutouts:
-        raise NotSupported("layout nested has no place for cutouts: leave one of them out", field="layout", value=query.layout)
+        raise NotSupported("layout nested cannot have cutouts: leave one of them out", field="layout", value=query.layout)
     if all(column.name == table.id for column in shape.columns):
-        message = f"a light curve needs columns: name some besides {table.id}"
+        message = f"a light curve needs columns: name some in addition to {table.id}"
         raise BadValue(message, field="columns", value=table.id)

@@ -51,7 +51,7 @@ def place_stamps(  # noqa: PLR0917  (cells of rows, their positions, and their d
     rows
         The rows, with the path of the block in the place of the cutouts.
     """
-    names = list(layout.stamp_columns.values())
+    names = list(layout.cutout_columns.values())
     rows = _with_all(rows, names)
     stamps = rows.select(names).combine_chunks()
     bare = rows.drop_columns(names)
@@ -63,7 +63,7 @@ def place_stamps(  # noqa: PLR0917  (cells of rows, their positions, and their d
         held = pa.Table.from_batches([part.batch for part in parts])
         where = np.concatenate([part.request_index for part in parts])
         held_paths, object_ids, alert_ids = (held[column.name].combine_chunks() for column in wanted)
-        read = cutouts.read(layout.block, held_paths, object_ids, alert_ids, list(layout.stamp_columns))
+        read = cutouts.read(layout.block, held_paths, object_ids, alert_ids, list(layout.cutout_columns))
         if read.failures:
             _refuse(read.failures[0], held_paths, alert_ids)
         old = pa.table(list(read.kinds.values()), names=names)

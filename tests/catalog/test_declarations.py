@@ -98,6 +98,6 @@ def test_the_quality_cut_of_ztf_is_that_of_the_contract():
 
 
 def test_stamps_have_the_columns_of_the_broker():
-    assert load_surveys()["ztf"].alerts.stamp_columns == {
+    assert load_surveys()["ztf"].alerts.cutout_columns == {
         k: f"b:cutout{k}_stampData" for k in ("Science", "Template", "Difference")
     }

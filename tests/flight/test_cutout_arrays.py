@@ -212,7 +212,7 @@ def test_a_survey_without_a_shape_has_no_arrays(sample: Opened) -> None:
     archive = Archive(catalog, sample.store, sample.store.cutouts, sample.settings)
     with FlightServer(archive, sample.settings) as server, fl.connect(f"grpc://127.0.0.1:{server.port}") as client:
         assert ask(client, table="ztf", ids=["nobody"], cutouts=["Science"]).record["missing"] == 1
-        with pytest.raises(fl.FlightServerError, match=r"cutouts\.array_shape gives no shape for ztf"):
+        with pytest.raises(fl.FlightServerError, match=r"cutouts\.array_shape has no shape for ztf"):
             ask(client, table="ztf", ids=["nobody"], cutouts=["Science"], cutout_format="array")
 
 

@@ -83,5 +83,5 @@ def test_a_pushed_filter_can_be_the_selection(spark: Session, url: str, client: 
     for given in (by_object, by_time):
         with pytest.raises(ReadFailed, match="NoSelection: select rows"):
             spark.read(**given)
-    with pytest.raises(ReadFailed, match="NoSelection: start and stop alone choose no rows of ztf"):
+    with pytest.raises(ReadFailed, match="NoSelection: start and stop alone select no rows of ztf"):
         spark.read({"url": url, "table": "ztf"}, where="`i:jd` > 2459000.5D", pushing=True)

@@ -60,7 +60,7 @@ class StampBlocks:
 
         def write(bare: pa.Table, stamps: pa.Table) -> list[str]:
             ids = bare.select([table.id, layout.alert_id])
-            return [self._write(ids, stamps, list(layout.stamp_columns))] * len(bare)
+            return [self._write(ids, stamps, list(layout.cutout_columns))] * len(bare)
 
         return place_stamps(table, layout, columns, rows, keys, self._view, self._cutouts, write)
 

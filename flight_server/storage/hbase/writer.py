@@ -196,7 +196,7 @@ class HBaseWriter:
             paths = np.empty(len(rows), dtype=object)
             nights = _nights(rows[table.time].to_numpy())
             for chosen, alerts in self._alerts.of_one_schema(rows[ALERT].to_numpy()):
-                whole = _with_stamps(alerts, layout.stamps, layout.stamp_columns, stamps.take(pa.array(chosen)))
+                whole = _with_stamps(alerts, layout.stamps, layout.cutout_columns, stamps.take(pa.array(chosen)))
                 # blocks are searched by the alert ID of the row, which may differ from the ID outside of the candidate
                 ids = rows[layout.alert_id].take(pa.array(chosen))
                 whole = whole.set_column(whole.column_names.index("candid"), "candid", ids)
