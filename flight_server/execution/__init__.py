@@ -1,1 +1,1 @@
-"""From a plan to record batches: one archive in front, one pipeline of stages behind it."""
+"""Execution of plans: `Archive` is the entry point, `Pipeline` reads the rows."""

@@ -1,4 +1,4 @@
-"""The archive: one query in, the messages of its answer out. It composes; storage reads."""
+"""The archive: answers queries with messages of record batches."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ __all__ = ["Answer", "Archive"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that has not been read yet; `messages` reads it, once.
+    """An answer, not read yet; iterating over `messages` reads it, once.
 
     Parameters
     ----------
     plan
-        What is read.
+        The plan of the query.
     messages
-        The answer; whoever does not read it to its end closes it.
+        The messages; a caller that does not read all of them closes the generator.
     deadline
-        Until when.
+        The deadline of the answer.
     is_quick
-        Whether the first messages come at once, so that whoever waits for them need not be told that work goes on.
+        Whether the first messages are ready so soon that no keep-alive is needed.
     """
 
     plan: Plan
@@ -64,7 +64,7 @@ class Archive:
     Parameters
     ----------
     catalog
-        The packaged catalog; what the store holds besides is added to it.
+        The packaged catalog; the columns that the store has recorded are added to it.
     rows, cutouts
         The stores.
     settings
@@ -80,34 +80,34 @@ class Archive:
 
     @property
     def store(self) -> str:
-        """The kind of store that this archive reads."""
+        """The kind of store, `embedded` or `hbase`."""
         return self._settings.store
 
     def catalog(self) -> Catalog:
-        """Return the catalog with the columns that the store holds now."""
+        """Return the catalog with the columns that the store has now."""
         return self._planner(self._rows.view()).catalog
 
     def states(self) -> dict[str, TableState]:
-        """Return what each table holds."""
+        """Return the state of each table."""
         view = self._rows.view()
         return {name: view.state(table) for name, table in self._catalog.tables.items()}
 
     def faults(self) -> dict[str, AlertflightError]:
-        """Return which tables cannot be read, and why."""
+        """Return the errors of tables that cannot be read, by table."""
         view = self._rows.view()
         found = {name: view.fault(table) for name, table in self._catalog.tables.items()}
         return {name: fault for name, fault in found.items() if fault is not None}
 
     def left_out(self) -> dict[str, dict[str, int]]:
-        """Count, by table and column, the cells that no answer has, since their type is not known."""
+        """Return the number of cells without a known type by table and column; answers leave them out."""
         return {table: dict(cells) for table, cells in self._rows.left_out().items()}
 
     def refresh(self) -> None:
-        """Read anew what the tables hold."""
+        """Read the columns of the tables from the store again."""
         self._rows.refresh()
 
     def upload(self, survey: str, schema: pa.Schema) -> Upload:
-        """Begin an upload of alerts; whoever begins it closes it."""
+        """Begin an upload of alerts; the caller closes it."""
         return Upload(self._rows, self._catalog, survey, schema)
 
     def plan(self, query: Query, caller: Caller) -> Plan:
@@ -115,16 +115,16 @@ class Archive:
         return self._reader(query, self._rows.view(), caller).plan
 
     def endpoints(self, plan: Plan, most: int | None = None) -> tuple[list[Query], bool]:
-        """Split a plan's query into ones that can be read apart, and return whether in their order they keep its order.
+        """Split a plan's query for parallel reading; return the queries and whether, read in order, they keep the row order.
 
-        Where the plan's tables allow it, they are bound to what the store holds now, so that their answers agree.
+        If the plan's tables support it, all parts get the same `as_of`, so that they read the same state of the store.
 
         Parameters
         ----------
         plan
-            What is asked.
+            The plan of the query.
         most
-            The most queries that it may become.
+            The most queries to return.
         """
         view = self._rows.view()
         query = plan.query
@@ -139,7 +139,7 @@ class Archive:
         return parts[::-1], len(parts) == 1
 
     def count(self, plan: Plan) -> int | None:
-        """Count the rows of an answer where that is cheap."""
+        """Return the number of rows of an answer if that is cheap, else None."""
         bounds = (plan.start, plan.stop, plan.query.as_of, plan.after, plan.query.limit_objects, plan.within)
         selected = plan.added or plan.selection != RowSelection()
         if plan.shape.nested or selected or any(bound is not None for bound in bounds):
@@ -148,22 +148,22 @@ class Archive:
         return rows if rows is None or plan.query.limit is None else min(rows, plan.query.limit)
 
     def answer(self, query: Query, caller: Caller) -> Answer:
-        """Plan a query against one view of the store and begin its answer; nothing is read yet."""
+        """Plan a query against a view of the store and return its answer; no rows are read yet."""
         reader = self._reader(query, self._rows.view(), caller)
         quick = reader.plan.ids is not None and not self._rows.is_remote
         return Answer(reader.plan, self._messages(reader), reader.deadline, quick)
 
     def exchange(self, query: Query, sent: pa.Schema, caller: Caller) -> Exchange:
-        """Begin to answer what comes in a stream, with one view of the store for all of it.
+        """Begin an exchange: one view of the store answers all of its IDs or cones.
 
         Parameters
         ----------
         query
             A query without a selection.
         sent
-            The columns of what comes: `id`, or `ra`, `dec` and `radius`.
+            The schema of the client's batches: `id`, or `ra`, `dec` and `radius`.
         caller
-            Who asks.
+            The caller.
         """
         view = self._rows.view()
         reader = self._reader(placeholder_query(query, sent, self._planner(view).catalog), view, caller)
@@ -177,7 +177,7 @@ class Archive:
         return reader
 
     def _planner(self, view: RowView) -> Planner:
-        """Return the planner for what the store holds; a view keeps its columns until they change."""
+        """Return the planner for the columns of the store; views share `columns` until they change."""
         held, planner = self._planned
         if held is not view.columns:
             planner = Planner(self._catalog.with_stored(view.columns))
@@ -199,11 +199,11 @@ class Archive:
 
 
 def _check_class(reader: PlanReader) -> None:
-    """Refuse a class that is in no list and has no rows."""
+    """Raise if a requested class is not in the known lists and has no rows."""
     plan, selection = reader.plan, reader.plan.selection
     if selection.named is None or selection.spans is None or selection.named[0] in selection.named[1]:
         return
-    if plan.within is not None:  # a part of a plan that was checked; it need not have rows itself
+    if plan.within is not None:  # a part of a plan that was already checked; the part may have no rows
         return
     spans = [Span(values=span.values) for span in selection.spans]
     if not any(len(rows) for rows in reader.scan(plan.table, Projection(), spans=spans)):

@@ -1,4 +1,4 @@
-"""Batches cut by bytes: messages of 1 to 2 MiB, never larger than the client takes."""
+"""Batching of rows by bytes: messages of 1 to 2 MiB, never larger than `max_message_bytes`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from flight_server.storage.scans import Rows
 
 __all__ = ["cut"]
 
-SMALL_BYTES = 524_288  # less than this is joined with what follows
+SMALL_BYTES = 524_288  # smaller batches are joined with the next ones
 TARGET_BYTES = 1_048_576
 MOST_BYTES = 2_097_152
 FRAME_BYTES = 48
-ENVELOPE_BYTES = 2048  # what a message holds besides the batch: framing, sequence number, cursor
+ENVELOPE_BYTES = 2048  # of a message besides the batch: framing, sequence number, cursor
 
 
 def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = None, what: str = "row") -> Iterator[Rows]:
-    """Cut and join rows into what fits a message each; the first leave at once.
+    """Cut and join rows into batches that fit a message; the first one is sent without waiting for more rows.
 
     Parameters
     ----------
     rows
-        Rows as they are read.
+        The rows as read.
     max_message_bytes
-        The most that one message may have.
+        The most bytes of one message.
     compression
-        How the messages will be compressed, which makes small buffers larger.
+        The compression of the messages; it makes small buffers larger.
     what
-        What a row is called in the error; its key follows.
+        The name of a row in the error; the row key follows.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def cut(rows: Iterator[Rows], max_message_bytes: int, compression: str | None = 
 
 
 class _Measure:
-    """Tells the size of a batch in a message."""
+    """The size of a batch in a message."""
 
     def __init__(self, compression: str | None, soft: int, what: str) -> None:
         self.what = what
@@ -70,9 +70,9 @@ class _Measure:
         self.soft = soft
 
     def __call__(self, batch: pa.RecordBatch) -> int:
-        """Give the size; exactly where compression could take it over the limit."""
+        """Return the size in bytes; measured by writing the batch if compression could take it over the limit."""
         plain = int(pa.ipc.get_record_batch_size(batch))
-        # a compressed buffer is at most so much larger than what it holds; a column has up to three
+        # compression adds at most this much to a buffer, and a column has up to three buffers
         if self._options is None or plain + batch.num_columns * 3 * FRAME_BYTES + plain // 200 <= self.soft:
             return plain
         sink = pa.MockOutputStream()
@@ -84,7 +84,7 @@ class _Measure:
 
 
 def _split(rows: Rows, measure: _Measure, hard: int, size: int | None = None) -> Iterator[Rows]:
-    """Halve rows until each part has at most the size wanted; a single row may have `hard`."""
+    """Split rows until each part fits the soft limit; a single row may have `hard` bytes."""
     length = len(rows.batch)
     size = measure(rows.batch) if size is None else size
     if size <= measure.soft:
@@ -97,5 +97,5 @@ def _split(rows: Rows, measure: _Measure, hard: int, size: int | None = None) ->
         yield rows
     else:
         key = rows.keys[0].decode(errors="replace")
-        message = f"the {measure.what} {key} takes {size} bytes, more than one message may have: raise max_message_bytes"
+        message = f"the {measure.what} {key} has {size} bytes, more than fit in one message: raise max_message_bytes"
         raise RowTooLarge(message, field="max_message_bytes", value=key)

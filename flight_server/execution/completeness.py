@@ -1,4 +1,4 @@
-"""The counts of an answer, kept while it streams: they make the record at its end."""
+"""Counts of an answer, updated while it streams, for the completeness record at its end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CompletenessCounter", "CutoutCounts"]
 
 @dataclass(slots=True)
 class CutoutCounts:
-    """What became of the cutouts of an answer."""
+    """The cutouts of an answer: missing, read and failed."""
 
     missing: int = 0
     bytes_read: int = 0
@@ -28,7 +28,7 @@ class CutoutCounts:
     failed: list[FailedCutout] = field(default_factory=list)
 
     def add_failed(self, cutout: FailedCutout) -> None:
-        """Note a cutout that cannot be given."""
+        """Add a cutout that could not be read."""
         self.errors[cutout.reason] += 1
         self.failed.append(cutout)
 
@@ -40,7 +40,7 @@ class CutoutCounts:
         self.failed += other.failed
 
     def of_record(self) -> dict[str, Any]:
-        """Return the fields of a record that say it."""
+        """Return the fields of the completeness record."""
         return {
             "failed_cutouts": self.failed,
             "cutout_errors": self.errors,
@@ -56,11 +56,11 @@ class CompletenessCounter:
     Parameters
     ----------
     ids
-        The objects asked for, or None for a whole table.
+        The requested objects; None if rows are not selected by ID.
     mixed
-        Whether the rows of an object need not stand together.
+        Whether the rows of an object may be apart from each other.
     points
-        The rows within light curves, where the answer is nested.
+        The number of rows within light curves; None if the answer is not nested.
     """
 
     ids: Sequence[str | int] | None
@@ -79,7 +79,7 @@ class CompletenessCounter:
         self._seen = np.zeros(len(self.ids or ()), dtype=bool)
 
     def count(self, rows: Rows, ids: pa.Array | None) -> None:
-        """Count some rows; `ids` are their objects' IDs where a whole table is read."""
+        """Count rows; `ids` are their object IDs, unless objects were requested by ID."""
         self.rows += len(rows)
         if self.ids is not None:
             self._seen[rows.request_index] = True
@@ -92,19 +92,19 @@ class CompletenessCounter:
             self._last = ids[-1].as_py()
 
     def mark_present(self, request_index: npt.NDArray[np.int64] | int) -> None:
-        """Note that objects, by their index, have rows, though none in this answer: they are not missing."""
+        """Mark objects, by request index, that have rows, but none in this answer: they are not missing."""
         if self._present is None:
             self._present = np.zeros_like(self._seen)
         self._present[request_index] = True
 
     @property
     def objects(self) -> int:
-        """How many objects have rows in the answer."""
+        """The number of objects with rows in the answer."""
         return self._objects if self.ids is None else int(self._seen.sum())
 
     def missing(self) -> list[str | int]:
         """Return the requested IDs without rows."""
-        # after a limit nothing is known of the objects that were not reached
+        # after a limit, the objects that were not reached are unknown
         if self.ids is None or not self.complete:
             return []
         found = self._seen if self._present is None else self._seen | self._present

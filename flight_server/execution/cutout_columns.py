@@ -1,4 +1,4 @@
-"""The stage that attaches cutouts: where they are is read from the cutout table, what they are from their blocks."""
+"""The stage that attaches cutouts: the cutout table has their locations, the blocks have their bytes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from flight_server.storage.scans import Rows
 
 __all__ = ["CutoutLimits", "attach_cutouts"]
 
-FIRST_ROWS = 32  # rows whose cutouts are read together: few at first, so that the first leave soon
+FIRST_ROWS = 32  # rows whose cutouts are read together: few at first, so that the first message is sent soon
 MOST_ROWS = 4096
-MOST_BYTES = 33_554_432  # of cutouts that wait to be sent, about
-PIECE_ROWS = 64  # rows whose cutouts are turned into the format asked for together
-CHECK_SECONDS = 0.25  # between two checks of the deadline while cutouts are read
+MOST_BYTES = 33_554_432  # of cutouts in memory, about
+PIECE_ROWS = 64  # rows whose cutouts are converted together
+CHECK_SECONDS = 0.25  # between checks of the deadline while cutouts are read
 
 
 @dataclass(frozen=True, slots=True)
 class CutoutLimits:
-    """The most cutouts that one answer has, and the most bytes of one that is unpacked."""
+    """The most cutouts of one answer, and the most bytes of an unpacked cutout."""
 
     cutouts: int
     unpacked_bytes: int
@@ -48,23 +48,23 @@ def attach_cutouts(
     limits: CutoutLimits,
     counts: CutoutCounts,
 ) -> Iterator[Rows]:
-    """Put the plan's cutouts behind the columns of the answer, some rows at a time.
+    """Append the plan's cutout columns, some rows at a time.
 
     Raises
     ------
     TooLarge
-        The answer has more cutouts than one may have.
+        The answer has more cutouts than the limit.
     """
     plan = reader.plan
     source = _Source(reader, catalog, store)
     window = _Window(FIRST_ROWS)
-    for some in _windows(_bounded(rows, plan, limits.cutouts), window):
-        attached = source.read(some)
-        window.learn(len(some), attached.stamps)
+    for part in _windows(_bounded(rows, plan, limits.cutouts), window):
+        attached = source.read(part)
+        window.learn(len(part), attached.stamps)
         attached.count(counts)
-        for first in range(0, len(some), PIECE_ROWS):
+        for first in range(0, len(part), PIECE_ROWS):
             reader.deadline.check()
-            piece = some.slice(first, PIECE_ROWS)
+            piece = part.slice(first, PIECE_ROWS)
             cells = [piece.batch[column.name] for column in plan.shape.columns]
             cells += attached.columns(plan, first, len(piece), limits.unpacked_bytes, counts)
             yield replace(piece, batch=pa.RecordBatch.from_arrays(cells, schema=plan.shape.schema))
@@ -72,14 +72,14 @@ def attach_cutouts(
 
 @dataclass(slots=True)
 class _Window:
-    """How many rows are read together: ever more, so that a page that many rows need is read once."""
+    """The number of rows read together. It grows, so that a Parquet page with cutouts of many rows is read once."""
 
     rows: int
     sent: int = 0
     bytes: int = 0
 
     def learn(self, rows: int, stamps: Stamps) -> None:
-        """Learn from the bytes of some rows' cutouts."""
+        """Update the number of rows from the bytes of the last cutouts."""
         self.sent += rows
         self.bytes += sum(values.nbytes for values in stamps.kinds.values())
         fitting = MOST_BYTES * self.sent // max(self.bytes, 1)
@@ -88,7 +88,7 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class _Attached:
-    """Cutouts of some rows, and whose they are: `own` marks the rows that can have some."""
+    """The cutouts of some rows with their objects and alerts; `own` marks the rows that can have cutouts."""
 
     stamps: Stamps
     own: npt.NDArray[np.bool_]
@@ -96,7 +96,7 @@ class _Attached:
     alert_ids: pa.Array
 
     def count(self, counts: CutoutCounts) -> None:
-        """Count what was read and what is missing."""
+        """Count bytes read, failed cutouts and missing ones."""
         counts.bytes_read += self.stamps.bytes_read
         for failure in self.stamps.failures:
             self._add_failed(counts, failure.row, failure.kind, failure.reason)
@@ -105,7 +105,7 @@ class _Attached:
         counts.missing += empty - len(self.stamps.failures)
 
     def columns(self, plan: Plan, first: int, length: int, most: int, counts: CutoutCounts) -> list[pa.Array]:
-        """Return the cutout columns of some of the rows, in the format asked for."""
+        """Return the cutout columns of some of the rows, in the requested format."""
         made: list[pa.Array] = []
         for kind in plan.query.cutouts:
             values = self.stamps.kinds[kind].slice(first, length)
@@ -129,7 +129,7 @@ class _Attached:
 
 
 class _Source:
-    """Reads the cutouts of one answer."""
+    """Reader of the cutouts of one answer."""
 
     def __init__(self, reader: PlanReader, catalog: Catalog, store: CutoutStore) -> None:
         table = reader.plan.cutout_table
@@ -149,10 +149,10 @@ class _Source:
         found = list(reader.scan(self._table, columns, keys=rows.keys))
         position = np.full(len(rows), -1)
         if found:
-            index = np.concatenate([some.request_index for some in found])
+            index = np.concatenate([part.request_index for part in found])
             position[index] = np.arange(len(index))
         position[~own] = -1
-        places = pa.Table.from_batches([some.batch for some in found], schema=columns.schema)
+        places = pa.Table.from_batches([part.batch for part in found], schema=columns.schema)
         places = places.take(pa.array(position, mask=position < 0)).combine_chunks()
         paths, object_ids, alert_ids = (places[column.name].combine_chunks() for column in columns)
         pending = self._store.begin(self._layout.block, paths, object_ids, alert_ids, reader.plan.query.cutouts)
@@ -165,23 +165,23 @@ class _Source:
 
 
 def _bounded(rows: Iterator[Rows], plan: Plan, most: int) -> Iterator[Rows]:
-    """Refuse more cutouts than one answer may have."""
+    """Raise if the rows have more cutouts than the limit."""
     requested = 0
-    for some in rows:
-        requested += len(some) * len(plan.query.cutouts)
+    for part in rows:
+        requested += len(part) * len(plan.query.cutouts)
         if requested > most:
-            message = f"one answer has at most {most} cutouts: ask for fewer objects at once"
+            message = f"an answer has at most {most} cutouts: request fewer objects at once"
             raise TooLarge(message, field="cutouts", value=requested)
-        yield some
+        yield part
 
 
 def _windows(rows: Iterator[Rows], window: _Window) -> Iterator[Rows]:
-    """Join and cut rows into as many as the window takes."""
+    """Join and cut rows into runs of the window's size."""
     waiting: list[Rows] = []
     count = 0
-    for some in rows:
-        waiting.append(some)
-        count += len(some)
+    for part in rows:
+        waiting.append(part)
+        count += len(part)
         while count >= window.rows:
             whole, size = Rows.concat(waiting), window.rows
             yield whole.slice(0, size)
@@ -192,7 +192,7 @@ def _windows(rows: Iterator[Rows], window: _Window) -> Iterator[Rows]:
 
 
 def _own_rows(plan: Plan, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Return which rows are of the plan's own table, which are those that can have cutouts."""
+    """Return a mask of the rows from the plan's own table; only these can have cutouts."""
     limits = plan.table.upper_limits
     if not plan.added or limits is None:
         return np.ones(len(rows), dtype=bool)

@@ -1,4 +1,4 @@
-"""The stage that puts derived columns beside rows; those over objects see all rows of each."""
+"""The stage that appends derived columns; those over objects get all rows of an object at once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["derive_columns"]
 
 
 def derive_columns(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
-    """Put the plan's derived columns behind the others.
+    """Append the plan's derived columns.
 
-    Rows of added tables, such as upper limits, get nulls: nothing is derived of them.
+    Rows of added tables, such as upper limits, get nulls.
     """
     columns, cone = plan.shape.derived, plan.query.cone
     if any(column.derivation.over == "object" for column in columns.values()):
         rows = _whole_objects(rows, plan.table.id)
-    # what the query brings, such as the centre of its cone
+    # inputs from the query, such as the centre of its cone
     given: dict[str, Any] = {} if cone is None else {"centre": (cone.ra, cone.dec)}
     for some in rows:
         batch, place = some.batch, None
@@ -42,7 +42,7 @@ def derive_columns(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
 
 
 def _whole_objects(rows: Iterator[Rows], object_id: str) -> Iterator[Rows]:
-    """Join and cut rows so that those of an object, which follow each other, stand in one batch."""
+    """Join and cut rows so that all rows of an object, which are consecutive, are in one batch."""
     waiting: list[Rows] = []
     for some in rows:
         last = _last_object(some.batch[object_id])
@@ -59,6 +59,6 @@ def _whole_objects(rows: Iterator[Rows], object_id: str) -> Iterator[Rows]:
 
 
 def _last_object(ids: pa.Array) -> int:
-    """Return the first row of the last object."""
+    """Return the index of the first row of the last object."""
     changes: npt.NDArray[np.intp] = np.flatnonzero(pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False))
     return int(changes[-1]) + 1 if len(changes) else 0

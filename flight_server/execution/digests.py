@@ -1,10 +1,14 @@
-"""The digest of an answer: the same for the same cells, however they were cut into batches.
+"""The digest of an answer: equal for equal cells, however they are cut into batches.
 
-Each column has three running SHA-256: of one byte per row that says whether the cell is there, of the cells'
-values (little-endian numbers; the bytes of texts; the items of lists of fixed length; nulls left out), and of the
-lengths of texts as int32. The digest is the SHA-256 of name, type and those three, column by column. A tensor counts
-as what it is stored as, a list of fixed length, since that is what a client sees which knows no tensors. Of a light
-curve the lengths are those of its lists, and each of its columns follows with a name, a type and three of its own.
+Each column has three running SHA-256 digests:
+
+- validity: one byte per row, 1 if the cell has a value;
+- values without nulls: little-endian numbers, the bytes of strings, the items of fixed-size lists;
+- lengths of strings, int32.
+
+The digest of the answer is the SHA-256 of name, type and these three, column by column. A tensor is digested as its storage,
+a fixed-size list, since that is what a client without tensors gets. For a light curve, the lengths are those of its lists,
+and each of its columns follows with name, type and three digests.
 """
 
 from __future__ import annotations
@@ -34,12 +38,12 @@ class Digest:
         self._columns = [_Column(field) for field in schema]
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Take in one more batch."""
+        """Add a batch."""
         for column, cells in zip(self._columns, batch.columns, strict=True):
             column.update(cells)
 
     def hexdigest(self) -> str:
-        """Give the digest so far, 64 hex digits."""
+        """Return the digest so far, 64 hex digits."""
         whole = hashlib.sha256()
         for column in self._columns:
             column.add_to(whole)
@@ -47,7 +51,7 @@ class Digest:
 
 
 class _Column:
-    """The running digests of one column, and of those within it."""
+    """The running digests of one column and of its nested columns."""
 
     def __init__(self, field: pa.Field) -> None:
         self._field = field
@@ -86,18 +90,18 @@ class _Column:
 
 
 class Hash(Protocol):
-    """What takes bytes in."""
+    """A hash object of hashlib."""
 
     def update(self, data: bytes, /) -> None:
-        """Take some in."""
+        """Add bytes."""
 
 
 def _type_name(kind: pa.DataType) -> str:
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     if pa.types.is_fixed_size_list(kind):
-        # files give the items other names
+        # independent of the item name, which differs in files
         return f"fixed_size_list<item: {kind.value_type}>[{kind.list_size}]"
     if pa.types.is_list(kind):
-        return "list"  # its columns say the rest
+        return "list"  # its columns are digested with their own types
     return str(kind)

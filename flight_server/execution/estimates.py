@@ -1,4 +1,4 @@
-"""What an answer would be, told from counts and from a few of its rows: nothing is read whole for it."""
+"""Estimates of answers, from counts and a sample of the rows."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ __all__ = ["Estimate", "estimate"]
 
 SAMPLE_OBJECTS = 20
 SAMPLE_ROWS = 1000
-SAMPLE_STAMPS = 20  # rows, where stamps come with them
+SAMPLE_CUTOUTS = 20  # rows, if the answer has cutouts
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What an answer would be.
+    """The expected size of an answer.
 
     Parameters
     ----------
     rows
-        Its rows, counted; None where that is not cheap.
+        The number of rows; None if a count is not cheap.
     objects
-        The objects that were asked for, at most; None where they were not named.
+        The number of requested objects, an upper bound; None if the query has no IDs.
     endpoints
-        The endpoints that `get_flight_info` gives.
+        The number of endpoints that `get_flight_info` returns.
     bytes
-        About what its record batches take in memory; None where no few rows can tell.
+        The approximate size of the record batches in memory; None if a sample cannot tell.
     columns
-        Its columns.
+        The number of columns.
     exact
-        Whether the answer is so small that all of it was read: then all of this is as it will be.
+        Whether the whole answer was read, because it is small: then all numbers are exact.
     """
 
     rows: int | None
@@ -51,24 +51,24 @@ def estimate(archive: Archive, query: Query, caller: Caller) -> Estimate:
     Raises
     ------
     AlertflightError
-        As for the query itself.
+        The errors of the query itself.
     """
     plan = archive.plan(query, caller)
     rows = archive.count(plan)
-    asked = None if plan.ids is None else min(len(plan.ids), query.limit_objects or len(plan.ids))
-    told = Estimate(rows, asked, len(archive.endpoints(plan)[0]), None, len(plan.schema), exact=False)
+    requested = None if plan.ids is None else min(len(plan.ids), query.limit_objects or len(plan.ids))
+    counted = Estimate(rows, requested, len(archive.endpoints(plan)[0]), None, len(plan.schema), exact=False)
     part = _part(plan, rows)
     if part is None:
-        return told
+        return counted
     sample = _Sample.of(archive, part, caller)
     if sample.whole(plan, part):
-        return replace(told, rows=sample.rows, objects=sample.objects, bytes=sample.size, exact=True)
-    return replace(told, bytes=sample.scaled(plan, part, rows))
+        return replace(counted, rows=sample.rows, objects=sample.objects, bytes=sample.size, exact=True)
+    return replace(counted, bytes=sample.scaled(plan, part, rows))
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """The answer to a part of a query: the bytes of its batches, and of its record the counts and whether that was all."""
+    """The answer to a part of a query: bytes of the batches, and counts and completeness of its record."""
 
     size: int
     rows: int
@@ -85,12 +85,12 @@ class _Sample:
         return cls(size, record["rows"], record["objects"], record["complete"])
 
     def whole(self, plan: Plan, part: Query) -> bool:
-        """Say whether this is the answer to the query itself."""
-        all_asked = plan.query.ids is None or part.ids == plan.query.ids
-        return all_asked and (self.complete or part.limit == plan.query.limit)
+        """Return whether this is the answer to the query itself."""
+        all_ids = plan.query.ids is None or part.ids == plan.query.ids
+        return all_ids and (self.complete or part.limit == plan.query.limit)
 
     def scaled(self, plan: Plan, part: Query, rows: int | None) -> int | None:
-        """Give the bytes of the whole answer, as far as this part tells."""
+        """Return the bytes of the whole answer, extrapolated from this part; None if that is not possible."""
         found, query = self.rows, plan.query
         if not found:
             return 0 if rows == 0 else None
@@ -98,18 +98,18 @@ class _Sample:
             return round(self.size / found * rows)
         if plan.ids is None or part.ids is None:
             return None
-        # of an object that the limit cut, the rest is not known; of the others the rows are
+        # the rows of the object that the limit cut are unknown, those of the others are complete
         objects = len(part.ids) if self.complete else max(1, self.objects)
         wanted = found / objects * min(len(plan.ids), query.limit_objects or len(plan.ids))
         return round(self.size / found * (wanted if query.limit is None else min(wanted, query.limit)))
 
 
 def _part(plan: Plan, rows: int | None) -> Query | None:
-    """Give a query for few rows of the answer, or None where even few may take long to find."""
+    """Return a query for a sample of the answer, or None if even a few rows may take long to find."""
     query = plan.query
     if query.resume_after is not None or (query.ids is None and rows is None):
         return None
-    most = SAMPLE_STAMPS if query.cutouts else SAMPLE_ROWS
+    most = SAMPLE_CUTOUTS if query.cutouts else SAMPLE_ROWS
     limit = most if query.limit is None else min(most, query.limit)
     ids = None if query.ids is None else query.ids[:: -(-len(query.ids) // SAMPLE_OBJECTS)]
     return replace(query, ids=ids, limit=limit, digest=False, plan=None)

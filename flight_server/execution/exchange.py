@@ -1,4 +1,4 @@
-"""Answers to IDs, or places in the sky, that keep coming: all against one view of the store, in the order they come."""
+"""Exchanges: answers to a stream of IDs or cones, in order, from one view of the store."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ from flight_server.storage.scans import Rows
 __all__ = ["INDEX", "Exchange", "placeholder_query"]
 
 INDEX = "index"
-CHUNK = 1000  # objects that are read together
+CHUNK = 1000  # objects read together
 CONE = ("ra", "dec", "radius")
 
 
 def placeholder_query(query: Query, sent: pa.Schema, catalog: Catalog) -> Query:
-    """Return the query with some object, or cone, in the place of those that will be asked for in these columns.
+    """Return the query with a placeholder ID or cone, so that it can be planned before the first batch arrives.
 
     Raises
     ------
     BadValue
-        The columns are others.
+        The columns sent are neither `id` nor `ra`, `dec` and `radius`.
     """
     names = tuple(sent.names)
     if names == ("id",):
         kind = sent.field("id").type
         if not any(holds(kind) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)):
-            raise BadValue(f"the column id must be of texts or integers, not {kind}", field="id", value=kind)
+            raise BadValue(f"the column id must have strings or integers, not {kind}", field="id", value=kind)
         table = catalog.table(query.table)
         wanted = catalog.type_of(table, table.id)
         return replace(query, ids=(0 if wanted is not None and pa.types.is_integer(wanted) else "none",))
     if sorted(names) == sorted(CONE):
         for name in names:
             if not pa.types.is_floating(sent.field(name).type) and not pa.types.is_integer(sent.field(name).type):
-                raise BadValue(f"the column {name} must be of numbers, not {sent.field(name).type}", field=name)
+                raise BadValue(f"the column {name} must have numbers, not {sent.field(name).type}", field=name)
         return replace(query, cone=Cone(0.0, 0.0, 0.0))
-    message = f"what is sent has a column id, or ra, dec and radius; this has {', '.join(names)[:80] or 'none'}"
+    message = f"send batches with a column id, or with ra, dec and radius; these have {', '.join(names)[:80] or 'none'}"
     raise BadValue(message, field="columns", value=",".join(names))
 
 
 @dataclass(slots=True)
 class _Totals:
-    """What all answers so far add up to."""
+    """The counts of all answers so far."""
 
     asked: int = 0
     rows: int = 0
@@ -83,18 +83,18 @@ class _Totals:
 
 
 class Exchange:
-    """Answers what is asked piece by piece.
+    """One exchange: answers batches of IDs or cones.
 
     Parameters
     ----------
     plan
-        The query, checked, with any object in the place of those that will be asked for.
+        The plan of the query with a placeholder; see `placeholder_query`.
     view
         The store as it is when the exchange begins.
     pipeline
-        Reads the rows.
+        The pipeline that reads the rows.
     caller, seconds
-        Who asks, and how long the answer to one piece may take.
+        The caller, and the time limit for each chunk or cone.
     """
 
     def __init__(self, plan: Plan, view: RowView, pipeline: Pipeline, caller: Caller, seconds: float) -> None:
@@ -103,28 +103,28 @@ class Exchange:
         self._pipeline = pipeline
         self._caller = caller
         self._seconds = seconds
-        fields = [pa.field(INDEX, pa.int64(), metadata={"description": "Which row of what was sent this answers, from 0"})]
+        fields = [pa.field(INDEX, pa.int64(), metadata={"description": "Number of the sent row that this answers, from 0"})]
         self.schema = pa.schema([*fields, *plan.schema])
         self.query = plan.query
         self._writer = MessageWriter(plan.query, self.schema)
         self._totals = _Totals(points=0 if plan.shape.nested else None)
 
     def answer(self, asked: pa.RecordBatch) -> Iterator[Message]:
-        """Answer some rows of what was sent, columns `id`, or `ra`, `dec` and `radius`; each of them, repeated or not.
+        """Answer each row of a batch with the columns `id`, or `ra`, `dec` and `radius`; repeated rows are answered again.
 
         Raises
         ------
         BadValue
-            A row asks for nothing that can be; names it.
+            A row has a null or an invalid value; names the column.
         """
-        # each chunk has a deadline of its own, all of them together have none
+        # each chunk has a deadline of its own; the exchange as a whole has none
         no_end = Deadline(cancelled=self._caller.cancelled)
-        # the last row answered may have rows yet to come
+        # the answer to the last row may continue in the next message
         yield from self._writer.data(self._rows(asked), no_end, lambda rows: {"answered": int(rows.batch[0][-1].as_py())})
         self._totals.asked += len(asked)
 
     def end(self) -> Iterator[Message]:
-        """Yield the messages that say what all answers were."""
+        """Yield the messages at the end: the completeness record of the exchange."""
         totals, query = self._totals, self._plan.query
         counts = {"asked": totals.asked, "missing": totals.missing}
         record = CompletenessRecord(
@@ -140,7 +140,7 @@ class Exchange:
         yield from self._writer.record(record)
 
     def _rows(self, asked: pa.RecordBatch) -> Iterator[Rows]:
-        """Read the rows of all that is asked."""
+        """Read the rows for all IDs or cones of a batch."""
         if "id" in asked.schema.names:
             for first, ids in _chunks(typed_ids(_values(asked, "id"), self._plan.shape.object_id.type)):
                 yield from self._numbered(self._reader(replace(self._plan, ids=ids)), first, one=False)
@@ -154,7 +154,7 @@ class Exchange:
         return PlanReader(plan, self._view, Deadline.of(self._caller, self._seconds))
 
     def _numbered(self, reader: PlanReader, first: int, *, one: bool) -> Iterator[Rows]:
-        """Read rows, and put in front of each the number of the row sent that asked for it."""
+        """Read rows, and prepend to each the number of the sent row that it answers."""
         counter = CompletenessCounter(reader.plan.ids)
         begin = self._totals.asked + first
         for rows in self._pipeline.rows(reader, counter):
@@ -169,12 +169,12 @@ def _values(asked: pa.RecordBatch, name: str) -> list[Any]:
     column = asked[name]
     if column.null_count:
         row = next(number for number, there in enumerate(column.is_valid().to_pylist()) if not there)
-        raise BadValue(f"the column {name} of what was sent has no value in row {row} of its batch", field=name)
+        raise BadValue(f"the column {name} is null in row {row} of the batch", field=name)
     return list(column.to_pylist())
 
 
 def _chunks(ids: Sequence[str | int]) -> Iterator[tuple[int, tuple[str | int, ...]]]:
-    """Cut IDs into runs in which none stands twice, each with the place where it begins.
+    """Cut IDs into chunks without repeats, each with the index of its first ID.
 
     >>> list(_chunks(("a", "b", "a")))
     [(0, ('a', 'b')), (2, ('a',))]

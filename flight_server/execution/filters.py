@@ -1,4 +1,4 @@
-"""Stages that leave rows out: in front of a cursor, out of bounds, with another value, over a limit."""
+"""Stages that drop rows: before a cursor, outside of time bounds, with another value, over a limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["after_place", "after_time", "equal_to", "limit_objects", "limit_rows
 
 
 def within_bounds(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
-    """Leave out rows outside of the plan's bounds on the time."""
+    """Drop rows outside of the plan's time bounds."""
     for some in rows:
         times = some.batch[plan.table.time].to_numpy(zero_copy_only=False)
         mask = np.ones(len(times), dtype=bool)
@@ -32,7 +32,7 @@ def within_bounds(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
 
 
 def equal_to(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:
-    """Leave out rows whose cell has another value."""
+    """Keep the rows whose cell has this value."""
     for some in rows:
         mask = pc.fill_null(pc.equal(some.batch[column], value), fill_value=False)
         if mask.true_count == len(mask):
@@ -42,7 +42,7 @@ def equal_to(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:
 
 
 def after_time(rows: Iterator[Rows], time: str, reached: float, key: bytes) -> Iterator[Rows]:
-    """Leave out rows up to a row of this time and key; rows come by descending time and, within one, by ascending key."""
+    """Drop rows up to a time and key; rows are ordered by descending time, then by ascending key."""
     for some in rows:
         times = some.batch[time].to_numpy(zero_copy_only=False)
         before = int(np.count_nonzero((times > reached) | ((times == reached) & (some.keys <= key))))
@@ -51,7 +51,7 @@ def after_time(rows: Iterator[Rows], time: str, reached: float, key: bytes) -> I
 
 
 def after_place(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:
-    """Leave out rows up to a place; rows begin with the place's object, whose request index is 0 in them."""
+    """Drop rows up to a place; rows begin with the object of the place, whose request index is 0 here."""
     reached = False
     for some in rows:
         before = 0 if reached else _rows_before(some, place)
@@ -62,7 +62,7 @@ def after_place(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:
 
 
 def limit_rows(rows: Iterator[Rows], limit: int, counter: CompletenessCounter) -> Iterator[Rows]:
-    """Stop after `limit` rows, and note whether that left any behind."""
+    """Stop after `limit` rows; mark the answer incomplete if more rows follow."""
     left = limit
     for some in rows:
         if len(some) <= left:
@@ -76,13 +76,13 @@ def limit_rows(rows: Iterator[Rows], limit: int, counter: CompletenessCounter) -
 
 
 def limit_objects(rows: Iterator[Rows], plan: Plan, limit: int, counter: CompletenessCounter) -> Iterator[Rows]:
-    """Stop in front of the first row of one object too many, and note that rows were left behind."""
+    """Stop before the first row of the object over the limit, and mark the answer incomplete."""
     column, after = plan.table.id, plan.after
     seen: set[object] = set()
     limit -= 0 if after is None else after.objects
     for some in rows:
         if after is not None:
-            # an object that was begun counts once
+            # the object that the cursor is in was counted already
             begun = object_key(plan.table, bytes(some.keys[0])) == object_key(plan.table, after.key)
             limit += bool(after.objects) and begun
             after = None
@@ -91,7 +91,7 @@ def limit_objects(rows: Iterator[Rows], plan: Plan, limit: int, counter: Complet
             seen.update(fresh)
             yield some
             continue
-        first = fresh[limit - len(seen)]  # values stand in the dictionary in the order in which they come
+        first = fresh[limit - len(seen)]  # the dictionary is in the order of first occurrence
         counter.complete = False
         if end := pc.index(some.batch[column], first).as_py():
             yield some.slice(0, end)
@@ -99,7 +99,7 @@ def limit_objects(rows: Iterator[Rows], plan: Plan, limit: int, counter: Complet
 
 
 def _rows_before(rows: Rows, place: Place) -> int:
-    """Count the rows in front of a place; they are the first ones, since rows come in the answer's order."""
+    """Count the rows before a place; they are the first ones, since rows are in the order of the answer."""
     own = rows.request_index == 0
     found = np.flatnonzero(own & (rows.keys == place.key))
     if len(found):

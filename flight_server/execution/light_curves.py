@@ -1,4 +1,4 @@
-"""An object's whole light curve: its alerts, its bad points and its upper limits, in order of time."""
+"""Light curves with upper limits: an object's alerts, bad points and upper limits, merged by time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OBJECTS_TOGETHER = 128
 
 
 def with_upper_limits(reader: PlanReader, columns: Projection) -> Iterator[Rows]:
-    """Read the rows of the plan's table and of those added to it, object by object, by time within.
+    """Read the rows of the plan's table and of its added tables, object by object, by time within an object.
 
-    It begins with the object of the plan's cursor; the request index counts from that one on. An object comes in one piece.
-    Bad points at the very time of an alert of the same object are left out, as the public service does
-    (fink-object-api, route `objects`, `withupperlim`). Cells that a table does not have are null.
+    Begin with the object of the plan's cursor; the request index counts from there. All rows of an object are in one batch.
+    Bad points at exactly the time of an alert of the same object are left out, as in the public service
+    (fink-object-api, route `objects`, `withupperlim`). Columns that a table does not have are null.
     """
     first = 0
     for ids in _object_groups(reader, columns):
@@ -36,7 +36,7 @@ def with_upper_limits(reader: PlanReader, columns: Projection) -> Iterator[Rows]
 
 
 def _object_groups(reader: PlanReader, columns: Projection) -> Iterator[Sequence[str | int]]:
-    """Yield the objects in groups."""
+    """Yield the objects in groups of `OBJECTS_TOGETHER`."""
     table, after = reader.plan.table, reader.plan.after
     if (ids := reader.ids) is not None:
         for first in range(0, len(ids), OBJECTS_TOGETHER):
@@ -44,7 +44,7 @@ def _object_groups(reader: PlanReader, columns: Projection) -> Iterator[Sequence
         return
     group: dict[str | int, None] = {}
     names = Projection([columns.by_name[table.id]])
-    # an upper limit's key may come before those of the object's alerts, so all alerts of the object are looked at
+    # the cursor's key may be that of an upper limit, so begin at the first key of its object
     begin = None if after is None else object_key(table, after.key)
     for rows in reader.scan(table, names, after=begin):
         for value in pa.compute.unique(rows.batch[0]).to_pylist():
@@ -57,7 +57,7 @@ def _object_groups(reader: PlanReader, columns: Projection) -> Iterator[Sequence
 
 
 def _read(reader: PlanReader, columns: Projection, ids: Sequence[str | int]) -> Iterator[tuple[int, Rows]]:
-    """Yield each table's rows in the columns wanted, with the rank of the table; the plan's own has rank 0."""
+    """Yield the rows of each table in the requested columns, with the rank of the table; the plan's own has rank 0."""
     limits = reader.plan.table.upper_limits
     if limits is None:
         return
@@ -81,7 +81,7 @@ def _in_order(plan: Plan, parts: list[tuple[int, Rows]]) -> Rows:
     times = batch[plan.table.time].to_numpy(zero_copy_only=False)
     order = np.lexsort((rank, times, index))
     index, times, rank = index[order], times[order], rank[order]
-    # within one object and time the alert comes first, so a point that it hides is right behind it
+    # within an object and time the alert comes first, so a point that it hides directly follows it
     hidden_names = plan.table.upper_limits.hidden_by_own if plan.table.upper_limits else ()
     hidden = [place for place, table in enumerate(plan.added, start=1) if table.name in hidden_names]
     same = (times[1:] == times[:-1]) & (index[1:] == index[:-1]) & (rank[:-1] == 0)

@@ -1,4 +1,4 @@
-"""From rows to messages: the one loop that cuts, numbers and digests, and the record that ends an answer."""
+"""Messages of an answer: cut, numbered and digested rows, then the completeness record."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["Message", "MessageWriter"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of an answer: a record batch and the metadata beside it."""
+    """One message of an answer: a record batch and its metadata."""
 
     batch: pa.RecordBatch
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
 class MessageWriter:
-    """Writes the messages of one answer, whatever the rows are of.
+    """Writer of the messages of one answer.
 
     Parameters
     ----------
     query
-        How large messages may be, how they are compressed, whether they are digested.
+        The query; it has the size limit, compression and digest of messages.
     schema
         The schema of every batch.
     empty
-        A batch of it without rows, if there is one at hand.
+        A batch with zero rows, if one is at hand.
     """
 
     def __init__(self, query: Query, schema: pa.Schema, empty: pa.RecordBatch | None = None) -> None:
@@ -56,7 +56,7 @@ class MessageWriter:
         deadline
             Checked for each message.
         describe
-            Return what a message says of its rows beside its number.
+            Return the metadata of a message, in addition to its number.
         """
         query = self._query
         compression = None if query.compression == "none" else query.compression
@@ -69,11 +69,11 @@ class MessageWriter:
             self._seq += 1
 
     def digest(self) -> dict[str, str]:
-        """Return the field of the record with the digest so far; none where none was asked for."""
+        """Return the record's field with the digest, or no field if none was requested."""
         return {} if self._digest is None else {"digest": self._digest.hexdigest()}
 
     def record(self, record: CompletenessRecord) -> Iterator[Message]:
-        """Yield the messages that end an answer: long lists in parts, then the record."""
+        """Yield the messages at the end of an answer: long lists in parts, then the record."""
         room = self._query.max_message_bytes - pa.ipc.get_record_batch_size(self._empty)
         for note in record.notes(room):
             yield Message(self._empty, note)

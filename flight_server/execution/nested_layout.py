@@ -1,4 +1,4 @@
-"""The nested layout: one row for each object, its light curve a list of structs. The cells themselves are not copied."""
+"""The nested layout: one row per object, with its light curve as a list of structs; cells are not copied."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ ENOUGH_BYTES = 786_432  # of rows that are nested together
 
 
 def nest(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | None) -> Iterator[Rows]:
-    """Bring rows, an object's one behind the other, into the nested layout; the key of an object is that of its last row.
+    """Nest rows by object; the rows of an object are consecutive. The key of a nested row is that of the object's last row.
 
     Parameters
     ----------
     rows
-        The rows of the answer with all columns of `schema`; the ID column only where `ids` is None.
+        The rows with all columns of `schema`; the ID column is needed only if `ids` is None.
     schema
-        That of the answer; see `nested_schema`.
+        The schema of the answer; see `nested_schema`.
     ids
-        The objects that `Rows.request_index` counts, None where a whole table is read.
+        The objects that `Rows.request_index` refers to; None if rows are not selected by ID.
     """
     known = None if ids is None else pa.array(ids, schema.field(0).type)
     held: list[Rows] = []
-    size, enough = 0, 0  # the first light curves leave at once
+    size, enough = 0, 0  # the first light curves are sent at once
     for some in rows:
         if held and size >= enough:
             ends = _ends(some, schema, known)
@@ -50,7 +50,7 @@ def nest(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | Non
 
 
 def points_of(batch: pa.RecordBatch) -> int:
-    """Count the rows of the light curves in a nested batch."""
+    """Return the number of rows within the light curves of a nested batch."""
     return int(pc.sum(pc.list_value_length(batch[LIGHT_CURVE])).as_py() or 0)
 
 
@@ -67,7 +67,7 @@ def _fold(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:
 
 
 def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[np.int64]:
-    """Give where each object's rows end."""
+    """Return the end of each object's rows."""
     if known is not None:
         changes = rows.request_index[1:] != rows.request_index[:-1]
     else:
@@ -77,7 +77,7 @@ def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[
 
 
 def _belongs(before: Rows, rows: Rows, schema: pa.Schema, known: pa.Array | None) -> bool:
-    """Say whether the first row is of the same object as the last one before it."""
+    """Return whether the first row has the same object as the last row before it."""
     if known is not None:
         return bool(before.request_index[-1] == rows.request_index[0])
     name = schema.field(0).name

@@ -1,4 +1,4 @@
-"""Rows by time, the newest first, out of rows by row key, the last first."""
+"""Reordering of rows from descending row key to descending time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Times = npt.NDArray[np.float64]
 
 
 def newest_first(rows: Iterator[Rows], time: str) -> Iterator[Rows]:
-    """Bring rows into descending order of their time, those of one time into ascending order of their keys.
+    """Sort rows by descending time, then by ascending key.
 
-    Times stand in row keys as text with something behind it, so that `2459092.5` comes behind `2459092.51`. Where
-    rows come by descending keys, a time comes too soon only in front of later ones whose text begins with its own. So
-    a row waits until no more of those can come, and hardly any waits long.
+    Row keys have the time as text, followed by a separator, so that `2459092.5` sorts after `2459092.51`. So in descending
+    key order, a time comes too early only before later times whose text begins with its own. A row is held back until no
+    more of those can come, which is rarely long.
 
     Parameters
     ----------
     rows
-        Rows by descending row key; what stands in front of the time in the keys is the same for all.
+        Rows by descending row key; the part of the keys before the time is the same for all.
     time
-        The column of the time, which may not be null.
+        The time column; without nulls.
     """
     waiting: list[Rows] = []
     for some in rows:
@@ -46,7 +46,7 @@ def _times(rows: Rows, time: str) -> Times:
 
 
 def _beginnings(value: float) -> Times:
-    """Give the numbers whose text is a beginning of a number's text, itself included.
+    """Return the numbers whose text is a prefix of a number's text, including the number itself.
 
     >>> _beginnings(2459092.51).tolist()
     [2459092.5, 2459092.51]
@@ -57,7 +57,7 @@ def _beginnings(value: float) -> Times:
 
 
 def _sorted(rows: Rows, times: Times, chosen: npt.NDArray[np.intp], *, turned: bool = True) -> Iterator[Rows]:
-    """Give some of the rows, in their new order or, not turned, as they came."""
+    """Yield the chosen rows: sorted, or in their present order if not `turned`."""
     if not len(chosen):
         return
     order = chosen[np.lexsort((rows.keys[chosen], -times[chosen]))] if turned else chosen

@@ -1,6 +1,6 @@
 """The row pipeline: scan, derive, skip to the cursor, bound, limit, nest, count, attach cutouts.
 
-A stage is a function from an iterator of `Rows` to an iterator of `Rows`. `stages` lists those that a plan needs.
+A stage is a function from an iterator of `Rows` to an iterator of `Rows`. `Pipeline.stages` has the stages of a plan.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Stage: TypeAlias = Callable[[Iterator[Rows]], Iterator[Rows]]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Reads the rows of answers; it keeps nothing of any of them.
+    """Reader of the rows of answers; stateless.
 
     Parameters
     ----------
     catalog, cutouts, limits
-        The columns, the store of cutouts, and how many of them one answer has.
+        The columns, the store of cutouts, and the limits on cutouts.
     """
 
     catalog: Catalog
@@ -46,7 +46,7 @@ class Pipeline:
     limits: CutoutLimits
 
     def locate(self, reader: PlanReader) -> PlanReader:
-        """Find what lies in the plan's part of the sky, if it asks for one, and return a reader of just that."""
+        """Search the plan's sky region, if it has one, and return a reader of the objects or rows found."""
         index = reader.plan.selection.index
         if index is None:
             return reader
@@ -65,7 +65,7 @@ class Pipeline:
         return rows
 
     def stages(self, reader: PlanReader, counter: CompletenessCounter) -> Iterator[Stage]:
-        """Yield the stages behind the scan that a plan needs, in their order."""
+        """Yield the stages of a plan after the scan, in order."""
         plan, shape, query = reader.plan, reader.plan.shape, reader.plan.query
         if shape.derived:
             yield partial(derive_columns, plan=plan)
@@ -93,7 +93,7 @@ class Pipeline:
             yield partial(_select_columns, schema=shape.schema)
 
     def mark_earlier(self, reader: PlanReader, counter: CompletenessCounter) -> None:
-        """Find which objects before the cursor's have rows, since no record has said it yet."""
+        """Mark the objects before the cursor's that have rows, so that the record does not list them as missing."""
         plan = reader.plan
         if plan.ids is None or plan.after is None:
             return
@@ -110,7 +110,7 @@ class Pipeline:
 
 
 def _begins_too_early(reader: PlanReader) -> bool:
-    """Return whether the scan begins with the cursor's object, and not behind its row."""
+    """Return whether the scan begins at the cursor's object instead of after its row."""
     plan = reader.plan
     by_place = plan.selection.spans is not None or reader.keys is not None
     return plan.ids is not None or (reads_whole_objects(reader) and not by_place)
@@ -125,7 +125,7 @@ def _count(rows: Iterator[Rows], plan: Plan, counter: CompletenessCounter) -> It
 
 
 def _select_columns(rows: Iterator[Rows], schema: pa.Schema) -> Iterator[Rows]:
-    """Bring rows that have more columns than asked for to the answer's schema."""
+    """Drop the columns that only the stages needed."""
     for some in rows:
         cells = [some.batch[name] for name in schema.names]
         yield replace(some, batch=pa.RecordBatch.from_arrays(cells, schema=schema))

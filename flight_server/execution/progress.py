@@ -1,4 +1,4 @@
-"""How far an answer has come: the cursor behind each message."""
+"""Progress of an answer: the cursor after each message."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """The place behind the rows that have left.
+    """The position after the rows sent so far.
 
     Parameters
     ----------
     plan
-        What is answered.
+        The plan of the answer.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._place = plan.after
         self._fingerprint = plan.query.fingerprint()
-        # objects whose rows are apart cannot be counted from a cursor on
+        # if the rows of an object are apart, objects cannot be counted from a cursor on
         self._has_cursors = plan.query.limit_objects is None or plan.table.by_object
 
     def advance(self, rows: Rows) -> dict[str, str]:
-        """Move behind some rows, and return the field of their message with the cursor."""
+        """Advance past rows, and return the cursor field of their message."""
         self._place = self._behind(rows)
         return {"cursor": self._place.cursor(self._fingerprint)} if self._has_cursors else {}
 
     def next_page(self) -> str | None:
-        """Return the cursor of a record: whoever goes on from it gets the ticket's limit anew."""
+        """Return the cursor of the record; a query that resumes from it gets the full limit again."""
         if self._place is None or not self._has_cursors:
             return None
         return replace(self._place, sent=0, objects=0).cursor(self._fingerprint)
@@ -43,7 +43,7 @@ class Progress:
         plan, before = self._plan, self._place
         place = Place.behind(rows, before)
         if plan.shape.nested:
-            # an object is there whole, whichever of its rows share the last one's key
+            # an object is sent as a whole, so skip all rows with its last key
             place = replace(place, same=MOST_OBJECTS)
         if plan.query.limit_objects is None or not plan.table.by_object:
             return place

@@ -1,4 +1,4 @@
-"""What one answer reads: all its scans see one view of the store, under one bound and one deadline."""
+"""Scans of one answer: all use the same view of the store, `as_of` and deadline."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
 
 @dataclass(frozen=True, slots=True)
 class PlanReader:
-    """A plan, the view of the store that answers it, and until when.
+    """A plan, the view of the store that answers it, and the deadline.
 
-    `keys` are the rows to read, where they were found in a table of positions; `rows` they themselves, if they were read.
+    `keys` are the row keys found in an index table of positions; `rows` are their rows, if these were read already.
     """
 
     plan: Plan
@@ -35,7 +35,7 @@ class PlanReader:
 
     @property
     def ids(self) -> tuple[str | int, ...] | None:
-        """The objects to read, from the cursor's on; None for the whole table."""
+        """The objects to read, from the cursor's object on; None if rows are not selected by ID."""
         ids, after = self.plan.ids, self.plan.after
         return ids if ids is None or after is None else ids[after.request_index :]
 
@@ -50,7 +50,7 @@ class PlanReader:
         reverse: bool = False,
         after: bytes | None = None,
     ) -> Iterator[Rows]:
-        """Scan a table; see `Scan`. The plan's bounds on row keys are on its own table alone."""
+        """Scan a table; see `Scan`. The plan's key range applies only to the plan's own table."""
         return self.view.scan(
             Scan(
                 table=table,
@@ -67,15 +67,15 @@ class PlanReader:
         )
 
     def check_as_of(self) -> None:
-        """Check that the store can still tell what the plan's tables held at `as_of`.
+        """Check that the store still has the state of the plan's tables at `as_of`.
 
         Raises
         ------
         BadValue
-            It cannot; names the oldest moment that can be asked for.
+            It does not; names the oldest possible `as_of`.
         """
         if self.plan.query.as_of is not None:
             for table in self.plan.tables:
-                # a scan for nothing costs nothing, and is refused as one for some rows would be
+                # a scan of no keys is cheap and raises the same error
                 for _ in self.scan(table, Projection(), keys=NO_KEYS):
                     pass

@@ -1,4 +1,4 @@
-"""The scan at the head of the pipeline: the rows that a plan selects, in the order of the answer."""
+"""The first stage of the pipeline: scan the rows that a plan selects, in the order of the answer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["reads_whole_objects", "scan_plan"]
 
 
 def reads_whole_objects(reader: PlanReader) -> bool:
-    """Return whether the rows in front of the cursor are read too, since all rows of its object are needed."""
+    """Return whether the rows before the cursor are read too, because all rows of its object are needed."""
     derived = reader.plan.shape.derived.values()
     return bool(reader.plan.added) or any(column.derivation.over == "object" for column in derived)
 
 
 def scan_plan(reader: PlanReader) -> Iterator[Rows]:
-    """Read the rows of all tables of a plan, in the columns that its shape reads."""
+    """Read the rows of all tables of a plan, in the columns `shape.read`."""
     plan, after, columns = reader.plan, reader.plan.after, reader.plan.shape.read
     if plan.added:
         return with_upper_limits(reader, columns)
@@ -43,7 +43,7 @@ def scan_plan(reader: PlanReader) -> Iterator[Rows]:
 
 
 def _scan_spans(reader: PlanReader, spans: tuple[Span, ...], columns: Projection) -> Iterator[Rows]:
-    """Read the rows of spans behind the plan's cursor."""
+    """Read the rows of spans after the plan's cursor."""
     plan, after = reader.plan, reader.plan.after
     time = plan.table.time if plan.selection.newest else None
     reached = 0.0
@@ -64,7 +64,7 @@ def _scan_spans(reader: PlanReader, spans: tuple[Span, ...], columns: Projection
 
 
 def _time_of(reader: PlanReader, column: Column, key: bytes) -> float:
-    """Return the time of the row that a cursor names.
+    """Return the time of the row of a cursor.
 
     Raises
     ------

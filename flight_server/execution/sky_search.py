@@ -1,8 +1,8 @@
-"""What lies in a part of the sky: objects or rows that a survey's index table of positions names.
+"""Search by position: the objects or rows of a survey's index table in a cone or sky map.
 
-The index table is kept by HEALPix pixel. Of the pixels that the wanted part touches only positions are read; the exact
-test is made on these, and what passes is then read like rows that were asked for by name. Where rows of the index itself
-are wanted and the pixels are few, they are read whole at once: a second read costs more than what it would leave out.
+The row keys of the index table begin with the HEALPix pixel. Only positions are read of the pixels that the region touches;
+the exact test is made on these, and the matches are then read by ID or row key. If the answer has rows of the index table
+itself and the pixels are few, all columns are read at once: a second read would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from flight_server.storage.scans import Rows, Span
 __all__ = ["Found", "find_in_sky"]
 
 ARCSEC = 3600.0
-FEW_PIXELS = 64  # whose rows are read whole at once
+FEW_PIXELS = 64  # up to this many, all columns are read at once
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Rows of an index table in the order of the answer: by separation, object and time, or by row key.
+    """Matching rows of an index table in the order of the answer: by separation, object and time, or by row key.
 
     Parameters
     ----------
     ids
-        The objects, n of them, maybe some more than once.
+        The object IDs, n values, possibly with repeats.
     keys
         Their row keys.
     rows
-        The rows with the columns wanted, where these were read too.
+        The rows with the requested columns, if these were read too.
     """
 
     ids: pa.Array
@@ -49,7 +49,7 @@ class Found:
     rows: Rows | None = None
 
     def behind(self, place: Place | None) -> Found:
-        """Give the rows of the index behind a cursor's place."""
+        """Return the rows of the index after the place of a cursor."""
         if place is None:
             return self
         found = np.flatnonzero(self.keys == place.key)
@@ -60,7 +60,7 @@ class Found:
         return Found(self.ids[first:], self.keys[first:], rows)
 
     def placed(self, place: Place | None, table: Table) -> Place | None:
-        """Bring a cursor's place in a table of objects to where its object stands now among those found."""
+        """Return the place of a cursor with the present index of its object among the objects found."""
         if place is None:
             return None
         begins = object_key(table, place.key)
@@ -71,35 +71,35 @@ class Found:
 
     @property
     def objects(self) -> tuple[str | int, ...]:
-        """The objects, each once."""
+        """The object IDs without repeats."""
         return tuple(dict.fromkeys(self.ids.to_pylist()))
 
 
 def find_in_sky(reader: PlanReader, index: Table, catalog: Catalog, wanted: Projection | None = None) -> Found:
-    """Find what lies in the plan's cone or sky map.
+    """Find the rows of the index table in the plan's cone or sky map.
 
     Parameters
     ----------
     reader, index, catalog
-        What is asked, and the table that knows where things are.
+        The plan, its index table of positions and the catalog.
     wanted
-        The columns of the index that the answer needs, where the answer is of its rows.
+        The columns of the index table that the answer needs, if the answer has rows of it.
     """
     pixels = index.pixels
     area = reader.plan.query.cone or reader.plan.query.skymap
     if pixels is None or area is None:
-        raise ValueError(f"{index.name} is no index of positions")
+        raise ValueError(f"{index.name} is not an index table of positions")
     known = catalog.known[index.survey]
-    # the bounds of an answer from the index itself are on its own time
+    # time bounds apply to the index table only if the answer has its rows
     bounds = (reader.plan.start, reader.plan.stop) if wanted is not None else (None, None)
     spans = [Span(values=(pixel,), start=bounds[0], stop=bounds[1]) for pixel in _touched(area, pixels.nside).tolist()]
     whole = wanted if wanted is not None and len(spans) <= FEW_PIXELS else Projection()
     tested = (index.id, pixels.ra, pixels.dec, index.time or index.id)
     columns = whole.with_further(known[name] for name in tested)
     parts = []
-    for some in reader.scan(index, columns, spans=spans):
+    for part in reader.scan(index, columns, spans=spans):
         reader.deadline.check()
-        parts.append(some)
+        parts.append(part)
     rows = Rows.concat(parts) if parts else Rows.none(columns.schema)
     order = _order(rows, index, area, bounds)
     ids, keys = rows.batch[index.id].take(pa.array(order)), rows.keys[order]
@@ -111,7 +111,7 @@ def find_in_sky(reader: PlanReader, index: Table, catalog: Catalog, wanted: Proj
 
 
 def _order(rows: Rows, index: Table, area: Cone | SkyMap, bounds: tuple[float | None, float | None]) -> npt.NDArray[np.intp]:
-    """Give the rows that lie inside, in the order of the answer."""
+    """Return the indices of the rows inside of the region, in the order of the answer."""
     assert index.pixels is not None
     ra, dec = (rows.batch[name].to_numpy(zero_copy_only=False) for name in (index.pixels.ra, index.pixels.dec))
     time = rows.batch[index.time or index.id].to_numpy(zero_copy_only=False)
@@ -137,7 +137,7 @@ def _touched(area: Cone | SkyMap, nside: int) -> npt.NDArray[np.int64]:
 def _inside(
     area: Cone | SkyMap, ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64], pixels: Pixels
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]:
-    """Say which positions lie inside, and, of a cone, how far they are from its centre."""
+    """Return a mask of the positions inside and, for a cone, the separations from its centre, degrees."""
     if isinstance(area, Cone):
         apart = separation(ra, dec, (area.ra, area.dec))
         return apart <= area.radius / ARCSEC, apart

@@ -1,4 +1,4 @@
-"""Opens the store that the settings name."""
+"""Open the store of the settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_store(settings: Settings, catalog: Catalog) -> Store:
 
 
 def open_blocks(settings: Settings) -> HdfsBlocks:
-    """Give the archive's blocks on HDFS; nothing is asked of it yet."""
+    """Return the archive's blocks on HDFS; does not connect yet."""
     from flight_server.storage.blocks import HdfsFiles
     from flight_server.storage.hdfs_blocks import HdfsBlocks
 
@@ -41,7 +41,7 @@ def open_blocks(settings: Settings) -> HdfsBlocks:
 
 
 def _open_hbase(settings: Settings, catalog: Catalog) -> HBaseStore:
-    # only where it is used: an embedded store needs neither Java nor what talks to it
+    # imported here, since an embedded store needs neither Java nor the bridge
     from flight_server.storage.hbase import HBaseStore
     from hbase_bridge import GatewaySettings
 

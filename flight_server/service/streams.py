@@ -1,4 +1,4 @@
-"""The streams that are open: no more than allowed, and each ended when its plan is cancelled."""
+"""The open streams of a server: admission limit, and cancellation by plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flight_server.protocol.errors import Overloaded, StreamCancelled
 __all__ = ["Stream", "Streams"]
 
 RETRY_AFTER_MS = 1000
-REMEMBERED = 10_000  # cancelled plans, the newest
+REMEMBERED = 10_000  # cancelled plans
 
 
 class Streams:
@@ -22,9 +22,9 @@ class Streams:
     Parameters
     ----------
     most
-        How many may be open at once.
+        The most open streams.
     remembered
-        How many cancelled plans are remembered, the newest ones.
+        The number of cancelled plans to remember; the oldest are forgotten first.
     """
 
     def __init__(self, most: int, remembered: int = REMEMBERED) -> None:
@@ -32,14 +32,14 @@ class Streams:
         self._remembered = remembered
         self._lock = threading.Lock()
         self._open: set[Stream] = set()
-        self._cancelled: dict[bytes, None] = {}  # in the order in which they were cancelled
+        self._cancelled: dict[bytes, None] = {}  # in order of cancellation
 
     def stream(self, plan: str | None) -> Stream:
-        """Return a stream of a plan, or of none, that is not open yet."""
+        """Return a stream, not open yet, of a plan or of no plan."""
         return Stream(self, _key(plan))
 
     def cancel(self, plans: Iterable[str]) -> None:
-        """End the streams of some plans, and refuse those that come later."""
+        """Cancel the open streams of plans, and refuse later ones."""
         keys = dict.fromkeys(key for key in map(_key, plans) if key is not None)
         with self._lock:
             for key in keys:
@@ -58,7 +58,7 @@ class Streams:
                 stream.cancelled = True
             stream.check()
             if len(self._open) >= self._most:
-                message = f"{self._most} streams are open, as many as this server gives"
+                message = f"{self._most} streams are open, the most that this server allows: retry later"
                 raise Overloaded(message, retry_after_ms=RETRY_AFTER_MS)
             self._open.add(stream)
 
@@ -69,7 +69,7 @@ class Streams:
 
 
 class Stream:
-    """One stream; open inside its `with` block, or between `open` and `close`."""
+    """One stream; open in its `with` block, or between `open` and `close`."""
 
     def __init__(self, streams: Streams, plan: bytes | None) -> None:
         self._streams = streams
@@ -77,22 +77,22 @@ class Stream:
         self.cancelled = False
 
     def check(self) -> None:
-        """Raise `StreamCancelled` where its plan was cancelled."""
+        """Raise `StreamCancelled` if the plan was cancelled."""
         if self.cancelled:
-            raise StreamCancelled("the plan that this ticket is of was cancelled by CancelFlightInfo", field="plan")
+            raise StreamCancelled("the plan of this ticket was cancelled by CancelFlightInfo", field="plan")
 
     def open(self) -> None:
-        """Take a place.
+        """Open the stream.
 
         Raises
         ------
         Overloaded, StreamCancelled
-            Too many are open, or its plan was cancelled.
+            Too many streams are open, or the plan was cancelled.
         """
         self._streams.enter(self)
 
     def close(self) -> None:
-        """Give the place back; a second time does nothing."""
+        """Close the stream; a second call does nothing."""
         self._streams.leave(self)
 
     def __enter__(self) -> Self:
@@ -104,5 +104,5 @@ class Stream:
 
 
 def _key(plan: str | None) -> bytes | None:
-    """Return what a plan is remembered by; a plan is what a client says it is, and may be long."""
+    """Return the hash of a plan's name; clients choose the name, and it may be long."""
     return None if plan is None else hashlib.sha256(plan.encode()).digest()[:16]
