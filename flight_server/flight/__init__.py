@@ -1,4 +1,4 @@
-"""The Flight RPCs: the only room that knows pyarrow.flight's server."""
+"""The Flight RPCs; no other package imports the server classes of pyarrow.flight."""
 
 from flight_server.flight.server import FlightServer
 

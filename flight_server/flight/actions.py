@@ -1,4 +1,4 @@
-"""The actions: small questions to the server, answered as JSON, and what Flight itself defines."""
+"""The actions of do_action: information as JSON, and CancelFlightInfo of the Flight protocol."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from flight_server.protocol.errors import BadValue
 from flight_server.security.tickets import TicketOffice
 from flight_server.service.streams import Streams
 
-__all__ = ["ACTIONS", "Asked", "run_action"]
+__all__ = ["ACTIONS", "ActionRequest", "run_action"]
 
 Json = dict[str, Any] | list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What an action works on: its body, who asks, whether the server is about to stop, and what the server has."""
+class ActionRequest:
+    """One action request: its body, its caller, whether the server is draining, and parts of the server."""
 
     body: bytes
     caller: Caller
@@ -39,48 +39,48 @@ class Asked:
     streams: Streams
 
 
-def server_info(asked: Asked) -> dict[str, Any]:
-    """Say what the server is: name, versions, surveys."""
+def server_info(request: ActionRequest) -> dict[str, Any]:
+    """Return the name, versions, store and surveys of the server."""
     return {
         "name": "alertflight",
         "version": __version__,
         "arrow": pa.__version__,
         "python": platform.python_version(),
-        "store": asked.archive.store,
-        "surveys": sorted({table.survey for table in asked.archive.catalog().tables.values()}),
+        "store": request.archive.store,
+        "surveys": sorted({table.survey for table in request.archive.catalog().tables.values()}),
     }
 
 
-def health(asked: Asked) -> dict[str, Any]:
-    """Say whether the server serves, the state of each table, and the cells that answers leave out, by column."""
-    faults = asked.archive.faults()
+def health(request: ActionRequest) -> dict[str, Any]:
+    """Return the server's status, the state of each table, and the number of cells without a known type, by column."""
+    faults = request.archive.faults()
     return {
-        "status": "draining" if asked.draining else "serving",
-        "tables": dict.fromkeys(asked.archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},
+        "status": "draining" if request.draining else "serving",
+        "tables": dict.fromkeys(request.archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},
         "faults": {name: fault.message for name, fault in faults.items()},
-        "left_out": asked.archive.left_out(),
+        "left_out": request.archive.left_out(),
     }
 
 
-def refresh_schema(asked: Asked) -> dict[str, Any]:
-    """Look again for what the tables hold, and say it as `health` does."""
-    asked.archive.refresh()
-    return health(asked)
+def refresh_schema(request: ActionRequest) -> dict[str, Any]:
+    """Read the columns of the tables from the store again, and return `health`."""
+    request.archive.refresh()
+    return health(request)
 
 
-def tables(asked: Asked) -> dict[str, Any]:
-    """Return what each table holds and how it can be asked; see `describe_tables`."""
-    return describe_tables(asked.archive.catalog(), asked.archive.states())
+def tables(request: ActionRequest) -> dict[str, Any]:
+    """Return the contents and selections of each table; see `describe_tables`."""
+    return describe_tables(request.archive.catalog(), request.archive.states())
 
 
-def schema(asked: Asked) -> list[dict[str, Any]]:
-    """Describe all columns of the table that the body names: type, unit, UCD, meaning, origin, what it is made of."""
-    catalog = asked.archive.catalog()
-    return describe(catalog, catalog.table(_table_name(asked.body)))
+def schema(request: ActionRequest) -> list[dict[str, Any]]:
+    """Describe all columns of the table named in the body: type, unit, UCD, meaning, origin, inputs of derived columns."""
+    catalog = request.archive.catalog()
+    return describe(catalog, catalog.table(_table_name(request.body)))
 
 
 def _table_name(body: bytes) -> str:
-    """Read the name of a table: the text itself, or JSON with it as `table`."""
+    """Read the name of a table: plain text, or a JSON object with the field `table`."""
     wanted = f'the body of schema is the name of a table, such as {DEFAULT_TABLE} or {{"table": "{DEFAULT_TABLE}"}}'
     try:
         text = body.decode().strip()
@@ -92,18 +92,18 @@ def _table_name(body: bytes) -> str:
     return str(words["table"])
 
 
-def estimate_answer(asked: Asked) -> dict[str, Any]:
-    """Estimate the answer to the ticket in the body: rows, objects, endpoints, bytes, columns; reads a few rows."""
-    query = asked.tickets.read(asked.body, asked.caller, time.time(), planned=False)
-    return asdict(estimate(asked.archive, query, asked.caller))
+def estimate_answer(request: ActionRequest) -> dict[str, Any]:
+    """Estimate the answer to the ticket in the body: rows, objects, endpoints, bytes, columns. Reads a sample of the rows."""
+    query = request.tickets.read(request.body, request.caller, time.time(), planned=False)
+    return asdict(estimate(request.archive, query, request.caller))
 
 
-def cancel_flight_info(asked: Asked) -> bytes:
-    """End the streams of a plan, and refuse its tickets from now on: the body is a CancelFlightInfoRequest."""
-    return cancel_plan(asked.body, asked.caller, asked.tickets, asked.streams, time.time())
+def cancel_flight_info(request: ActionRequest) -> bytes:
+    """End the streams of a plan and refuse its tickets from now on. The body is a CancelFlightInfoRequest."""
+    return cancel_plan(request.body, request.caller, request.tickets, request.streams, time.time())
 
 
-ACTIONS: Mapping[str, Callable[[Asked], Json | bytes]] = {
+ACTIONS: Mapping[str, Callable[[ActionRequest], Json | bytes]] = {
     "server-info": server_info,
     "health": health,
     "tables": tables,
@@ -114,7 +114,7 @@ ACTIONS: Mapping[str, Callable[[Asked], Json | bytes]] = {
 }
 
 
-def run_action(name: str, asked: Asked) -> bytes:
-    """Run one of `ACTIONS`, and give its result as it travels; most of them take no notice of the body."""
-    result = ACTIONS[name](asked)
+def run_action(name: str, request: ActionRequest) -> bytes:
+    """Run one of `ACTIONS` and return its result as bytes; most actions ignore the body."""
+    result = ACTIONS[name](request)
     return result if isinstance(result, bytes) else json.dumps(result).encode()

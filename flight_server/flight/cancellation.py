@@ -1,4 +1,4 @@
-"""CancelFlightInfo, an action of the Flight protocol itself, whose body and result are protobuf messages."""
+"""The action CancelFlightInfo of the Flight protocol; its body and result are protobuf messages."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ def cancel_plan(body: bytes, caller: Caller, tickets: TicketOffice, streams: Str
     body
         The request.
     caller
-        Who cancels; signed tickets must be theirs.
+        The caller; signed tickets must be theirs.
     tickets, streams
-        The server's.
+        The tickets and streams of the server.
     now
         The time, seconds since 1970.
 
     Returns
     -------
     result
-        The result: NOT_CANCELLABLE where a ticket is of no plan, and then nothing is cancelled.
+        The serialized result: NOT_CANCELLABLE, and nothing is cancelled, if a ticket belongs to no plan.
     """
     try:
         info = fl.FlightInfo.deserialize(_info(body))
     except (pa.ArrowException, ValueError) as error:
-        raise BadValue("the body of CancelFlightInfo is no CancelFlightInfoRequest with a FlightInfo", field="body") from error
+        raise BadValue(
+            "the body of CancelFlightInfo must be a CancelFlightInfoRequest with a FlightInfo", field="body"
+        ) from error
     found = {tickets.read(end.ticket.ticket, caller, now, planned=False).plan for end in info.endpoints}
     plans = [plan for plan in found if plan is not None]
     if not plans or len(plans) < len(found):
@@ -51,7 +53,7 @@ def cancel_plan(body: bytes, caller: Caller, tickets: TicketOffice, streams: Str
 
 
 def _info(body: bytes) -> bytes:
-    """Return the request's FlightInfo; of a repeated one, the last."""
+    """Return the serialized FlightInfo of the request; the last one, if it is repeated."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -72,7 +74,7 @@ def _result(status: int) -> bytes:
 def _message_class(name: str) -> Any:
     """Return the class of a message of Flight.proto.
 
-    Declared is what travels: the FlightInfo as its bytes, which pyarrow reads, and the CancelStatus as its number.
+    The declaration has the same wire format: the FlightInfo as bytes, which pyarrow parses, and the CancelStatus as int32.
     """
     from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
     from google.protobuf.descriptor_pool import DescriptorPool
@@ -84,6 +86,6 @@ def _message_class(name: str) -> Any:
     request.field.add(name="info", number=1, type=FieldDescriptorProto.TYPE_BYTES, label=optional)
     result = file.message_type.add(name="CancelFlightInfoResult")
     result.field.add(name="status", number=1, type=FieldDescriptorProto.TYPE_INT32, label=optional)
-    pool = DescriptorPool()  # its own, since an application may have all of Flight.proto in the default one
+    pool = DescriptorPool()  # a pool of its own, since the application may have Flight.proto in the default one
     pool.Add(file)
     return GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))

@@ -1,7 +1,7 @@
-"""Where errors leave the server: every one as a Flight error with our `extra_info`, none with a traceback.
+"""Conversion of exceptions to Flight errors with our `extra_info`.
 
-Anything but a Flight error that a handler raises reaches the client as a Python traceback, so handlers and
-streams are wrapped here, without exception.
+If a handler raises anything but a Flight error, the client gets a Python traceback. So all handlers and streams are
+wrapped.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ T = TypeVar("T")
 
 
 def to_domain(error: BaseException) -> AlertflightError:
-    """Give the domain error; one that is none is logged and becomes an internal error with an ID."""
+    """Return the domain error; log any other exception and return an internal error with its ID in the log."""
     if isinstance(error, AlertflightError):
         return error
     error_id = uuid4().hex[:12]
     log.error("internal error %s", error_id, exc_info=error)
-    return InternalError(f"the server failed; its log knows more under {error_id}", error_id=error_id)
+    return InternalError(f"the server failed; see error {error_id} in its log", error_id=error_id)
 
 
 def to_flight(error: BaseException) -> fl.FlightError:
-    """Give the Flight error that carries a domain error."""
+    """Return the Flight error of an exception, with the domain error in `extra_info`."""
     domain = to_domain(error)
     cls = getattr(fl, TRANSPORT[domain.code].flight)
     made: fl.FlightError = cls(domain.message, domain.to_json())
@@ -48,8 +48,8 @@ def guarded(handler: F) -> F:
         try:
             return handler(*args, **kwargs)
         except fl.FlightError:
-            raise  # a stream's first message was refused, and says so already
-        except Exception as error:  # noqa: BLE001  (nothing else may leave)
+            raise  # converted already, by a stream whose first message failed
+        except Exception as error:  # noqa: BLE001  (clients get Flight errors only)
             failure = to_flight(error)
         raise failure
 
@@ -57,13 +57,13 @@ def guarded(handler: F) -> F:
 
 
 def guarded_stream(items: Iterator[T]) -> Iterator[T]:
-    """Wrap a stream in the same way."""
+    """Wrap a stream so that only Flight errors leave it."""
     while True:
         try:
             item = next(items)
         except StopIteration:
             return
-        except Exception as error:  # noqa: BLE001  (nothing else may leave)
+        except Exception as error:  # noqa: BLE001  (clients get Flight errors only)
             failure = to_flight(error)
             break
         yield item

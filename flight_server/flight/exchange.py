@@ -1,9 +1,9 @@
-"""One `do_exchange`: IDs in, rows out, both at once.
+"""One `do_exchange`: IDs in and rows out at the same time.
 
-The handler's own thread reads, a pump's thread answers, a third one writes. Neither side's gRPC bears that a call ends
-while a thread is inside it: a server's thread that reads or writes crashes then, and so does a client's that writes while
-another one reads how the call ended. So an error is told in a message first, what is still sent is read and thrown away,
-and the error is raised once the client has sent all.
+Three threads: the RPC handler's reads, a pump's answers, a third one writes. gRPC crashes if a call ends while a thread is
+inside of it: on the server while a thread reads or writes, on the client while one thread writes and another one reads the
+status of the call. So an error is sent in a message first, further input is read and discarded, and the error is raised
+once the client has sent everything.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ from flight_server.service.streams import Stream
 
 __all__ = ["Conversation", "refuse"]
 
-BROKEN = (fl.FlightError, pa.ArrowException, OSError)  # what gRPC raises where the other side has gone
+BROKEN = (fl.FlightError, pa.ArrowException, OSError)  # raised by gRPC if the other side has disconnected
 NOTHING = pa.schema([])
 
 
 def refuse(reader: fl.MetadataRecordBatchReader, writer: fl.MetadataRecordBatchWriter, error: AlertflightError) -> None:
-    """Say what is wrong before anything was answered, and wait until the client has sent all."""
+    """Send an error before any answer, and wait until the client has sent everything."""
     with suppress(*BROKEN):
         writer.begin(NOTHING)
-    _tell(writer, error, NOTHING)
+    _send_error(writer, error, NOTHING)
     with suppress(StreamCancelled):
         for _ in _sent(reader):
             pass
 
 
 class Conversation:
-    """Reads what a client sends and writes the answers, until either side is done.
+    """One exchange: reads batches and writes answers until both sides are done.
 
     Parameters
     ----------
     reader, writer
         The two directions of the stream.
     begin
-        Return what answers, given the columns that are sent.
+        Return the exchange of the archive, given the schema of the client's batches.
     stream
-        The place that the exchange has; given back when nothing is answered any more, whatever gRPC's threads wait for.
+        The open stream; closed when answering has ended, even if gRPC's threads still wait.
     stall_seconds
-        How long neither direction may move.
+        The time limit without progress in either direction.
     check
-        Raises where nobody waits any more.
+        Raise if the caller has hung up or the stream is cancelled.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Conversation:
         Raises
         ------
         AlertflightError
-            What ended it early.
+            The error that ended the exchange early.
         """
         threads.submit(self._pump.run)
-        # a thread of its own: a client that stops reading holds it for as long as it likes
+        # a thread outside of the pool: a client that stops reading can block it for any time
         writing = threading.Thread(target=self._write, name="exchange", daemon=True)
         writing.start()
         self._read()
@@ -103,29 +103,29 @@ class Conversation:
             self._failure.result()
 
     def _read(self) -> None:
-        """Take in all that the client sends; after a failure it is thrown away."""
+        """Read all that the client sends; discard it after a failure."""
         try:
             self._incoming.begin(_schema(self._reader))
             for batch in _sent(self._reader):
                 if not self._failure.done():
                     self._incoming.put(batch)
             self._incoming.end()
-        except Exception as error:  # noqa: BLE001  (it is raised when the other threads are done)
+        except Exception as error:  # noqa: BLE001  (raised when the other threads are done)
             self._incoming.fail(to_domain(error))
             with suppress(StreamCancelled):
                 for _ in _sent(self._reader):
                     pass
 
     def _answers(self) -> Iterator[Exchange | Message]:
-        """Yield what answers, and then its messages."""
+        """Yield the exchange, then its messages."""
         exchange = self._begin(self._incoming.schema(self._pump))
         yield exchange
-        for asked in self._incoming.batches(self._pump):
-            yield from exchange.answer(asked)
+        for batch in self._incoming.batches(self._pump):
+            yield from exchange.answer(batch)
         yield from exchange.end()
 
     def _write(self) -> None:
-        """Write the answers, and empty batches while none come."""
+        """Write the answers, and empty batches as keep-alive."""
         exchange: Exchange | None = None
         schema = NOTHING
         try:
@@ -138,45 +138,45 @@ class Conversation:
                     self._send(Message(empty_batch(schema)) if item is None else item)
         except PumpEnded:
             self._failure.set_result(None)
-        except Exception as error:  # noqa: BLE001  (the handler's thread raises it)
-            domain = StreamCancelled("the caller went away") if isinstance(error, BROKEN) else to_domain(error)
+        except Exception as error:  # noqa: BLE001  (raised by the handler's thread)
+            domain = StreamCancelled("the caller hung up") if isinstance(error, BROKEN) else to_domain(error)
             self._failure.set_exception(domain)
             self._pump.close()
             if exchange is None:
                 with suppress(*BROKEN):
                     self._writer.begin(NOTHING)
-            _tell(self._writer, domain, schema)
+            _send_error(self._writer, domain, schema)
 
     def _send(self, message: Message) -> None:
-        beside = encode_metadata(message)
-        if beside is None:
+        metadata = encode_metadata(message)
+        if metadata is None:
             self._writer.write_batch(message.batch)
         else:
-            self._writer.write_with_metadata(message.batch, beside)
+            self._writer.write_with_metadata(message.batch, metadata)
 
 
 def _schema(reader: fl.MetadataRecordBatchReader) -> pa.Schema:
     try:
         return reader.schema
     except (pa.ArrowException, StopIteration, OSError) as error:
-        message = "nothing was sent that could be asked for: send batches with a column id, or ra, dec and radius"
+        message = "no batches were sent: send some with a column id, or with ra, dec and radius"
         raise InvalidTicket(message, field="columns") from error
 
 
 def _sent(reader: fl.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """Yield the batches that a client sends, empty ones left out."""
+    """Yield the batches that a client sends, without empty ones."""
     while True:
         try:
             batch = reader.read_chunk().data
         except StopIteration:
             return
         except BROKEN as error:
-            raise StreamCancelled(f"what was sent cannot be read: {str(error).splitlines()[0]}") from error
+            raise StreamCancelled(f"the client's stream cannot be read: {str(error).splitlines()[0]}") from error
         if batch is not None and len(batch):
             yield batch
 
 
-def _tell(writer: fl.MetadataRecordBatchWriter, error: AlertflightError, schema: pa.Schema) -> None:
-    """Say in a message what went wrong."""
-    with suppress(*BROKEN):  # nobody may be there to hear it
+def _send_error(writer: fl.MetadataRecordBatchWriter, error: AlertflightError, schema: pa.Schema) -> None:
+    """Send an error in the metadata of a message."""
+    with suppress(*BROKEN):  # the client may have disconnected
         writer.write_with_metadata(empty_batch(schema), json.dumps({"error": error.info()}).encode())

@@ -1,4 +1,4 @@
-"""What the client of an exchange sends, between the thread that reads it and the one that answers it."""
+"""The input queue of an exchange, between the thread that reads and the thread that answers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from flight_server.protocol.errors import AlertflightError, DeadlinePassed, TooL
 
 __all__ = ["READ_AHEAD", "Incoming"]
 
-READ_AHEAD = 100_000  # rows that were sent and are not answered yet
-TOGETHER = 20_000  # rows that are answered together
+READ_AHEAD = 100_000  # rows in the queue
+TOGETHER = 20_000  # rows answered together
 CHECK_SECONDS = 0.5
 
 
 class Incoming:
-    """The schema and the batches that a client sends, in a queue that is bounded by its rows.
+    """A queue of the schema and batches that a client sends, bounded by rows.
 
     Parameters
     ----------
     stall_seconds
-        How long neither direction of the exchange may move.
+        The time limit without progress in either direction of the exchange.
     check
-        Raises where the exchange is over.
+        Raise if the exchange is over.
     """
 
     def __init__(self, stall_seconds: float, check: Callable[[], None]) -> None:
@@ -39,25 +39,25 @@ class Incoming:
         self._rows = 0
         self._ended = False
         self._failure: AlertflightError | None = None
-        self._moved = time.monotonic()
+        self._progressed = time.monotonic()
         self._change = threading.Condition()
 
     def begin(self, schema: pa.Schema) -> None:
-        """Take in the schema."""
+        """Set the schema."""
         with self._change:
             self._schema = schema
-            self._move()
+            self._note_progress()
 
     def put(self, batch: pa.RecordBatch) -> None:
-        """Take in a batch once there is room.
+        """Add a batch; block while the queue is full.
 
         Raises
         ------
         TooLarge
-            There is never room for so many rows at once.
+            The batch is larger than the queue.
         """
         if len(batch) > READ_AHEAD:
-            message = f"a batch of {len(batch):,} rows was sent: send at most {READ_AHEAD:,} at once"
+            message = f"a batch of {len(batch):,} rows was sent: send at most {READ_AHEAD:,} per batch"
             raise TooLarge(message, field="id", value=len(batch))
         with self._change:
             while self._rows and self._rows + len(batch) > READ_AHEAD:
@@ -65,19 +65,19 @@ class Incoming:
                 self._check()
             self._waiting.append(batch)
             self._rows += len(batch)
-            self._move()
+            self._note_progress()
 
     def end(self) -> None:
-        """Note that nothing more comes."""
+        """Mark the end of the input."""
         with self._change:
             self._ended = True
-            self._move()
+            self._note_progress()
 
     def fail(self, error: AlertflightError) -> None:
-        """Note that what was sent cannot be taken in."""
+        """Mark the input as failed."""
         with self._change:
             self._failure = error
-            self._move()
+            self._note_progress()
 
     def schema(self, answers: Pump[Any]) -> pa.Schema:
         """Wait for the schema; see `batches`."""
@@ -86,17 +86,17 @@ class Incoming:
             return self._schema
 
     def batches(self, answers: Pump[Any]) -> Iterator[pa.RecordBatch]:
-        """Yield what came in, some batches at once, until no more comes.
+        """Yield the input, small batches joined, until its end.
 
         Parameters
         ----------
         answers
-            The other direction.
+            The other direction of the exchange.
 
         Raises
         ------
         DeadlinePassed
-            Neither direction moved for `stall_seconds`.
+            There was no progress in either direction for `stall_seconds`.
         """
         while True:
             with self._change:
@@ -107,11 +107,11 @@ class Incoming:
                 while self._waiting and sum(map(len, some)) + len(self._waiting[0]) <= TOGETHER:
                     some.append(self._waiting.popleft())
                 self._rows -= sum(map(len, some))
-                self._move()
+                self._note_progress()
             yield some[0] if len(some) == 1 else pa.concat_batches(some)
 
-    def _move(self) -> None:
-        self._moved = time.monotonic()
+    def _note_progress(self) -> None:
+        self._progressed = time.monotonic()
         self._change.notify_all()
 
     def _await(self, answers: Pump[Any], is_there: Callable[[], bool]) -> None:
@@ -120,8 +120,8 @@ class Incoming:
                 raise self._failure
             self._change.wait(min(CHECK_SECONDS, self._stall_seconds))
             self._check()
-            if not is_there() and time.monotonic() - max(self._moved, answers.delivered) > self._stall_seconds:
-                message = f"neither side of the exchange moved for {self._stall_seconds:g} s"
-                raise DeadlinePassed(f"{message}: read while you write, and end when done")
+            if not is_there() and time.monotonic() - max(self._progressed, answers.delivered) > self._stall_seconds:
+                message = f"neither side of the exchange made progress for {self._stall_seconds:g} s"
+                raise DeadlinePassed(f"{message}: read answers while you write, and end the stream when done")
         if self._failure is not None:
             raise self._failure

@@ -1,7 +1,7 @@
-"""The pump of a stream: a thread makes its messages, gRPC's takes them out of a bounded queue.
+"""The pump of a stream: a thread produces messages, gRPC's thread takes them from a bounded queue.
 
-So the deadline and a cancellation act while nobody reads, a client hears something while the store is slow, and a stream
-whose reader has stopped gives back its place, its scan and its files. gRPC's own thread cannot be called back out of a
+So the deadline and a cancellation take effect while the client does not read, the client gets keep-alives while the store
+is slow, and a stream whose reader has stalled frees its slot, scan and files. gRPC's own thread cannot be interrupted in a
 write: it ends with the client's connection.
 """
 
@@ -19,32 +19,32 @@ __all__ = ["KEEP_ALIVE_SECONDS", "Pump", "PumpEnded"]
 
 T = TypeVar("T")
 
-KEEP_ALIVE_SECONDS = 5.0  # how long a client hears nothing
-CHECK_SECONDS = 0.25  # between two looks at the deadline while the queue is full
+KEEP_ALIVE_SECONDS = 5.0  # the longest silence towards a client
+CHECK_SECONDS = 0.25  # between checks of the deadline while the queue is full
 QUEUED = 3  # messages of 1 to 2 MiB each
 
 
 class PumpEnded(Exception):
-    """All messages were taken."""
+    """All messages have been taken."""
 
 
 class _Closed(Exception):
-    """The stream is over: its messages are not wanted any more."""
+    """The stream was closed: its messages are no longer needed."""
 
 
 class Pump(Generic[T]):
-    """Carries the items of an iterator from the thread that makes them to the one that sends them.
+    """A bounded queue from the thread that produces items to the thread that sends them.
 
     Parameters
     ----------
     items
-        What is made; closed by the thread that makes it.
+        The producer; closed by the thread that runs it.
     check
-        Raises where the work has to end.
+        Raise if the work has to end.
     stall_seconds
-        How long the reader may take nothing.
+        The time limit for the reader to take an item.
     on_end
-        Called once, when nothing is made any more and all of it was taken or thrown away.
+        Called once, when the producer has ended and all items were taken or discarded.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Pump(Generic[T]):
         self._queue: deque[T] = deque()
         self._ended = False
         self._closed = False
-        self._asked = time.monotonic()  # when the reader last came for an item
+        self._polled = time.monotonic()  # when the reader last called take
         self._change = threading.Condition()
-        self.failure: Exception | None = None  # what ended the work early
-        self.delivered = self._asked  # when the reader last took an item
+        self.failure: Exception | None = None  # the error that ended the work early
+        self.delivered = self._polled  # when the reader last got an item
 
     def run(self) -> None:
-        """Make the items, until there are no more or nobody wants them."""
+        """Produce items until there are no more, or the pump is closed."""
         failure: Exception | None = None
         try:
             try:
@@ -73,10 +73,10 @@ class Pump(Generic[T]):
                 close = getattr(self._items, "close", None)
                 if close is not None:
                     close()
-            self._await_reader(0, lambda: None)  # a slow reader of the last items is no late answer
+            self._await_reader(0, lambda: None)  # no check: the deadline is for the work, not for the reader of the last items
         except _Closed:
             pass
-        except Exception as error:  # noqa: BLE001  (the reader raises it)
+        except Exception as error:  # noqa: BLE001  (raised by take)
             failure = error
         with self._change:
             self.failure = failure
@@ -85,21 +85,21 @@ class Pump(Generic[T]):
         self._on_end()
 
     def take(self, seconds: float) -> T | None:
-        """Return the next item, or None where there is none after so many seconds.
+        """Return the next item, or None if there is none within the given seconds.
 
         Raises
         ------
         PumpEnded
             There are no more.
         Exception
-            What ended the work early.
+            The error that ended the work early.
         """
         with self._change:
             if not self._queue and not self._ended:
                 self._change.wait_for(lambda: self._queue or self._ended, seconds)
-            self._asked = time.monotonic()
+            self._polled = time.monotonic()
             if self._queue:
-                self.delivered = self._asked
+                self.delivered = self._polled
                 item = self._queue.popleft()
                 self._change.notify_all()
                 return item
@@ -110,7 +110,7 @@ class Pump(Generic[T]):
             raise PumpEnded
 
     def close(self) -> None:
-        """Throw away what was made and end the work."""
+        """Discard the queue and end the work."""
         with self._change:
             self._closed = True
             self._queue.clear()
@@ -137,7 +137,7 @@ class Pump(Generic[T]):
                 if len(self._queue) <= most:
                     return
                 self._change.wait(min(CHECK_SECONDS, self._stall_seconds))
-                if len(self._queue) > most and time.monotonic() - self._asked > self._stall_seconds:
+                if len(self._queue) > most and time.monotonic() - self._polled > self._stall_seconds:
                     self._queue.clear()
-                    raise DeadlinePassed(f"nothing was read for {self._stall_seconds:g} s: ask again for what did not come")
+                    raise DeadlinePassed(f"the client read nothing for {self._stall_seconds:g} s: ask again for what did not come")
             check()

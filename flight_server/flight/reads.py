@@ -1,4 +1,4 @@
-"""The streams of do_get: what is quick is answered by gRPC's own thread, everything else through a pump."""
+"""The streams of do_get: gRPC's own thread makes small quick answers, a pump all others."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from flight_server.service.streams import Stream, Streams
 
 __all__ = ["Reads"]
 
-Sent: TypeAlias = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC takes it
+Sent: TypeAlias = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC sends it
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """Begins the streams of do_get.
+    """Factory of the streams of do_get.
 
     Parameters
     ----------
     archive, streams, threads
-        What answers, how many answers there are at once, and the threads that make them.
+        The archive, the open streams, and the threads of the pumps.
     stall_seconds
-        How long a reader may take nothing.
+        The time limit for a client to read a message.
     """
 
     archive: Archive
@@ -45,7 +45,7 @@ class Reads:
     stall_seconds: float
 
     def begin(self, query: Query, call: Call) -> fl.GeneratorStream:
-        """Begin to answer a query.
+        """Begin the stream that answers a query.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class Reads:
             stream.open()
             answer = self.archive.answer(query, replace(caller, cancelled=lambda: stream.cancelled or gone()))
             messages = _cancellable(answer.messages, stream)
-            # to hand over to another thread takes longer than to make a small answer
+            # starting a pump takes longer than making a small answer
             most = 0 if not answer.is_quick else 2 if len(query.ids or ()) == 1 else 1
             ready, is_whole = _first(messages, most)
         except BaseException:
@@ -84,7 +84,7 @@ class Reads:
 
 
 class _Outlet:
-    """What gRPC takes out of a pump: messages, and empty batches while none come."""
+    """The iterator that gRPC reads: messages of a pump, and empty batches as keep-alive."""
 
     def __init__(self, ready: deque[Message], pump: Pump[Message], empty: pa.RecordBatch, call: Call) -> None:
         self._ready = ready
@@ -103,7 +103,7 @@ class _Outlet:
         except PumpEnded:
             self._call.end()
             raise StopIteration from None
-        except Exception as error:  # noqa: BLE001  (nothing else may leave)
+        except Exception as error:  # noqa: BLE001  (clients get Flight errors only)
             self._call.end()
             failure = to_flight(error)
         else:
@@ -111,7 +111,7 @@ class _Outlet:
         raise failure
 
     def __del__(self) -> None:
-        # gRPC drops the stream where the client has gone, maybe before it took anything
+        # gRPC drops the stream if the client has disconnected, possibly before the first message
         self._pump.close()
         self._call.end()
 
@@ -121,20 +121,20 @@ def _encode(message: Message) -> Sent:
 
 
 def _cancellable(messages: Generator[Message, None, None], stream: Stream) -> Iterator[Message]:
-    """Yield the messages until their plan is cancelled, and close them in the end."""
+    """Yield messages until their plan is cancelled; close the generator at the end."""
     try:
         for message in messages:
             stream.check()
             yield message
     except StreamCancelled:
-        stream.check()  # what waits for a store knows only that it was cancelled
+        stream.check()  # raises the more specific error, if the plan was cancelled
         raise
     finally:
         messages.close()
 
 
 def _first(messages: Iterator[Message], most: int) -> tuple[deque[Message], bool]:
-    """Return the first messages, and whether they are all."""
+    """Return the first messages, and whether that is all of them."""
     taken: deque[Message] = deque()
     while len(taken) < most:
         taken.append(next(messages))

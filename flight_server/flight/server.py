@@ -1,4 +1,4 @@
-"""The Flight server: parses what comes in, asks the archive, maps errors."""
+"""The Flight server: the handlers of the RPCs."""
 
 from __future__ import annotations
 
@@ -6,41 +6,37 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_server.execution.archive import Archive
-from flight_server.flight.actions import ACTIONS, Asked, run_action
+from flight_server.flight.actions import ACTIONS, ActionRequest, run_action
 from flight_server.flight.calls import Call
+from flight_server.flight.descriptors import check_command
 from flight_server.flight.errors import guarded, to_domain
 from flight_server.flight.exchange import Conversation, refuse
+from flight_server.flight.flight_infos import FlightInfos
 from flight_server.flight.reads import Reads
 from flight_server.flight.uploads import Uploads
-from flight_server.planning.plan import Plan
-from flight_server.protocol.errors import BadValue, Draining, InvalidTicket, NotSupported, StreamCancelled, TooLarge
-from flight_server.protocol.query import Query
-from flight_server.protocol.ticket_json import parse_exchange, parse_ticket
+from flight_server.protocol.errors import Draining, NotSupported, StreamCancelled
+from flight_server.protocol.ticket_json import parse_exchange
 from flight_server.security.tickets import TicketOffice
 from flight_server.service.streams import Streams
 from flight_server.settings import Settings
 
 __all__ = ["FlightServer", "address"]
 
-MOST_IDS = 20_000  # of one plan
-INFO_BYTES = 3_500_000  # of a plan as it travels: clients in Go and Rust take no message of 4 MiB
-
 
 class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
-    """Serves one archive.
+    """The Flight server of one archive.
 
     Parameters
     ----------
     archive
-        What answers queries.
+        The archive that answers queries.
     settings
-        Address and limits. Port 0 takes a free one; `port` tells which.
+        Address and limits. With port 0 a free port is used; the attribute `port` has it.
     """
 
     def __init__(self, archive: Archive, settings: Settings) -> None:
@@ -52,57 +48,39 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         self._tickets = TicketOffice(settings.tickets)
         stall_seconds = settings.limits.stall_seconds
         self._threads = ThreadPoolExecutor(settings.limits.streams, thread_name_prefix="stream")
+        self._infos = FlightInfos(archive, self._tickets, settings)
         self._reads = Reads(archive, self._streams, self._threads, stall_seconds)
         self._uploads = Uploads(archive, stall_seconds)
 
     def drain(self) -> None:
-        """Take no new calls from now on; those under way go on."""
+        """Refuse new calls from now on; running ones continue."""
         self._draining.set()
 
     def shutdown(self) -> None:
-        """Stop the server once the calls under way have ended."""
+        """Stop the server when the running calls have ended."""
         super().shutdown()
         self._threads.shutdown(wait=False)
 
     @guarded
     def list_flights(self, context: fl.ServerCallContext, criteria: bytes) -> list[fl.FlightInfo]:
-        """Give one flight a table: its path, schema and totals."""
+        """Return one FlightInfo per table: path, schema and totals."""
         self._check_open()
         if criteria:
             raise NotSupported("list_flights takes no criteria: it lists the tables", field="criteria")
-        catalog = self._archive.catalog()
-        return [self._table_info(name) for name in catalog.tables]
+        return self._infos.tables()
 
     @guarded
     def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
         """Plan a query (command) or describe a table (path)."""
         self._check_open()
-        if descriptor.descriptor_type == fl.DescriptorType.PATH:
-            return self._table_info(_table_name(descriptor))
-        plan = self._plan(context, descriptor)
-        if len(plan.ids or ()) > MOST_IDS:
-            message = (
-                f"a plan is made for at most {MOST_IDS:,} IDs, not {len(plan.ids or ()):,}: make several, or use do_exchange"
-            )
-            raise TooLarge(message, field="ids", value=len(plan.ids or ()))
-        count = self._archive.count(plan)
-        most = None
-        while True:
-            parts, ordered = self._archive.endpoints(plan, most)
-            endpoints = [self._endpoint(part, context, number) for number, part in enumerate(self._of_one_plan(parts))]
-            info = fl.FlightInfo(plan.schema, descriptor, endpoints, -1 if count is None else count, -1, ordered=ordered)
-            if len(parts) == 1 or len(info.serialize()) <= INFO_BYTES:
-                return info
-            most = len(parts) // 2
+        return self._infos.info(descriptor, Call(context).caller())
 
     def get_schema(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.SchemaResult:
-        """Give the schema of a query or table; never raises, since pyarrow loses what is raised here."""
+        """Return the schema of a query or table; errors are in its metadata, since pyarrow loses exceptions raised here."""
         try:
             self._check_open()
-            if descriptor.descriptor_type == fl.DescriptorType.PATH:
-                return fl.SchemaResult(self._table_schema(_table_name(descriptor)))
-            return fl.SchemaResult(self._plan(context, descriptor).schema)
-        except Exception as error:  # noqa: BLE001  (nothing else may leave)
+            return fl.SchemaResult(self._infos.schema(descriptor, Call(context).caller()))
+        except Exception as error:  # noqa: BLE001  (see above)
             return fl.SchemaResult(pa.schema([], metadata={"error": to_domain(error).to_json()}))
 
     @guarded
@@ -120,14 +98,14 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
 
     @guarded
     def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[fl.Result]:
-        """Run an action; it has one result."""
+        """Run an action and return its one result."""
         if action.type not in ACTIONS:
             known = ", ".join(ACTIONS)
             raise NotSupported(f"there is no action {action.type!r:.60}; known are {known}", field="action", value=action.type)
         call, body = Call(context), action.body.to_pybytes()
-        asked = Asked(body, call.caller(), self._draining.is_set(), self._archive, self._tickets, self._streams)
+        request = ActionRequest(body, call.caller(), self._draining.is_set(), self._archive, self._tickets, self._streams)
         try:
-            return [fl.Result(pa.py_buffer(run_action(action.type, asked)))]
+            return [fl.Result(pa.py_buffer(run_action(action.type, request)))]
         finally:
             call.end()
 
@@ -139,10 +117,10 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         reader: fl.MetadataRecordBatchReader,
         writer: fl.FlightMetadataWriter,
     ) -> None:
-        """Take in alerts, all of an upload or none."""
+        """Store an upload of alerts: all of it or nothing."""
         self._check_open()
         if self._settings.ingest.do_put != "allow":
-            message = "this server takes no uploads: use alertflight ingest, or set ingest.do_put to allow"
+            message = "this server accepts no uploads: use alertflight ingest, or set ingest.do_put to allow"
             raise NotSupported(message, field="do_put")
         call = Call(context)
         try:
@@ -158,7 +136,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         reader: fl.MetadataRecordBatchReader,
         writer: fl.MetadataRecordBatchWriter,
     ) -> None:
-        """Answer IDs, or cones, that come in a stream, in their order."""
+        """Answer a stream of IDs or cones, in order."""
         call = Call(context)
         try:
             try:
@@ -177,9 +155,9 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         writer: fl.MetadataRecordBatchWriter,
         call: Call,
     ) -> Conversation:
-        """Admit an exchange."""
+        """Open a stream for an exchange and return it, not begun yet."""
         self._check_open()
-        _check_command(descriptor)
+        check_command(descriptor)
         query = parse_exchange(descriptor.command, self._settings.tickets.max_bytes)
         stream = self._streams.stream(query.plan)
         stream.open()
@@ -190,7 +168,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         def check() -> None:
             stream.check()
             if gone():
-                raise StreamCancelled("the caller went away")
+                raise StreamCancelled("the caller hung up")
 
         return Conversation(
             reader,
@@ -203,61 +181,13 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
 
     def _check_open(self) -> None:
         if self._draining.is_set():
-            raise Draining("the server is about to stop")
-
-    def _plan(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> Plan:
-        _check_command(descriptor)
-        query = parse_ticket(descriptor.command, self._settings.tickets.max_bytes)
-        return self._archive.plan(query, Call(context).caller())
-
-    @staticmethod
-    def _of_one_plan(parts: list[Query]) -> list[Query]:
-        """Mark queries as parts of one plan, so that they can be cancelled together."""
-        name = uuid4().hex[:16]
-        return [replace(part, plan=part.plan or name) for part in parts]
-
-    def _endpoint(self, query: Query, context: fl.ServerCallContext, number: int) -> fl.FlightEndpoint:
-        """Give the endpoint of a query, its ticket signed for the caller if there are keys.
-
-        All locations can answer it; clients that take the first one are spread over them by the endpoint's number.
-        """
-        all_ = self._settings.server.locations
-        turn = number % len(all_) if all_ else 0
-        locations = [*all_[turn:], *all_[:turn]]
-        issued = self._tickets.issue(query, Call(context).caller(), time.time())
-        expires = None if issued.expires is None else pa.scalar(issued.expires * 10**9, pa.timestamp("ns", "UTC"))
-        return fl.FlightEndpoint(issued.ticket, locations, expires)
-
-    def _table_schema(self, name: str) -> pa.Schema:
-        catalog = self._archive.catalog()
-        table = catalog.table(name)
-        return pa.schema([column.field() for column in catalog.stored_columns(table).values()])
-
-    def _table_info(self, name: str) -> fl.FlightInfo:
-        schema = self._table_schema(name)
-        state = self._archive.states()[name]
-        totals = (-1 if count is None else count for count in (state.rows, state.bytes))
-        return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], *totals, ordered=False)
+            raise Draining("the server is shutting down: use another server, or retry later")
 
 
 def address(host: str, port: int) -> str:
-    """Give the URL of a server.
+    """Return the URL of a server.
 
     >>> address("::1", 8815)
     'grpc://[::1]:8815'
     """
     return f"grpc://[{host}]:{port}" if ":" in host else f"grpc://{host}:{port}"
-
-
-def _check_command(descriptor: fl.FlightDescriptor) -> None:
-    if descriptor.descriptor_type != fl.DescriptorType.CMD:
-        raise InvalidTicket("a descriptor is a command (a ticket) or a path of one table", field="descriptor")
-
-
-def _table_name(descriptor: fl.FlightDescriptor) -> str:
-    if len(descriptor.path) != 1:
-        raise BadValue("a path has one element, the table's name", field="path", value=len(descriptor.path))
-    try:
-        return str(descriptor.path[0].decode())
-    except UnicodeDecodeError:
-        raise BadValue("the path is not UTF-8 text", field="path") from None

@@ -1,4 +1,4 @@
-"""do_put: alerts are uploaded, one upload at a time, and count when the client says so."""
+"""do_put: uploads of alerts, one at a time, stored when the client commits."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ RETRY_AFTER_MS = 1000
 EXAMPLE = json.dumps({"survey": DEFAULT_SURVEY})
 
 
-class _Turn:
-    """The turn of one upload: held while something is done for it, and lost after a silence.
+class _Slot:
+    """The slot of one upload: held while the server works on it, lost if the client stalls.
 
     Parameters
     ----------
     stall_seconds
-        How long the client may send nothing.
+        The time limit for the client to send a message.
     on_lost
-        Called when the turn is lost.
+        Called when the slot is lost.
     """
 
     def __init__(self, stall_seconds: float, on_lost: Callable[[], None]) -> None:
@@ -50,16 +50,16 @@ class _Turn:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the turn while what the client sent is dealt with.
+        """Hold the slot while a message of the client is processed.
 
         Raises
         ------
         DeadlinePassed
-            The client sent it too late.
+            The message came after the slot was lost.
         """
         with self._change:
             if self._lost:
-                raise DeadlinePassed(f"nothing came for {self._stall_seconds:g} s: nothing of the upload is stored")
+                raise DeadlinePassed(f"the client sent nothing for {self._stall_seconds:g} s: nothing of the upload is stored")
             self._held = True
         try:
             yield
@@ -70,7 +70,7 @@ class _Turn:
                 self._change.notify_all()
 
     def end(self) -> None:
-        """End the turn, and take away what was kept."""
+        """Free the slot, and close its upload."""
         with self._change:
             self._over = True
             self._change.notify_all()
@@ -96,14 +96,14 @@ class _Turn:
 
 
 class Uploads:
-    """Takes in the uploads of one server, one at a time.
+    """The uploads of one server, one at a time.
 
     Parameters
     ----------
     archive
-        Where they go.
+        The archive that stores the alerts.
     stall_seconds
-        After such a silence an upload is given up.
+        The time limit for a client to send a message; after that its upload is dropped.
     """
 
     def __init__(self, archive: Archive, stall_seconds: float) -> None:
@@ -118,29 +118,29 @@ class Uploads:
         writer: fl.FlightMetadataWriter,
         caller: Caller,
     ) -> None:
-        """Take in one upload, and answer when it is written.
+        """Receive one upload, and reply when it is stored.
 
-        A client that breaks off looks like one that has sent all there is. So nothing counts before a message
-        that says so.
+        A client that disconnects looks like one that has sent everything. So an upload is stored only after a commit
+        message.
 
         Parameters
         ----------
         descriptor
-            Says whose alerts come: `{"survey": "ztf"}`.
+            A command with the survey: `{"survey": "ztf"}`.
         reader
-            Gives the batches, then a message without one whose metadata is `{"commit": true}`.
+            The batches, then a message without a batch and with the metadata `{"commit": true}`.
         writer
-            Gets the counts.
+            Sends the counts.
         caller
-            Who uploads.
+            The caller.
         """
         survey = _survey(descriptor)
-        with self._turn() as turn:
+        with self._slot() as slot:
             schema = _schema(reader)
-            with turn.hold():
-                turn.upload = upload = self._archive.upload(survey, schema)
+            with slot.hold():
+                slot.upload = upload = self._archive.upload(survey, schema)
             while (chunk := _next(reader)) is not None:
-                with turn.hold():
+                with slot.hold():
                     if chunk.data is not None and not chunk.app_metadata:
                         upload.add(chunk.data)
                         continue
@@ -148,34 +148,34 @@ class Uploads:
                     report = upload.commit(caller.cancelled)
                 writer.write(pa.py_buffer(json.dumps(asdict(report)).encode()))
                 return
-            with turn.hold():
+            with slot.hold():
                 message = 'the upload ended without the message {"commit": true}: nothing of it is stored'
                 raise InvalidTicket(message, field="commit")
 
     @contextmanager
-    def _turn(self) -> Iterator[_Turn]:
-        """Admit one upload at a time and refuse others; a stalled one gives its turn back by itself."""
+    def _slot(self) -> Iterator[_Slot]:
+        """Admit one upload at a time and refuse others; a stalled upload frees its slot by itself."""
         if not self._free.acquire(blocking=False):
-            raise Overloaded("another upload is under way: one is taken at a time", retry_after_ms=RETRY_AFTER_MS)
-        given_back = threading.Lock()  # locked once the turn was given back
+            raise Overloaded("another upload is running: retry when it has ended", retry_after_ms=RETRY_AFTER_MS)
+        freed = threading.Lock()  # locked once the slot was freed
 
-        def give_back() -> None:
-            if given_back.acquire(blocking=False):
+        def free() -> None:
+            if freed.acquire(blocking=False):
                 self._free.release()
 
-        turn = _Turn(self._stall_seconds, give_back)
+        slot = _Slot(self._stall_seconds, free)
         try:
-            yield turn
+            yield slot
         finally:
-            turn.end()
-            give_back()
+            slot.end()
+            free()
 
 
 def _schema(reader: fl.MetadataRecordBatchReader) -> pa.Schema:
     try:
         return reader.schema
     except pa.ArrowException as error:
-        raise BadValue("the schema of the upload cannot be read: it is no Arrow IPC", field="schema") from error
+        raise BadValue("the schema of the upload cannot be read: it is not valid Arrow IPC", field="schema") from error
 
 
 def _next(reader: fl.MetadataRecordBatchReader) -> fl.FlightStreamChunk | None:
@@ -184,31 +184,34 @@ def _next(reader: fl.MetadataRecordBatchReader) -> fl.FlightStreamChunk | None:
     except StopIteration:
         return None
     except pa.ArrowException as error:
-        raise BadValue("a message of the upload cannot be read: it is no Arrow IPC", field="batch") from error
+        raise BadValue("a message of the upload cannot be read: it is not valid Arrow IPC", field="batch") from error
 
 
 def _survey(descriptor: fl.FlightDescriptor) -> str:
-    """Read whose alerts come."""
+    """Read the survey from the descriptor."""
     given = _object(descriptor.command) if descriptor.descriptor_type == fl.DescriptorType.CMD else None
     if given is None:
-        raise InvalidTicket(f"the descriptor of an upload is a command such as {EXAMPLE}", field="descriptor")
+        raise InvalidTicket(f"the descriptor of an upload must be a command such as {EXAMPLE}", field="descriptor")
     for name in given:
         if name != "survey":
             raise UnknownField(f"an upload has no field {name!r:.80}; it has survey", field=name)
     if not isinstance(given.get("survey"), str):
-        raise InvalidTicket(f"an upload says whose alerts come: {EXAMPLE}", field="survey")
+        raise InvalidTicket(f"an upload needs the name of its survey: {EXAMPLE}", field="survey")
     return str(given["survey"])
 
 
 def _check_commit(chunk: fl.FlightStreamChunk) -> None:
-    """Refuse what is no commit message: batches say nothing beside their rows, and nothing else comes without rows."""
+    """Raise if a message with metadata, or without a batch, is not the commit message."""
     given = None if chunk.data is not None else _object(chunk.app_metadata.to_pybytes())
     if given is None or set(given) != {"commit"} or given["commit"] is not True:
-        raise InvalidTicket('beside batches an upload has one message, without rows: {"commit": true}', field="commit")
+        raise InvalidTicket(
+            'send batches without metadata, then one message without a batch and with the metadata {"commit": true}',
+            field="commit",
+        )
 
 
 def _object(text: bytes) -> Mapping[str, Any] | None:
-    """Read a JSON object; None where it is none."""
+    """Read a JSON object, or return None if it is none."""
     try:
         return load_object(text)
     except InvalidTicket:

@@ -1,4 +1,4 @@
-"""How messages travel: what stands beside a batch, and how its buffers are packed."""
+"""Encoding of messages: metadata as JSON, and the compression of buffers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["encode_metadata", "ipc_options"]
 
 
 def encode_metadata(message: Message) -> bytes | None:
-    """Give what a message says beside its batch, if anything."""
+    """Return the metadata of a message as JSON, or None if it has none."""
     if not message.metadata:
         return None
     return json.dumps(message.metadata, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def ipc_options(query: Query) -> pa.ipc.IpcWriteOptions:
-    """Give the options that the query's messages are written with."""
+    """Return the IPC options for a query's messages."""
     return pa.ipc.IpcWriteOptions(compression=None if query.compression == "none" else query.compression)

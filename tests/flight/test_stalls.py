@@ -111,7 +111,7 @@ def test_readers_that_stop_make_way(server: FlightServer, connect: Callable[[], 
                 readers[0].read_chunk()
         told = json.loads(caught.value.extra_info)
         assert (told["code"], told["retry"]) == ("deadline", "here")
-        assert "nothing was read for 1 s" in told["message"]
+        assert "the client read nothing for 1 s" in told["message"]
     finally:
         for reader in readers:
             reader.cancel()

@@ -63,6 +63,6 @@ def test_a_task_that_fails_is_tried_again(spark: Session, sample: Opened, client
 
 def test_an_error_that_lasts_is_said_in_words(spark: Session, sample: Opened) -> None:
     archive = Failing(sample, failures=1000)
-    with served(archive, sample) as url, pytest.raises(ReadFailed, match="InternalError: the server failed; its log knows more"):
+    with served(archive, sample) as url, pytest.raises(ReadFailed, match="InternalError: the server failed; see error"):
         spark.read({"url": url, "query": json.dumps(STAMPS)})
     assert archive.answers == 4  # as often as Spark tries a task
