@@ -188,7 +188,7 @@ class Starting(AlertflightError):
 
 
 class Draining(AlertflightError):
-    """The server is about to stop and takes no new calls."""
+    """The server is shutting down and accepts no new calls."""
 
     code = "draining"
 

@@ -1,7 +1,7 @@
-"""Row keys: how a table's key expression makes them, and how asked IDs become ranges of them.
+"""Row keys: built by a table's key expression, and looked up as ranges.
 
-A key is text. Numbers stand in it as Java writes them (`2459092.8803819`), which for the Julian dates of
-surveys is the shortest decimal with at least one digit after the point.
+A row key is text. Numbers are formatted as in Java (`2459092.8803819`): for the Julian dates of surveys, the shortest
+decimal with at least one digit after the point.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ __all__ = ["KeyExpression", "key_expression", "prefix_ranges", "row_keys"]
 MAX_KEY_BYTES = 1024
 NUL = "\0"
 BREAK = "\n"
-NEXT = b"\1"  # behind a key, the beginning of all keys that are longer
+NEXT = b"\1"  # appended to a key: the lower bound of all longer keys
 POLE = 90.0
-NO_NUMBERS = pa.array(["nan.0", "inf.0", "-inf.0"])  # a key holds finite numbers only
+NO_NUMBERS = pa.array(["nan.0", "inf.0", "-inf.0"])  # keys have finite numbers only
 _PART = re.compile(r"\{([^}]+)\}")
-_MADE = re.compile(r"(lower|healpix)(\d*)\(([^()]+)\)")  # a part that is made of columns: lower(d:fullname)
+_MADE = re.compile(r"(lower|healpix)(\d*)\(([^()]+)\)")  # a part that is computed from columns: lower(d:fullname)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExpression:
-    """A key such as `{i:objectId}_{i:jd}`: its parts in braces, literal text between them and in front.
+    """A key expression such as `{i:objectId}_{i:jd}`: parts in braces, with literal text before and between them.
 
     Parameters
     ----------
     columns
-        The parts, each a column, a name without a family that comes with the rows for the key alone, or what is made
-        of columns: `lower(COLUMN)`, and `healpixNSIDE(RA,DEC)`, the pixel in ring order.
+        The parts. Each is a column, a name without a family (an extra column of the rows, used for the key only), or a
+        function of columns: `lower(COLUMN)`, or `healpixNSIDE(RA,DEC)`, the pixel in RING order.
     literals
-        What stands after each part.
+        The literal text after each part.
     front
-        What stands before the first one.
+        The literal text before the first part.
     """
 
     columns: tuple[str, ...]
@@ -54,31 +54,31 @@ class KeyExpression:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The columns that the key is made of."""
+        """The columns used in the key."""
         made = [_MADE.fullmatch(part) for part in self.columns]
         names = (found.group(3).split(",") if found else [part] for part, found in zip(self.columns, made, strict=True))
         return tuple(name.strip() for part in names for name in part)
 
     def build(self, cells: Mapping[str, pa.Array], *, apart: bool = True) -> pa.StringArray:
-        """Make the key of each row.
+        """Build the key of each row.
 
         Parameters
         ----------
         cells
-            The columns that the key is made of, n values each.
+            The columns used in the key, n values each.
         apart
-            Whether no part may hold the text that separates it from the next one.
+            Whether to refuse parts that contain the separator after them.
 
         Raises
         ------
         BadValue
-            A part is null, too long, or holds what it must not; names column and row.
+            A part is null, too long, or has forbidden characters; names column and row.
         """
         parts: list[pa.Array | pa.Scalar] = [pa.scalar(self.front)] if self.front else []
         for part, literal in zip(self.columns, self.literals, strict=True):
             text = _made(part, cells)
             if parts and part.startswith("lower("):
-                text = text.fill_null("")  # of a name that is not known the key has nothing
+                text = text.fill_null("")  # an unknown name is empty in the key
                 _check(part, text.filter(pc.not_equal(text, "")), "")
                 parts += [text, pa.scalar(literal)] if literal else [text]
                 continue
@@ -87,28 +87,28 @@ class KeyExpression:
         return pc.binary_join_element_wise(*parts, pa.scalar(""))
 
     def prefixes(self, column: str, values: Iterable[str | int]) -> list[bytes]:
-        """Give what all keys with these values of the first column begin with, for `prefix_ranges`.
+        """Return the key prefixes of values of the first column, for `prefix_ranges`.
 
         >>> key_expression("{i:objectId}_{i:jd}").prefixes("i:objectId", ["ZTF20abfcszi"])
         [b'ZTF20abfcszi_']
         """
         if self.columns[0] != column:
             raise ValueError(f"keys do not begin with {column}")
-        # where the value ends the key, a NUL, which no key has, keeps out those that it only begins
+        # if nothing follows the value, a NUL, which no key has, excludes longer values with the same prefix
         front, end = self.front, self.literals[0] or NUL
         texts = [str(value) for value in values]
         if not texts:
             return []
-        # all at once, since to encode one by one takes most of the time that finding them takes
+        # encode all at once: one by one takes longer than the lookup itself
         whole = f"{front}{f'{end}{BREAK}{front}'.join(texts)}{end}"
         if whole.count(BREAK) == len(texts) - 1:
             return whole.encode().split(BREAK.encode())
         return [f"{front}{text}{end}".encode() for text in texts]
 
     def span(self, span: Span, time: str | None) -> tuple[bytes, bytes] | None:
-        """Give the range [start, stop) of keys that holds all rows of a span; None where no key can be so.
+        """Return the range [start, stop) of keys with all rows of a span, or None if no such key is possible.
 
-        Bounds count where the column behind the values is `time`. An empty stop is the end of the table.
+        Bounds apply if the column after the values is `time`. An empty stop is the end of the table.
 
         >>> key = key_expression("{d:classification}_{i:jd}_{i:objectId}")
         >>> key.span(Span(values=("SN candidate",), start=2459000.5), "i:jd")
@@ -122,23 +122,23 @@ class KeyExpression:
         if len(first.encode()) > MAX_KEY_BYTES:
             return None
         if bounded and span.stop is not None:
-            # a shorter text of a smaller time may sort behind that of a larger one, but not over the next whole day
+            # a smaller time with a shorter text may sort after a larger one, but not after the next whole day
             stop = f"{front}{math.floor(span.stop) + 1}".encode()
         else:
             stop = _behind((front + span.prefix).encode())
         return first.encode(), stop
 
     def ranges(self, scan: Scan) -> list[tuple[int, bytes, bytes]]:
-        """Give what a scan of a whole table or of spans selects: the span's number and a range [start, stop) of keys.
+        """Return the key ranges of a scan of a whole table or of spans: index of the span, start, stop (excluded).
 
-        An empty stop is the end of the table. Ranges in which no key can be are left out.
+        An empty stop is the end of the table. Empty ranges are left out.
         """
         if scan.spans is None:
             spans: list[tuple[bytes, bytes] | None] = [(b"", b"")]
         else:
             spans = [self.span(span, scan.table.time) for span in scan.spans]
         within = self.whole_objects(scan.table, scan.within or (b"", b""))
-        # keys are text, in which nothing comes before this character
+        # keys are text without NUL, so no key sorts between a key and the same key with NEXT
         least = max(within[0], b"" if scan.after is None else scan.after + NEXT)
         found = []
         for number, span in enumerate(spans):
@@ -149,7 +149,7 @@ class KeyExpression:
         return found
 
     def split(self, scan: Scan, cuts: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-        """Cut a scan of a whole table or of one span at those of some keys, ascending, that lie inside; see `RowView.parts`."""
+        """Split a scan of a whole table or of one span at the given keys, ascending, that are inside; see `RowView.split`."""
         ranges = self.ranges(scan)
         if len(ranges) != 1:
             return [scan.within or (b"", b"")]
@@ -161,14 +161,14 @@ class KeyExpression:
         return list(zip([first, *ends], [*ends, last], strict=True))
 
     def whole_objects(self, table: Table, within: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-        """Move the ends of a range of keys to where an object's rows begin, where the table is kept by object."""
+        """Move the ends of a key range to object boundaries, if row keys begin with the object ID."""
         if not table.by_object:
             return within
         first, stop = (self.first_part(key) if self.literals[0].encode() in key else key for key in within)
         return first, stop
 
     def first_part(self, key: bytes) -> bytes:
-        """Give what all keys with the same value of the first column as this one begin with.
+        """Return the common prefix of all keys with the same value of the first column as this key.
 
         >>> key_expression("{i:objectId}_{i:jd}").first_part(b"ZTF20abfcszi_2459063.9292593")
         b'ZTF20abfcszi_'
@@ -181,16 +181,16 @@ class KeyExpression:
 
 
 def row_keys(table: Table, rows: pa.Table) -> pa.StringArray:
-    """Make the keys of a table's rows; see `KeyExpression.build`."""
+    """Build the keys of a table's rows; see `KeyExpression.build`."""
     expression = key_expression(table.key)
     cells = {name: rows[name].combine_chunks() for name in expression.inputs if name in rows.column_names}
-    # rows are asked for by the object's ID alone: no other object's keys may begin as its keys do
+    # rows are selected by the prefix with the object ID, so that no other object may have keys with this prefix
     return expression.build(cells, apart=table.by_object)
 
 
 @cache
 def key_expression(text: str) -> KeyExpression:
-    """Read a key expression.
+    """Parse a key expression.
 
     >>> key_expression("{i:objectId}_{i:jd}").columns
     ('i:objectId', 'i:jd')
@@ -200,12 +200,12 @@ def key_expression(text: str) -> KeyExpression:
         raise ValueError(f"{text!r} is not a key expression: it has no column")
     for part in pieces[1::2]:
         if "(" in part and not _MADE.fullmatch(part):
-            raise ValueError(f"{text!r} is not a key expression: nothing makes {part!r}")
+            raise ValueError(f"{text!r} is not a key expression: unknown function {part!r}")
     return KeyExpression(tuple(pieces[1::2]), tuple(pieces[2::2]), pieces[0])
 
 
 def _made(part: str, cells: Mapping[str, pa.Array]) -> pa.StringArray:
-    """Give a part of each row's key as text."""
+    """Return a part of each row's key as text."""
     found = _MADE.fullmatch(part)
     names = [name.strip() for name in found.group(3).split(",")] if found else [part]
     for name in names:
@@ -219,7 +219,7 @@ def _made(part: str, cells: Mapping[str, pa.Array]) -> pa.StringArray:
 
 
 def _pixels(nside: int, ra: pa.Array, dec: pa.Array) -> pa.Array:
-    """Give the HEALPix pixels of positions in degrees, null where there is none."""
+    """Return the HEALPix pixels (RING order) of positions in degrees; null for invalid positions."""
     from astropy_healpix.healpy import ang2pix
 
     lon, lat = (values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False) for values in (ra, dec))
@@ -237,17 +237,17 @@ def _is_text(key: bytes) -> bool:
 
 
 def _behind(prefix: bytes) -> bytes:
-    """Give the first key behind all that begin with a prefix; empty for the table's end."""
+    """Return the first key after all keys with a prefix; empty for the end of the table."""
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b""
 
 
 def _decimal(value: float) -> str:
-    """Write a number as keys do."""
+    """Format a number as in keys."""
     return str(np.format_float_positional(value, trim="0"))
 
 
 def prefix_ranges(prefixes: Sequence[bytes]) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.bytes_]]:
-    """Give the ranges [start, stop) that hold exactly the keys with each prefix.
+    """Return the ranges [start, stop) with exactly the keys of each prefix.
 
     >>> prefix_ranges([b"ZTF20abfcszi_"])[1][0]
     np.bytes_(b'ZTF20abfcszi`')
@@ -264,12 +264,12 @@ def _text(values: pa.Array) -> pa.StringArray:
 
 def _check(name: str, text: pa.StringArray, separator: str) -> None:
     for wrong, why in (
-        (pc.is_in(text, NO_NUMBERS), "is no number"),
+        (pc.is_in(text, NO_NUMBERS), "is not a number"),
         (pc.is_null(text), "is null"),
         (pc.equal(text, ""), "is empty"),
         (pc.greater(pc.binary_length(text), MAX_KEY_BYTES), f"is longer than {MAX_KEY_BYTES} bytes"),
-        (pc.match_substring(text, "\0"), "holds a NUL"),
-        (pc.match_substring(text, separator or "\0"), f"holds {separator!r}, which ends it in row keys"),
+        (pc.match_substring(text, "\0"), "contains a NUL"),
+        (pc.match_substring(text, separator or "\0"), f"contains {separator!r}, the separator in row keys"),
     ):
         row = pc.index(pc.fill_null(wrong, fill_value=False), value=True).as_py()
         if row >= 0:

@@ -1,4 +1,4 @@
-"""What every store can do: `RowStore` for the cells of tables, `CutoutStore` for image stamps."""
+"""The interfaces of stores: `RowStore` for the rows of tables, `CutoutStore` for cutouts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = [
     "TableState",
 ]
 
-ALERT = "~alert"  # the alert's place in its file; travels with rows of stamps, and sorts behind every column
-VERSION = "_version"  # text that sorts as the versions of an alert do; travels with rows into a `RowWriter`
+ALERT = "~alert"  # an extra column of rows with cutouts: the alert's index in its file; sorts after every column
+VERSION = "_version"  # an extra column of rows for a `RowWriter`: text that sorts as the versions of an alert do
 
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """What a store holds of one table: rows, bytes on disk, the span of its time column, when it was last written (ms).
+    """The state of one table: rows, bytes on disk, first and last time, time of the last write (ms since 1970).
 
-    None: the store does not know without reading the table.
+    A value is None if the store would have to read the table for it.
     """
 
     rows: int | None = 0
@@ -45,60 +45,60 @@ class TableState:
 
 
 class RowView(Protocol):
-    """A store as it is at one moment: all its scans see the same rows."""
+    """A consistent view of a store: all of its scans see the same rows."""
 
     @property
     def columns(self) -> Mapping[str, Mapping[str, pa.DataType]]:
-        """The columns that each table has held, with their types."""
+        """The recorded columns of each table, with their types."""
 
     @property
     def as_of(self) -> int:
-        """The newest write that is in this view, ms since 1970: all rows written until then are in it, none after."""
+        """The time of the newest write in this view, ms since 1970. All rows written until then are in it, no later ones."""
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
-        """Read rows; every selected row comes exactly once, or the iterator raises.
+        """Read rows: yield every selected row exactly once, or raise.
 
         Raises
         ------
         BadValue
-            The store has thrown away rows that had to be read for `as_of`. A scan of no keys raises it too.
+            The store no longer has the state at `as_of`. A scan of no keys raises it too.
         """
 
     def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
-        """Cut a scan of a whole table or of one span: gives one or more values for `Scan.within`, by ascending keys.
+        """Split a scan of a whole table or of one span; return one or more values for `Scan.within`, by ascending keys.
 
-        Together they select what the scan does, each of its rows once. Parts are worth a stream each: a region in HBase.
-        A table that cannot be read raises as a scan of it would.
+        Together they select each row of the scan once. Parts are large enough for a stream each, such as a region in HBase.
+        If the table cannot be read, raise the same error as a scan.
         """
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
-        """Count rows where that is cheap."""
+        """Return the number of rows if that is cheap, else None."""
 
     def state(self, table: Table) -> TableState:
-        """Say what the table holds."""
+        """Return the state of a table."""
 
     def fault(self, table: Table) -> AlertflightError | None:
-        """Say why the table cannot be read, or None where it can."""
+        """Return the error of a table that cannot be read, or None."""
 
 
 class RowWriter(Protocol):
-    """Rows on their way into a store; none of them is visible before `commit`, all are after it.
+    """A transaction that writes rows: none is visible before `commit`, all are visible after it.
 
-    A store without transactions shows rows while `commit` runs; one that breaks off is run again.
+    In a store without transactions, rows become visible while `commit` runs; a commit that fails is run again.
     """
 
     @property
     def keeps_alerts(self) -> bool:
-        """Whether the store keeps alerts also as their files have them, and so wants all of each."""
+        """Whether the store also keeps whole alert packets, so that `write` needs all of their fields."""
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
-        """Take in the rows that one file brings, of several tables, all of them or (raising) none.
+        """Add the rows of one file, of several tables: all of them or, if it raises, none.
 
-        Rows have the table's columns by name, stamps and `ALERT` where the table has stamps, and `VERSION`.
+        Rows have the table's columns by name and `VERSION`; rows of a table with cutouts also have these and `ALERT`.
         """
 
     def commit(self, files: int, alerts: int) -> Mapping[str, int]:
-        """Make all of it visible at once; gives the rows written to each table."""
+        """Make all rows visible at once; return the number of rows written, by table."""
 
 
 class RowStore(Protocol):
@@ -106,31 +106,31 @@ class RowStore(Protocol):
 
     @property
     def is_remote(self) -> bool:
-        """Whether a scan may have to wait for other machines, and so for long."""
+        """Whether scans wait for other machines, so that they can take long."""
 
     def writing(self) -> AbstractContextManager[RowWriter]:
-        """Begin an ingest; one at a time."""
+        """Begin an ingest; only one can run at a time."""
 
     def view(self) -> RowView:
-        """Give the store as it is now."""
+        """Return a view of the present state of the store."""
 
     def refresh(self) -> None:
-        """Look again for what the tables hold."""
+        """Read the columns of the tables again."""
 
     def left_out(self) -> Mapping[str, Mapping[str, int]]:
-        """Count, by table and column, the cells that were met but have no known type, and so are in no answer."""
+        """Return the number of cells without a known type, by table and column; answers leave them out."""
 
     @property
     def cutouts(self) -> CutoutStore:
-        """The stamps of its alerts."""
+        """The store of the cutouts of its alerts."""
 
     def close(self) -> None:
-        """Let go of all files and processes."""
+        """Close all files and processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class StampFailure:
-    """A stamp that should be there but cannot be read: of which alert, by its row, which kind, and a word that says why."""
+    """A cutout that exists but cannot be read: the row of its alert, its kind, and the reason in one word."""
 
     row: int
     kind: str
@@ -139,16 +139,16 @@ class StampFailure:
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """Stamps as stored, one array of n binary values for each kind.
+    """Cutouts as stored, one array of n binary values for each kind.
 
     Parameters
     ----------
     kinds
-        The stamps; null where there is none, or where it failed.
+        The cutouts by kind; null if there is none, or if it failed.
     bytes_read
         The bytes read for them.
     failures
-        Those that failed.
+        The cutouts that could not be read.
     """
 
     kinds: Mapping[str, pa.BinaryArray]
@@ -157,31 +157,31 @@ class Stamps:
 
 
 class PendingStamps(Protocol):
-    """Stamps that are being read."""
+    """A read of cutouts in progress."""
 
     def wait(self, seconds: float) -> Stamps | None:
-        """Wait at most so long; None while they are not all there. Raises what kept them from being read."""
+        """Wait for the cutouts; return None if they are not complete after this time. Raise the error of a failed read."""
 
     def cancel(self) -> None:
-        """Say that nobody waits any more."""
+        """Cancel the read."""
 
 
 class CutoutStore(Protocol):
-    """A store of image stamps in Parquet blocks."""
+    """A store of cutouts in Parquet blocks."""
 
     def begin(
         self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
     ) -> PendingStamps:
-        """Begin to read the stamps of n alerts, in their order.
+        """Begin to read the cutouts of n alerts, in their order.
 
         Parameters
         ----------
         layout
-            How the blocks are laid out.
+            The layout of the blocks.
         paths
-            The block of each alert, as its table row names it; null where it has none, and so no stamps.
+            The path of each alert's block, as in its table row; null if it has no cutouts.
         object_ids, alert_ids
-            The object's ID and the alert's own (candid), n each.
+            The object IDs and the alert IDs (candid), n values each.
         kinds
             Any of Science, Template, Difference.
         """
@@ -189,4 +189,4 @@ class CutoutStore(Protocol):
     def read(
         self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
     ) -> Stamps:
-        """Read them all before it returns; see `begin`."""
+        """Read cutouts and wait for them; see `begin`."""

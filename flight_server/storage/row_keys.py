@@ -1,4 +1,4 @@
-"""What other rooms may ask of row keys, without knowing how they are made."""
+"""Row keys for other packages, independent of their format."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from flight_server.storage.merge import key_array
 
 __all__ = ["LONGEST_KEY", "check_keys", "keys_of_parts", "object_key", "object_keys"]
 
-LONGEST_KEY = 4 * MAX_KEY_BYTES  # no row key is longer; a longer one would widen all that it is compared with
+LONGEST_KEY = 4 * MAX_KEY_BYTES  # no row key is longer; numpy pads all keys of an array to the longest one
 
 
 def object_key(table: Table, key: bytes) -> bytes:
-    """Return what all row keys with the same first part as this one begin with: those of its object.
+    """Return the common prefix of the row keys of an object, given one of them.
 
     >>> from flight_server.catalog.declarations import load_surveys
     >>> object_key(load_surveys()["ztf"].tables["ztf"], b"ZTF20abfcszi_2459063.9292593")
@@ -28,27 +28,27 @@ def object_key(table: Table, key: bytes) -> bytes:
 
 
 def object_keys(table: Table, ids: Iterable[str | int]) -> list[bytes]:
-    """Return what the row keys of objects begin with, as `object_key` does; the table is kept by object."""
+    """Return the prefix of the row keys of each object, as `object_key` does; row keys begin with the object ID."""
     return [prefix.rstrip(b"\0") for prefix in key_expression(table.key).prefixes(table.id, ids)]
 
 
 def check_keys(table: Table, rows: pa.Table) -> None:
-    """Check that each row of a table can have a row key.
+    """Check that each row of a table has a valid row key.
 
     Raises
     ------
     BadValue
-        A part of a key is null, too long, or holds what it must not; names column and row.
+        A part of a key is null, too long, or has forbidden characters; names column and row.
     """
     row_keys(table, rows)
 
 
 def keys_of_parts(table: Table, parts: Mapping[str, pa.Array]) -> npt.NDArray[np.bytes_]:
-    """Return row keys that are made of these parts, n values each.
+    """Return the row keys of these parts, n values each.
 
     Raises
     ------
     BadValue
-        As `check_keys`.
+        See `check_keys`.
     """
     return key_array(key_expression(table.key).build(parts, apart=False))

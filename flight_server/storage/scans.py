@@ -1,4 +1,4 @@
-"""Scans and their rows: what is asked of a store, and what it gives."""
+"""Scans of a store, and the rows that they return."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Rows", "Scan", "Span"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Rows whose keys begin alike, told by the values that stand in the keys, not by their text.
+    """A range of row keys with a common prefix, given by column values instead of key text.
 
     Parameters
     ----------
     values
-        What the first columns of the key are, in their order; maybe none.
+        The values of the first columns of the key, in order; may be empty.
     prefix
-        What the text of the column behind these begins with.
+        A prefix of the text of the next column.
     start, stop
-        Bounds on the column behind these, a time. Rows a little outside of them may come too: the text of a time in a
-        key does not sort quite as its value does.
+        Bounds on the next column, if it is a time. Some rows slightly outside of the bounds may be included, since times
+        as text do not sort exactly like their values.
     """
 
     values: tuple[str | int, ...] = ()
@@ -39,31 +39,31 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """Which rows of a table, and which of their cells.
+    """A scan: which rows of a table, and which of their columns.
 
     Parameters
     ----------
     table
         The table.
     columns
-        The columns wanted, in this order.
+        The requested columns, in order.
     ids
-        Objects in the order wanted; None with no `keys` and no `spans` means the whole table.
+        Objects in the requested order; without `ids`, `keys` and `spans` the scan is of the whole table.
     keys
-        Exact row keys in the order wanted, as an earlier scan gave them.
+        Exact row keys from an earlier scan, in the requested order.
     spans
-        Ranges of rows in the order wanted; those with an impossible value have none.
+        Ranges of rows in the requested order; a span with an impossible value has no rows.
     reverse
-        Of the one span that is given, the last key first.
+        Descending key order; only with a single span.
     after
-        Of a whole table or of spans only the rows with keys behind this one.
+        Only rows with keys after this one; only for a whole table or spans.
     within
-        Of a whole table or of spans only the rows with first <= key < stop; an empty stop is an open end. Where a table
-        is kept by object, an object lies in it whole or not at all: by where its keys begin.
+        Only rows with first <= key < stop, where an empty stop is an open end; only for a whole table or spans. If row keys
+        begin with the object ID, an object is inside as a whole or not at all, depending on the prefix of its keys.
     as_of
-        Only what was written until then, ms since 1970; None: all that the view holds.
+        Only rows written until this time, ms since 1970; None for all rows of the view.
     deadline
-        How long the scan may go on. A store that has to wait for its rows checks it now and then.
+        The deadline of the scan; stores that wait for rows check it regularly.
     """
 
     table: Table
@@ -79,20 +79,20 @@ class Scan:
 
     @property
     def schema(self) -> pa.Schema:
-        """The Arrow schema of the batches that come."""
+        """The Arrow schema of the record batches."""
         return self.columns.schema
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a scan, one or more, in its order: by requested item, and by row key within one.
+    """Rows of a scan, one or more, ordered by request index, then by row key.
 
     Parameters
     ----------
     batch
-        The cells, n rows.
+        The record batch, n rows.
     request_index
-        For each row the index of the requested ID, key or span that selects it, int64 of shape (n,); zeros in a whole table.
+        For each row the index of the requested ID, key or span that selects it, int64 of shape (n,); 0 in a whole table.
     keys
         The row keys, bytes of shape (n,).
     """
@@ -105,12 +105,12 @@ class Rows:
         return len(self.keys)
 
     def slice(self, first: int, length: int) -> Rows:
-        """Return some of the rows, without copying."""
+        """Return a range of the rows, without copying."""
         last = first + length
         return Rows(self.batch.slice(first, length), self.request_index[first:last], self.keys[first:last])
 
     def take(self, order: npt.NDArray[np.intp]) -> Rows:
-        """Return the rows at these places, in their order."""
+        """Return the rows at these indices, in this order."""
         return Rows(self.batch.take(pa.array(order)), self.request_index[order], self.keys[order])
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Rows:
@@ -119,7 +119,7 @@ class Rows:
 
     @staticmethod
     def concat(parts: Sequence[Rows]) -> Rows:
-        """Join rows into one batch; a single part stays as it is."""
+        """Concatenate rows into one batch; a single part is returned as it is."""
         if len(parts) == 1:
             return parts[0]
         batch = pa.concat_batches([part.batch for part in parts])
@@ -128,5 +128,5 @@ class Rows:
 
     @staticmethod
     def none(schema: pa.Schema) -> Rows:
-        """Return no rows, in a schema: what `concat` of no parts would be."""
+        """Return zero rows of a schema."""
         return Rows(empty_batch(schema), np.zeros(0, dtype=np.int64), np.zeros(0, dtype="S1"))

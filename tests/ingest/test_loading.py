@@ -45,7 +45,7 @@ def put(opened: Opened, table: str, *files: Path) -> LoadReport:
 
 
 def held(opened: Opened, table: str, **fields: Any) -> dict[str, dict[str, Any]]:
-    """Give the rows of a table by key, without the cells that they lack."""
+    """Return the rows of a table by key, without nulls."""
     catalog = opened.archive.catalog()
     columns = catalog.columns(catalog.table(table), None)
     parts = opened.store.view().scan(Scan(table=catalog.table(table), columns=columns, **fields))
@@ -158,7 +158,7 @@ BAD: list[tuple[str, str, str, type[AlertflightError], str]] = [
         BadValue,
         "column d:fid, row 0: '1.5' does not fit into int32",
     ),
-    ("ztf.sso_cand", "a.csv", "ssoCandId,jd\n1,nan\n", BadValue, "column d:jd, row 0: 'nan.0' is no number"),
+    ("ztf.sso_cand", "a.csv", "ssoCandId,jd\n1,nan\n", BadValue, "column d:jd, row 0: 'nan.0' is not a number"),
     ("ztf.sso_resolver", "a.csv", "name,number\nx,1\n", BadValue, "there is no column i:ssnamenr"),
 ]
 

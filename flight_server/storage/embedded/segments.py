@@ -1,9 +1,9 @@
-"""Segments: sorted rows of one table in an Arrow IPC file, and their row keys in a file beside it.
+"""Segments: sorted rows of one table in an Arrow IPC file, and their row keys in a second file.
 
-The data file holds record batches of `BATCH_ROWS` rows, the last one fewer, so that a row's batch follows from
-its number. The key file holds every row key at one width, so that a lookup is a binary search on a memory map.
-Batches and their keys are checked when they are first touched; a lookup finds the batch through its first keys,
-which the manifest holds, and so never passes through keys that were not checked.
+The data file has record batches of `BATCH_ROWS` rows, the last one fewer, so that the batch of a row follows from its
+index. The key file has all row keys at a fixed width, so that a lookup is a binary search on a memory map. Checksums of
+batches and their keys are verified on first use. A lookup finds the batch by its first key, which is in the manifest
+(`fences`), so that it never reads keys that were not verified.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "OpenBatch", "Segment", "Segmen
 BATCH_ROWS = 1000
 FEW_BATCHES = 16
 UNKNOWN = -2
-FARTHEST = 2**31  # segments are smaller
-WRITTEN = "_written"  # the store's own column: when the row was written, ms since 1970
+FARTHEST = 2**31  # the limit of offsets in int32; segments are smaller
+WRITTEN = "_written"  # a column of the store: when the row was written, ms since 1970
 DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("crc", "<i8"), ("key_crc", "<i8")])
 
 
 class Segment:
-    """An open segment: its files are mapped, its batches are read when they are first touched."""
+    """An open segment: memory-mapped files, with batches read on first use."""
 
     def __init__(self, stem: Path, record: SegmentRecord) -> None:
         self.record = record
@@ -51,17 +51,17 @@ class Segment:
         self._checked = np.zeros(len(self._directory), dtype=bool)
         self._keys_checked = np.zeros(len(self._directory), dtype=bool)
         if zlib.crc32(self._data.slice(0, int(self._directory[0]["offset"]))) != record.head_crc:
-            raise CorruptData(f"the schema of {self._label} is not what was written", field=record.table_name)
-        # the file begins with its magic, padded to 8 bytes, and the schema message
+            raise CorruptData(f"the schema of {self._label} is damaged: its checksum is wrong", field=record.table_name)
+        # the file begins with the magic bytes, padded to 8 bytes, then the schema message
         self.schema: pa.Schema = pa.ipc.read_schema(pa.ipc.read_message(self._data.slice(8)))
 
     def batch(self, number: int, schema: pa.Schema | None = None) -> pa.RecordBatch:
-        """Read record batch `number`, zero-copy from the map; `schema` may describe its columns otherwise.
+        """Read record batch `number`, zero-copy from the memory map; `schema` may replace the metadata of its columns.
 
         Raises
         ------
         CorruptData
-            Its bytes are not what was written; names table and key range.
+            Its checksum is wrong; names table and key range.
         """
         entry = self._directory[number]
         message = self._data.slice(int(entry["offset"]), int(entry["length"]))
@@ -72,7 +72,7 @@ class Segment:
         return pa.ipc.read_record_batch(pa.ipc.read_message(message), self.schema if schema is None else schema)
 
     def keys(self, low: int, high: int) -> npt.NDArray[np.bytes_]:
-        """Give the keys of rows [low, high), checked."""
+        """Return the verified keys of rows [low, high)."""
         first, last = low // BATCH_ROWS, (high - 1) // BATCH_ROWS
         if low < high and not (first == last and self._keys_checked[first]):
             self._check_keys(np.arange(first, last + 1))
@@ -80,25 +80,25 @@ class Segment:
 
     @property
     def address(self) -> int:
-        """Where the data file stands in memory; values of 4 and 8 bytes in it are aligned to their width."""
+        """The address of the mapped data file; values of 4 and 8 bytes in it are aligned to their width."""
         return int(self._data.address)
 
     @property
     def size(self) -> int:
-        """The bytes of the data file."""
+        """The size of the data file, bytes."""
         return int(self._data.size)
 
     def objects(self, expression: KeyExpression) -> ObjectIndex:
-        """Give the index of the objects, made when it is first asked for."""
+        """Return the index of objects; built on first use."""
         if self._objects is None:
             self._objects = ObjectIndex(self.keys(0, self.record.rows), expression)
         return self._objects
 
     def offsets(self, numbers: list[int], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give where the values of columns begin in the file, of shape (batches, columns).
+        """Return the file offsets of the values of columns, of shape (batches, columns).
 
-        It is -1 where a column has nulls or no values of fixed width, or is not there (place -1). What was found out of
-        a batch is kept, since to read its head takes longer than to take its values.
+        An offset is -1 if the column has nulls, has no values of fixed width, or is missing (place -1). Offsets are cached,
+        since reading the header of a batch takes longer than reading its values.
         """
         if self._offsets is None:
             self._offsets = np.full((len(self._directory), len(self.schema) + 1), UNKNOWN, dtype=np.int32)
@@ -134,7 +134,7 @@ class Segment:
         return first + int(np.searchsorted(self._keys[first : first + BATCH_ROWS], key))
 
     def first_object(self, expression: KeyExpression) -> bytes:
-        """Give what the keys of the first object begin with."""
+        """Return the key prefix of the first object."""
         return expression.first_part(bytes(self.fences[0]))
 
     @cached_property
@@ -143,16 +143,16 @@ class Segment:
         return bytes(self.keys(self.record.rows - 1, self.record.rows)[0])
 
     def key_runs(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bytes_]]:
-        """Give the keys of runs of rows, each of one batch, checked."""
+        """Return the verified keys of runs of rows, each within one batch."""
         if not self._keys_checked.all():
             self._check_keys(np.unique(starts // BATCH_ROWS))
         keys = self._keys
         return [keys[first:last] for first, last in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
 
     def search(self, keys: npt.NDArray[np.bytes_], side: str = "left") -> npt.NDArray[np.int64]:
-        """Find where each key stands or would stand, as `numpy.searchsorted` does."""
+        """Return the position of each key, as `numpy.searchsorted` does."""
         width = self.record.key_width
-        # a longer key comes after what it is cut to; at its full width numpy would copy all keys to that
+        # cut longer keys, which sort after their cut form: at a larger width numpy would copy all keys of the segment
         cut = keys if keys.dtype.itemsize <= width else keys.astype(f"S{width}")
         after = np.char.str_len(keys) > width if cut is not keys else np.zeros(len(keys), dtype=bool)
         after |= side == "right"
@@ -191,10 +191,10 @@ class Segment:
             self._keys_checked[number] = True
 
     def _damaged(self, number: int) -> CorruptData:
-        """Name what is damaged by the first key of the batch and of the one after it, which the manifest has."""
+        """Return the error for a damaged batch, with its key range from the manifest."""
         fences = [key.decode(errors="replace") for key in self.fences[number : number + 2].tolist()]
         span = f"from {fences[0]} up to {fences[1]}" if len(fences) > 1 else f"from {fences[0]} on"
-        return CorruptData(f"{self._label} does not hold what was written, keys {span}", field=self.record.table_name)
+        return CorruptData(f"{self._label} is damaged: wrong checksum, keys {span}", field=self.record.table_name)
 
     def _map(self, file: Path, size: int) -> pa.Buffer:
         try:
@@ -202,15 +202,15 @@ class Segment:
         except OSError as error:
             raise CorruptData(f"a file of {self._label} is missing or cannot be read", field=self.record.table_name) from error
         if found.size != size:
-            message = f"a file of {self._label} has {found.size} bytes, {size} were written"
+            message = f"a file of {self._label} is damaged: it has {found.size} bytes instead of {size}"
             raise CorruptData(message, field=self.record.table_name)
         return found
 
 
 class SegmentProjection:
-    """Reads a segment's batches as a projection has them: its columns, in its order, with its metadata.
+    """A segment read as a projection: its columns, order and metadata.
 
-    Columns that the segment lacks are typed nulls.
+    Columns that the segment does not have are nulls of their type.
     """
 
     def __init__(self, segment: Segment, columns: Projection) -> None:
@@ -220,7 +220,7 @@ class SegmentProjection:
         self.places = [segment.schema.get_field_index(name) for name in schema.names]
         self._whole = -1 not in self.places
         fields = {field.name: field for field in schema}
-        # the same layout of bytes, described as the answer describes it
+        # the segment's schema with the metadata of the projection
         self._read_as = pa.schema([fields.get(field.name, field) for field in segment.schema])
 
     def batch(self, number: int) -> pa.RecordBatch:
@@ -236,7 +236,7 @@ class SegmentProjection:
 
 
 class OpenBatch:
-    """A batch as a projection has it, and its bytes in a message."""
+    """A batch of a projection, and its size in a message, bytes."""
 
     __slots__ = ("batch", "bytes")
 
@@ -246,7 +246,7 @@ class OpenBatch:
 
 
 class SegmentCache:
-    """The batches opened last, by segment, number and projection; bounded by their number."""
+    """A cache of the last opened batches, by segment, number and projection; bounded by their number."""
 
     def __init__(self, batches: int = 512) -> None:
         self._held: OrderedDict[tuple[int, str, int], OpenBatch] = OrderedDict()
@@ -255,14 +255,14 @@ class SegmentCache:
         self._lock = threading.Lock()
 
     def keep(self, segments: Collection[int]) -> None:
-        """Let go of the batches of all other segments, and so of their files."""
+        """Drop the batches of all other segments, so that their files are closed."""
         with self._lock:
             for key in [key for key in self._held if key[0] not in segments]:
                 del self._held[key]
             self._projections.clear()
 
     def projection(self, segment: Segment, columns: Projection) -> SegmentProjection:
-        """Return what reads a segment as a projection, made and kept if there is none."""
+        """Return a segment as a projection, cached."""
         key = (segment.record.id, columns.key)
         found = self._projections.get(key)
         if found is None:
@@ -274,7 +274,7 @@ class SegmentCache:
         return found
 
     def batch(self, projection: SegmentProjection, number: int) -> OpenBatch:
-        """Return a batch of a segment, read and kept if it is not held."""
+        """Return a batch of a segment, cached."""
         key = (*projection.key, number)
         with self._lock:
             if key in self._held:
@@ -289,10 +289,10 @@ class SegmentCache:
 
 
 def data_file(stem: Path) -> Path:
-    """Name the Arrow file of a segment."""
+    """Return the path of a segment's data file."""
     return stem.with_name(stem.name + ".arrow")
 
 
 def key_file(stem: Path) -> Path:
-    """Name the key file of a segment."""
+    """Return the path of a segment's key file."""
     return stem.with_name(stem.name + ".keys")

@@ -1,8 +1,8 @@
-"""The embedded store as it is at one moment: segments, and scans over them.
+"""Snapshots of the embedded store: its segments at one moment, and scans of them.
 
-A scan is planned as ranges of row keys. All ranges are looked up in all segments at once; groups of ranges
-worth about `GROUP_BYTES` are then read together. Rows that stand together leave as slices of the mapped file,
-scattered ones are gathered; where several segments have rows of one range, the newest of each key stands.
+A scan is a list of key ranges. All ranges are looked up in all segments at once; then groups of ranges of about
+`GROUP_BYTES` are read together. Consecutive rows are slices of the mapped file, scattered rows are gathered. If several
+segments have a row with the same key, the newest one wins.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = ["Snapshot"]
 Places = npt.NDArray[np.int64]
 
 GROUP_BYTES = 1_310_720
-FIRST_GROUP_BYTES = 131_072  # the first rows leave at once
+FIRST_GROUP_BYTES = 131_072  # small, so that the first rows are sent at once
 PART_BYTES = 33_554_432
 NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
-NARROW_BYTES = 262_144  # of a batch: less is gathered with its neighbours, since messages are larger
+NARROW_BYTES = 262_144  # of a batch: narrower rows are gathered, since messages are larger than their batches
 FEW_IDS = 4
-MANY_IDS = 64  # that are looked up among the objects of a segment, not among its keys
-END = b"\xff"  # behind every key, which is text
-FEW_RUNS = 8  # runs of rows that are joined more quickly than gathered
+MANY_IDS = 64  # from this many on, objects are looked up in a segment's object index instead of its keys
+END = b"\xff"  # sorts after every key, since keys are UTF-8
+FEW_RUNS = 8  # up to this many runs of rows, concatenation is faster than gathering
 
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """Where ranges were found: rows [low, high) of each segment, both of shape (segments, ranges)."""
+    """The rows [low, high) of each range in each segment, both of shape (segments, ranges)."""
 
     request_index: npt.NDArray[np.int64]
     low: npt.NDArray[np.int64]
@@ -56,13 +56,13 @@ class Snapshot:
     Parameters
     ----------
     state
-        What the manifest said.
+        The state of the manifest.
     segments
         The open segments of each table, oldest first.
     cache
-        Batches opened by this and other snapshots.
+        The cache of opened batches, shared with other snapshots.
     faults
-        Why tables cannot be read, by table, where one of their files is damaged.
+        The errors of tables with damaged files, by table.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Snapshot:
         self.columns: Mapping[str, Mapping[str, pa.DataType]] = columns
 
     def state(self, table: Table) -> TableState:
-        """Say what the table holds."""
+        """Return the state of a table."""
         records = [record for record in self._state.segments if record.table_name == table.name]
         if not records:
             return TableState()
@@ -96,11 +96,11 @@ class Snapshot:
         )
 
     def fault(self, table: Table) -> AlertflightError | None:
-        """Say why the table cannot be read, or None where it can."""
+        """Return the error of a table that cannot be read, or None."""
         return self.faults.get(table.name)
 
     def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
-        """Cut a scan where batches begin, so that a part is worth a stream."""
+        """Split a scan at batch boundaries into parts of about `PART_BYTES`."""
         if table_fault := self.fault(scan.table):
             raise table_fault
         state = self.state(scan.table)
@@ -110,7 +110,7 @@ class Snapshot:
         return key_expression(scan.table.key).split(scan, cuts[:: -(-PART_BYTES // batch_bytes)].tolist())
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:
-        """Count rows; None where overlapping segments would have to be read for it."""
+        """Return the number of rows, or None if overlapping segments would have to be read for it."""
         if ids is None:
             return self.state(table).rows
         segments = self._segments.get(table.name, ())
@@ -120,14 +120,14 @@ class Snapshot:
         return int((hits.high - hits.low).sum())
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
-        """Read rows, in order of what was asked for and of row keys within."""
+        """Read rows, ordered by request index, then by row key."""
         if table_fault := self.fault(scan.table):
             raise table_fault
         segments = self._segments.get(scan.table.name, ())
         until = None
         if scan.as_of is not None:
             segments = self._until(segments, scan.as_of)
-            # where all segments are older than that, nothing has to be looked at row by row
+            # if all segments are older than that, rows need no check
             until = scan.as_of if any(segment.record.written > scan.as_of for segment in segments) else None
         if not segments:
             return
@@ -151,26 +151,26 @@ class Snapshot:
 
 def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
     if scan.keys is not None:
-        asked = np.arange(len(scan.keys))
+        index = np.arange(len(scan.keys))
         bounds = [(segment.search(scan.keys), segment.search(scan.keys, "right")) for segment in segments]
     elif scan.ids is not None:
         expression = key_expression(scan.table.key)
         prefixes = expression.prefixes(scan.table.id, scan.ids)
-        asked = np.arange(len(prefixes))
+        index = np.arange(len(prefixes))
         if max(map(len, prefixes), default=0) > MAX_KEY_BYTES:
-            # no key is as long as that, and one such prefix would widen the array of all
-            asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes])
-            prefixes = [prefixes[place] for place in asked.tolist()]
-        if len(asked) >= MANY_IDS:
+            # no key is that long, and numpy would pad all prefixes to it
+            index = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes])
+            prefixes = [prefixes[place] for place in index.tolist()]
+        if len(index) >= MANY_IDS:
             beginnings = np.array(prefixes)
             hits = [_objects_in(segment, beginnings, expression) for segment in segments]
-            return _Hits(asked, np.stack([low for low, _ in hits]), np.stack([high for _, high in hits]))
+            return _Hits(index, np.stack([low for low, _ in hits]), np.stack([high for _, high in hits]))
         starts, stops = prefix_ranges(prefixes)
-        if len(asked) <= FEW_IDS:
+        if len(index) <= FEW_IDS:
             pairs = list(zip(starts.tolist(), stops.tolist(), strict=True))
             found = np.array([[segment.find(*pair) for pair in pairs] for segment in segments], dtype=np.int64)
-            found = found.reshape(len(segments), len(pairs), 2)  # also where no ID is left
-            return _Hits(asked, found[:, :, 0], found[:, :, 1])
+            found = found.reshape(len(segments), len(pairs), 2)  # also if no ID is left
+            return _Hits(index, found[:, :, 0], found[:, :, 1])
         bounds = [(segment.search(starts), segment.search(stops)) for segment in segments]
     elif scan.spans is not None or scan.within is not None:
         return _find_spans(segments, scan)
@@ -178,23 +178,23 @@ def _find(segments: Sequence[Segment], scan: Scan) -> _Hits:
         cuts = np.unique(np.concatenate([segment.fences for segment in segments]))
         first = 0
         if scan.after is not None:
-            # a key is behind what it is cut to; whole, a long one would widen all the others
+            # cut the key, which sorts after its cut form: numpy would pad all fences to a longer one
             first = max(0, int(np.searchsorted(cuts, scan.after[: cuts.itemsize], side="right")) - 1)
-        asked = np.zeros(len(cuts) - first, dtype=np.int64)
+        index = np.zeros(len(cuts) - first, dtype=np.int64)
         alone = len(segments) == 1
         lows = [np.arange(first, len(cuts)) * BATCH_ROWS if alone else segment.search(cuts[first:]) for segment in segments]
         if scan.after is not None:
             for low, segment in zip(lows, segments, strict=True):
                 low[0] = segment.search(np.array([scan.after]), "right")[0]
         bounds = [(low, np.append(low[1:], segment.record.rows)) for low, segment in zip(lows, segments, strict=True)]
-    return _Hits(asked, np.stack([low for low, _ in bounds]), np.stack([high for _, high in bounds]))
+    return _Hits(index, np.stack([low for low, _ in bounds]), np.stack([high for _, high in bounds]))
 
 
 def _objects_in(segment: Segment, beginnings: npt.NDArray[np.bytes_], expression: KeyExpression) -> tuple[Places, Places]:
-    """Find the rows of objects in a segment, which need not have any of them."""
+    """Return the rows [low, high) of objects in a segment; empty for objects that it does not have."""
     low: Places = np.zeros(len(beginnings), dtype=np.int64)
     high = low.copy()
-    # a key is behind what it begins with
+    # a key sorts after its prefixes
     may = np.flatnonzero((beginnings >= segment.first_object(expression)) & (beginnings <= segment.last_key))
     if len(may):
         low[may], high[may] = segment.objects(expression).find(beginnings[may])
@@ -202,7 +202,7 @@ def _objects_in(segment: Segment, beginnings: npt.NDArray[np.bytes_], expression
 
 
 def _find_spans(segments: Sequence[Segment], scan: Scan) -> _Hits:
-    """Find spans; long ones are cut where batches begin, so that they are read in parts."""
+    """Find spans; split long ones at batch boundaries, so that they are read in parts."""
     ranges = [(number, start, stop or END) for number, start, stop in key_expression(scan.table.key).ranges(scan)]
     hits = _find_ranges(segments, ranges)
     if (hits.high - hits.low).max(initial=0) <= BATCH_ROWS:
@@ -220,20 +220,20 @@ def _find_ranges(segments: Sequence[Segment], ranges: Sequence[tuple[int, bytes,
     if not ranges:
         nothing = np.zeros((len(segments), 0), dtype=np.int64)
         return _Hits(np.zeros(0, dtype=np.int64), nothing, nothing)
-    asked, starts, stops = (np.array(part) for part in zip(*ranges, strict=True))
+    index, starts, stops = (np.array(part) for part in zip(*ranges, strict=True))
     found = [(segment.search(starts), segment.search(stops)) for segment in segments]
-    return _Hits(asked, np.stack([low for low, _ in found]), np.stack([high for _, high in found]))
+    return _Hits(index, np.stack([low for low, _ in found]), np.stack([high for _, high in found]))
 
 
 def _turned(rows: Iterator[Rows]) -> Iterator[Rows]:
-    """Give the rows of a group in the other order."""
+    """Yield the rows of a group in reverse order."""
     for some in reversed(list(rows)):
         order = np.arange(len(some.keys) - 1, -1, -1)
         yield Rows(some.batch.take(pa.array(order)), some.request_index[::-1], some.keys[::-1])
 
 
 def _groups(counts: npt.NDArray[np.int64], row_bytes: float, reverse: bool) -> Iterator[tuple[int, int]]:
-    """Cut ranges into runs of about the bytes wanted, the first one small; in reverse from the end on."""
+    """Yield groups [first, last) of ranges of about `GROUP_BYTES`, the first one smaller; if `reverse`, from the end."""
     if reverse:
         size = len(counts)
         yield from ((size - last, size - first) for first, last in _groups(counts[::-1], row_bytes, reverse=False))
@@ -249,7 +249,7 @@ def _groups(counts: npt.NDArray[np.int64], row_bytes: float, reverse: bool) -> I
 
 
 class _Reader:
-    """Reads rows of one table's segments as one schema; only those written until a moment, if one is given."""
+    """Reader of rows from the segments of one table; only rows written until a time, if one is given."""
 
     def __init__(self, segments: Sequence[Segment], scan: Scan, cache: SegmentCache, until: int | None) -> None:
         self._segments = segments
@@ -270,7 +270,7 @@ class _Reader:
         return max(1.0, opened.bytes / len(opened.batch))
 
     def one_run(self, hits: _Hits) -> Rows | None:
-        """Read rows that are one short run in one batch, as most light curves are; None where they are not."""
+        """Return the rows if they are one run within one batch, as most light curves are; else None."""
         found = np.flatnonzero(hits.high > hits.low)
         if len(found) != 1:
             return None
@@ -278,25 +278,25 @@ class _Reader:
         low, high = int(hits.low[segment, range_]), int(hits.high[segment, range_])
         if low // BATCH_ROWS != (high - 1) // BATCH_ROWS:
             return None
-        asked = np.full(high - low, hits.request_index[range_])
-        return Rows(self._slice(segment, low, high - low), asked, self._segments[segment].keys(low, high))
+        index = np.full(high - low, hits.request_index[range_])
+        return Rows(self._slice(segment, low, high - low), index, self._segments[segment].keys(low, high))
 
     def read(self, hits: _Hits, row_bytes: float) -> Iterator[Rows]:
-        """Read ranges; rows that stand together leave as slices of the mapped file, scattered and narrow ones are gathered."""
-        segments, rows, asked = _expand(hits)
+        """Read ranges: slice consecutive rows from the mapped file, gather scattered and narrow ones."""
+        segments, rows, index = _expand(hits)
         if self._until is not None:
             written = self._written_until(segments, rows, self._until)
-            segments, rows, asked = segments[written], rows[written], asked[written]
+            segments, rows, index = segments[written], rows[written], index[written]
             if len(rows) == 0:
                 return
         keys = self._keys(segments, rows)
         if (np.count_nonzero(hits.high > hits.low, axis=0) > 1).any():
-            order = np.lexsort((segments, keys, asked))
-            segments, rows, asked, keys = segments[order], rows[order], asked[order], keys[order]
-            newest = np.append((keys[1:] != keys[:-1]) | (asked[1:] != asked[:-1]), True)
-            segments, rows, asked, keys = segments[newest], rows[newest], asked[newest], keys[newest]
+            order = np.lexsort((segments, keys, index))
+            segments, rows, index, keys = segments[order], rows[order], index[order], keys[order]
+            newest = np.append((keys[1:] != keys[:-1]) | (index[1:] != index[:-1]), True)
+            segments, rows, index, keys = segments[newest], rows[newest], index[newest], keys[newest]
         if row_bytes * BATCH_ROWS < NARROW_BYTES:
-            yield self._gathered(segments, rows, asked, keys)
+            yield self._gathered(segments, rows, index, keys)
             return
         begins = runs_of(segments, rows)
         ends = np.append(begins[1:], len(rows))
@@ -304,11 +304,11 @@ class _Reader:
         first = 0
         for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
             if first < begin:
-                yield self._gathered(segments[first:begin], rows[first:begin], asked[first:begin], keys[first:begin])
-            yield Rows(self._slice(int(segments[begin]), int(rows[begin]), end - begin), asked[begin:end], keys[begin:end])
+                yield self._gathered(segments[first:begin], rows[first:begin], index[first:begin], keys[first:begin])
+            yield Rows(self._slice(int(segments[begin]), int(rows[begin]), end - begin), index[begin:end], keys[begin:end])
             first = end
         if first < len(rows):
-            yield self._gathered(segments[first:], rows[first:], asked[first:], keys[first:])
+            yield self._gathered(segments[first:], rows[first:], index[first:], keys[first:])
 
     def _written_until(self, segments: Places, rows: Places, until: int) -> npt.NDArray[np.bool_]:
         written = np.ones(len(rows), dtype=bool)
@@ -318,14 +318,14 @@ class _Reader:
                 written[here] = written_at(self._segments[number], rows[here]) <= until
         return written
 
-    def _gathered(self, segments: Places, rows: Places, asked: Places, keys: npt.NDArray[np.bytes_]) -> Rows:
+    def _gathered(self, segments: Places, rows: Places, index: Places, keys: npt.NDArray[np.bytes_]) -> Rows:
         begins = runs_of(segments, rows)
         if len(begins) == 1:
-            return Rows(self._slice(int(segments[0]), int(rows[0]), len(rows)), asked, keys)
+            return Rows(self._slice(int(segments[0]), int(rows[0]), len(rows)), index, keys)
         if len(begins) <= FEW_RUNS:
             ends = np.append(begins[1:], len(rows))
             places = zip(segments[begins].tolist(), rows[begins].tolist(), (ends - begins).tolist(), strict=True)
-            return Rows(pa.concat_batches([self._slice(*place) for place in places]), asked, keys)
+            return Rows(pa.concat_batches([self._slice(*place) for place in places]), index, keys)
         used = np.flatnonzero(np.bincount(segments))
         opened = [(self._segments[segment], self._projection(segment)) for segment in used.tolist()]
         batch = gather(
@@ -333,15 +333,15 @@ class _Reader:
             segments if len(used) == len(self._segments) else np.searchsorted(used, segments),
             rows,
             self._schema,
-            known=self._known(asked),
+            known=self._known(index),
             open_batch=lambda place, number: self._open(int(used[place]), number),
         )
-        return Rows(batch, asked, keys)
+        return Rows(batch, index, keys)
 
-    def _known(self, asked: Places) -> dict[int, pa.Array]:
-        """Give the column of IDs, where rows were asked for by these: they stand in the keys, so they are the asked ones."""
+    def _known(self, index: Places) -> dict[int, pa.Array]:
+        """Return the ID column, if rows are selected by ID: it is built from the request instead of read."""
         place = -1 if self._ids is None else self._schema.get_field_index(self._id)
-        return {} if place < 0 else {place: pa.array(self._ids, self._schema.field(place).type).take(pa.array(asked))}
+        return {} if place < 0 else {place: pa.array(self._ids, self._schema.field(place).type).take(pa.array(index))}
 
     def _keys(self, segments: Places, rows: Places) -> npt.NDArray[np.bytes_]:
         begins = runs_of(segments, rows)
@@ -370,7 +370,7 @@ class _Reader:
 
 
 def _expand(hits: _Hits) -> tuple[Places, Places, Places]:
-    """Give segment, row and asked item of every row of some ranges: by range, then segment, then row."""
+    """Return segment, row and request index of every row of ranges, ordered by range, segment and row."""
     counts = (hits.high - hits.low).T.ravel()
     some = np.flatnonzero(counts)
     counts = counts[some]

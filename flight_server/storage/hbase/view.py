@@ -1,4 +1,4 @@
-"""HBase as it is while one answer is read: scans that go on where a lost gateway stopped."""
+"""Views of HBase: scans that resume after the loss of a gateway."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from hbase_bridge import BridgeFault, Gateway, GatewayLost, ScanChannel
 
 __all__ = ["HBaseView", "LeftOut", "domain_error"]
 
-RESUMES = 3  # times that one scan goes on after a loss
+RESUMES = 3  # of one scan after losses of the gateway
 WAIT_SECONDS = 0.5
 BATCH_BYTES = 1 << 20
 MAX_REQUESTS = 256
-MAX_DEFINE_RETRIES = 3  # that a gateway may forget at once what it was told, under very many kinds of scans
-Place = tuple[int, bytes]  # the asked item and the row key of the last row that left
+MAX_DEFINE_RETRIES = 3  # a gateway with very many kinds of scans may drop a definition before it is used
+Place = tuple[int, bytes]  # request index and row key of the last row sent
 
 
 class LeftOut(Protocol):
-    """Takes note of cells that no schema row names."""
+    """A counter of cells that are not in the schema row."""
 
     def __call__(self, table: str, cells: Mapping[str, int]) -> None:
         """Count cells by column."""
 
 
 def domain_error(fault: BridgeFault) -> AlertflightError:
-    """Give the server's error for a fault of the bridge."""
+    """Return the domain error for a fault of the bridge."""
     return ERRORS.get(fault.code, InternalError)(fault.message)
 
 
 class CellsWanted(NamedTuple):
-    """What a scan reads of each row: a short name, under which the gateway holds it, and the text that says it."""
+    """The cells that a scan reads: the text of the definition, and the short name that the gateway stores it under."""
 
     name: str
     text: str
@@ -51,16 +51,16 @@ class CellsWanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the tables at one moment: their schemas, or why one has none."""
+    """The tables at one moment: their schemas, or the error of a table without one."""
 
     schemas: Mapping[str, TableSchema]
     faults: Mapping[str, AlertflightError]
     columns: Mapping[str, Mapping[str, pa.DataType]]
-    # what scans read, by table and projection
+    # by table and projection
     _cells: dict[tuple[str, str], CellsWanted] = field(default_factory=dict)
 
     def cells_of(self, scan: Scan) -> CellsWanted:
-        """Return which cells a scan reads."""
+        """Return the cells that a scan reads, cached."""
         key = scan.table.name, scan.columns.key
         held = self._cells.get(key)
         if held is None:
@@ -81,11 +81,11 @@ class HBaseView:
     known
         The tables' schemas.
     prefix
-        What the names of tables in HBase begin with.
+        The prefix of table names in HBase.
     threads
-        Fetches of one scan at once.
+        The concurrent fetches of one scan.
     left_out
-        Is told of cells that no schema row names.
+        Called with the number of cells that are not in the schema row.
     """
 
     def __init__(self, gateway: Gateway, known: Known, prefix: str, threads: int, left_out: LeftOut) -> None:
@@ -98,11 +98,11 @@ class HBaseView:
         self.as_of = time.time_ns() // 1_000_000
 
     def fault(self, table: Table) -> AlertflightError | None:
-        """Say why the table cannot be read, or None where it can."""
+        """Return the error of a table that cannot be read, or None."""
         return self._known.faults.get(table.name)
 
     def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
-        """Cut a scan where regions begin."""
+        """Split a scan at region boundaries."""
         if fault := self.fault(scan.table):
             raise fault
         try:
@@ -113,15 +113,15 @@ class HBaseView:
         return key_expression(scan.table.key).split(scan, cuts)
 
     def count(self, table: Table, ids: Sequence[str | int] | None) -> int | None:  # noqa: ARG002  (cheap nowhere)
-        """Count rows: HBase cannot without reading them."""
+        """Return None: HBase would have to read the rows to count them."""
         return None
 
     def state(self, table: Table) -> TableState:  # noqa: ARG002
-        """Say what the table holds; HBase does not know without reading it."""
+        """Return an unknown state: HBase would have to read the table."""
         return TableState(rows=None, bytes=None)
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
-        """Read rows, in order of what was asked for and of row keys within."""
+        """Read rows, ordered by request index, then by row key."""
         if fault := self.fault(scan.table):
             raise fault
         wanted = _Wanted(scan)
@@ -144,7 +144,7 @@ class HBaseView:
             self._await_gateway(scan)
 
     def _read(self, scan: Scan, cells: CellsWanted, selection: Mapping[str, object]) -> Iterator[Rows]:
-        """Read one scan of the gateway, once."""
+        """Read a scan once, without resuming."""
         gateway = self._gateway
         socket = gateway.socket
         deadline = scan.deadline
@@ -165,14 +165,14 @@ class HBaseView:
                     if batch is not None:
                         yield Rows(batch.cells, batch.request_index, batch.keys)
             except GatewayLost as fault:
-                deadline.check()  # one that took its time is left in the middle, and that is no fault of the gateway
+                deadline.check()  # a scan that ended at its deadline is no fault of the gateway
                 gateway.terminate(socket, fault.message)
                 raise
         if unknown := channel.totals["unknown"]:
             self._left_out(scan.table.name, unknown)
 
     def _open(self, cells: CellsWanted, **words: object) -> Any:
-        """Open a scan; a gateway that does not hold what it reads is told."""
+        """Open a scan; send the definition of its cells if the gateway does not have it."""
         for _ in range(MAX_DEFINE_RETRIES):
             try:
                 return self._gateway.call("open-scan", cells=cells.name, **words)
@@ -183,15 +183,15 @@ class HBaseView:
         return self._gateway.call("open-scan", cells=cells.name, **words)
 
     def _await_gateway(self, scan: Scan) -> None:
-        """Wait for the next gateway, as long as the caller does."""
+        """Wait for a new gateway until the deadline."""
         while not self._gateway.wait_ready(WAIT_SECONDS):
             scan.deadline.check()
             if self._gateway.is_closed:
-                raise BackendLost("the server is about to stop")
+                raise BackendLost("the server is shutting down")
 
 
 class _Wanted:
-    """The ranges or keys of a scan, and what is left of them behind a place."""
+    """The ranges or keys of a scan, and those that remain after a place."""
 
     def __init__(self, scan: Scan) -> None:
         if scan.reverse and len(scan.spans or ()) != 1:
@@ -204,9 +204,9 @@ class _Wanted:
         elif scan.ids is not None:
             expression = key_expression(scan.table.key)
             prefixes = expression.prefixes(scan.table.id, scan.ids)
-            asked = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes]).tolist()
-            starts, stops = prefix_ranges([prefixes[place] for place in asked])
-            pairs = zip(asked, starts.tolist(), stops.tolist(), strict=True)
+            possible = np.flatnonzero([len(prefix) <= MAX_KEY_BYTES for prefix in prefixes]).tolist()
+            starts, stops = prefix_ranges([prefixes[place] for place in possible])
+            pairs = zip(possible, starts.tolist(), stops.tolist(), strict=True)
             self._ranges = [(place, start.decode("latin-1"), stop.decode("latin-1")) for place, start, stop in pairs]
         else:
             found = key_expression(scan.table.key).ranges(scan)
@@ -216,21 +216,21 @@ class _Wanted:
         return not self._keys and not self._ranges
 
     def behind(self, place: Place | None) -> dict[str, object]:
-        """Give what is to be read behind the last row that left."""
-        asked, key = (-1, b"") if place is None else place
+        """Return the keys or ranges after the last row sent."""
+        index, key = (-1, b"") if place is None else place
         if self._keys:
-            return {"keys": self._keys[asked + 1 :], "first": asked + 1}
+            return {"keys": self._keys[index + 1 :], "first": index + 1}
         reached = key.decode("latin-1")
-        here = [(number, start, stop) for number, start, stop in self._ranges if number == asked]
+        here = [(number, start, stop) for number, start, stop in self._ranges if number == index]
         if self._reverse:
             left = [(number, start, reached) for number, start, _ in here]
         else:
             left = [(number, reached + "\0", stop) for number, _, stop in here]
-        ranges = [*filter(_has_room, left), *(range_ for range_ in self._ranges if range_[0] > asked)]
+        ranges = [*filter(_has_room, left), *(range_ for range_ in self._ranges if range_[0] > index)]
         return {"ranges": ranges, "reverse": self._reverse}
 
 
 def _has_room(range_: tuple[int, str, str]) -> bool:
-    """Say whether a key can be in a range; HBase refuses others."""
+    """Return whether a range is not empty; HBase refuses empty ones."""
     _, start, stop = range_
     return not stop or start < stop
