@@ -43,7 +43,7 @@ def cutout(url: str, *words: str) -> Result:
 
 
 def alerts() -> dict[int, float]:
-    """Give the JD of each alert of the object, by candid."""
+    """Return the JD of each alert of the object, by candid."""
     rows = pq.read_table(TDE, columns=["candid", "candidate"]).to_pylist()
     return {row["candid"]: row["candidate"]["jd"] for row in rows}
 

@@ -49,7 +49,7 @@ def is_met(condition: Condition, row: dict[str, str | float]) -> bool:
 
 
 def is_selected(query: Query, table: Table, row: dict[str, str | float]) -> bool:
-    """Say whether the server has the row in its answer."""
+    """Return whether the server has the row in its answer."""
     start, stop = (
         None if value is None else to_table_time(name, value, table.time_format, "utc")
         for name, value in (("start", query.start), ("stop", query.stop))

@@ -25,7 +25,7 @@ COLUMNS = list(DERIVED.values())
 
 
 def alerts(count=3):
-    """Give rows with all columns that any derived column needs; the values are those of no alert."""
+    """Return rows with all inputs of derived columns; the values are made up."""
     values = {"i:isdiffpos": "t", "i:objectId": "ZTF20abfcszi", "d:cdsxmatch": "Unknown", "d:tracklet": None, "i:jd": 2459092.5}
     values |= {"i:jdstarthist": 2459091.25, "i:fid": 1, "i:ndethist": 3}
     names = sorted({name for column in COLUMNS for name in column.reads(KNOWN)})

@@ -41,7 +41,7 @@ def cells():
 
 
 def table_of(rows):
-    """Give cells of text as the columns of a store; only those that derived columns look at."""
+    """Return cells of text as columns of a store; only the inputs of derived columns."""
     wanted = {"i:candid"} | {name for column in DERIVED.values() for name in column.reads(KNOWN)}
     made = {}
     for name in sorted(wanted & {name for row in rows for name in row}):
@@ -51,7 +51,7 @@ def table_of(rows):
 
 
 def same(found, expected):
-    """Give the places in which two lists differ; floats to the last bit."""
+    """Return the indices at which two lists differ; floats are compared bit by bit."""
     assert len(found) == len(expected)
     return [place for place, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
 
@@ -140,7 +140,7 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """Give the object's rows as an embedded store gives them."""
+    """Return the rows of the object from an embedded store."""
     opened = open_embedded(tmp_path_factory.mktemp("derived") / "store")
     opened.ingest(TDE)
     columns = sorted({name for column in DERIVED.values() for name in column.needs} | {"i:candid"})

@@ -92,25 +92,25 @@ def all_blocks(*infos: str) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[str]:
-    """Give the commands of a console block."""
+    """Return the commands of a console block."""
     for line in block.text.splitlines():
         if line.startswith("$ "):
             yield line.removeprefix("$ ")
 
 
 def prose(page: Path) -> str:
-    """Give a page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return FENCE.sub("", page.read_text("utf-8"))
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the anchors of a page's headings, as they are made from the headings' text."""
+    """Return the anchors of a page's headings, built from their text."""
     headings = re.findall(r"^#+ +(.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Give the environment of what is run: that of the tests, without settings, and with a home of its own."""
+    """Return the environment of a run: that of the tests, without settings, with its own home."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ALERTFLIGHT_", "PYTHON"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for name_ in ("config", "cache"):  # astropy warns of those that are not there

@@ -235,7 +235,7 @@ def test_images_are_small_and_used() -> None:
 
 
 def _named(page: Path) -> set[str]:
-    """Give what a page sets in code type, with the options of commands without their values."""
+    """Return the inline code of a page, with command options but without their values."""
     return {word for text in re.findall(r"`([^`\n]+)`", prose(page)) for word in [text, *re.split(r"[\s,]+", text)]}
 
 

@@ -59,7 +59,7 @@ def _serve() -> list[str]:
 
 
 def _around_serve() -> tuple[list[Block], list[Block]]:
-    """Give the blocks that are run before the server starts, and those that need it."""
+    """Return the blocks that run before the server starts, and those that need it."""
     found = blocks(PAGE)
     (line,) = (block.line for block in found if _is_serve(block))
     run = [block for block in found if block.info in {"bash cluster", "python cluster"}]

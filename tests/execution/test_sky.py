@@ -25,7 +25,7 @@ radii = st.one_of(st.floats(0, 5), st.floats(-5, 0.7).map(lambda power: 10**powe
 
 
 def points_inside(ra: float, dec: float, radius: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give points of a cone, a third of them just inside of its edge."""
+    """Return points of a cone, a third of them just inside of its edge."""
     random = np.random.default_rng(seed)
     away = radius * np.sqrt(random.uniform(0, 1, POINTS))
     away[: POINTS // 3] = radius * (1 - 1e-9)

@@ -54,7 +54,7 @@ def test_nobody_can_read_its_token_and_it_listens_on_the_loopback_only(rig: Rig)
 
 
 def _listening(pid: int) -> Iterator[tuple[str, int]]:
-    """Give the addresses, as the kernel writes them, and ports on which a process listens."""
+    """Return the addresses, in the format of /proc, and ports on which a process listens."""
     own = set()
     for file in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

@@ -68,7 +68,7 @@ def once(operation: str, deed: Deed, *numbers: int) -> Callable[[str, int], Deed
 
 
 def runs_opened(rig: Rig) -> int:
-    """Tell how many scans and writes the gateway has opened so far: it numbers them."""
+    """Return the number of scans and writes that the gateway has opened so far; it numbers them."""
     opened = rig.gateway.call("open-write")
     assert rig.gateway.call("cancel", id=opened["id"])
     return int(opened["id"])

@@ -28,7 +28,7 @@ WANTED = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:jd"]}
 
 
 def info_of(*plans: str | None) -> fl.FlightInfo:
-    """Give a plan as a server makes it."""
+    """Return a plan as a server makes it."""
     tickets = [json.dumps(WANTED | ({} if plan is None else {"plan": plan})).encode() for plan in plans]
     endpoints = [fl.FlightEndpoint(ticket, []) for ticket in tickets]
     return fl.FlightInfo(EMPTY, fl.FlightDescriptor.for_command(json.dumps(WANTED)), endpoints, -1, -1)

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def million() -> Iterator[pa.RecordBatch]:
-    """Give the IDs; every tenth is one of the archive's."""
+    """Yield IDs; every tenth is in the archive."""
     for first in range(0, IDS, BATCH):
         numbers = range(first, first + BATCH)
         yield pa.record_batch({"id": [f"ZTF99x{n}" if n % 10 else NAMES[n // 10 % len(NAMES)] for n in numbers]})

@@ -38,7 +38,7 @@ def places(sample: Opened) -> tuple[list[Fields], SkyCoord]:
 
 
 def inside(places: tuple[list[Fields], SkyCoord], cone: Cone) -> list[tuple[float, Fields]]:
-    """Give what lies in a cone, by separation, object and time; astropy says how far things are apart."""
+    """Return the alerts in a cone by separation, object and time; the separations are astropy's."""
     rows, positions = places
     apart = positions.separation(SkyCoord(cone.ra, cone.dec, unit="deg")).deg
     found = [(away, row) for away, row in zip(apart.tolist(), rows, strict=True) if away <= cone.radius / 3600]

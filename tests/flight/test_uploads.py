@@ -98,7 +98,7 @@ def stamped(client: fl.FlightClient) -> str:
 
 
 def contents(client: fl.FlightClient, tables: Iterable[str]) -> dict[str, str]:
-    """Give the digest of each table; where the stamps are depends on the time."""
+    """Return the digest of each table, without the paths of cutouts, which depend on the time."""
     places = {"ztf.cutouts": ["i:objectId", "i:jd", "i:candid"]}
     wanted = {name: {"columns": places[name]} if name in places else {} for name in tables}
     return {name: ask(client, table=name, all=True, digest=True, **more).record["digest"] for name, more in wanted.items()}

@@ -42,7 +42,7 @@ def values_of(kind):
 
 
 def fitted(value, kind):
-    """Give what a number becomes, or raise OverflowError: the oracle."""
+    """Return the cast number, or raise OverflowError: the oracle."""
     if kind in INTEGERS:
         low, high = span(kind)
         if isinstance(value, float) and not value.is_integer():  # NaN and infinities too

@@ -38,7 +38,7 @@ def keyed(rows: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def points_of(files: list[Path]) -> dict[str, list[dict[str, Any]]]:
-    """Give the good points of all histories by row key."""
+    """Return the good points of all histories by row key."""
     points: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for file in files:
         for alert in oracle.read_alerts(file):

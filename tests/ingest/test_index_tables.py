@@ -23,7 +23,7 @@ TABLES = list(index_oracle.RULES)
 
 
 def whole(opened: Opened, table: str) -> tuple[list[str], pa.Table]:
-    """Give all row keys and rows of a table, in order."""
+    """Return all row keys and rows of a table, in order."""
     catalog = opened.archive.catalog()
     scan = Scan(table=catalog.table(table), columns=catalog.columns(catalog.table(table), None))
     parts = [some for some in opened.store.view().scan(scan) if len(some.batch)]
@@ -77,7 +77,7 @@ def test_the_columns_are_those_of_the_public_service(swept: Opened) -> None:
 
 
 def changed(folder: Path) -> list[Path]:
-    """Give files of alerts that meet the predicates which few real alerts meet."""
+    """Return files of alerts that meet predicates which few real alerts meet."""
     alerts = alerts_of(TDE)
     n = len(alerts)
     shift = pa.array([0.0, 1.0, 2.0, 3.0] * (n // 4 + 1), pa.float64())[:n]
@@ -124,7 +124,7 @@ def test_rare_alerts_are_found_too(open_store: Callable[..., Opened], tmp_path: 
 
 
 def split(folder: Path) -> list[Path]:
-    """Give an object's alerts in three files, the newest without some values, all of one first detection."""
+    """Return an object's alerts in three files, the newest without some values, all with the same first detection."""
     alerts = alerts_of(TDE)
     order = sorted(range(len(alerts)), key=lambda row: alerts["candidate"][row].as_py()["jd"])
     parts = [order[:9], order[9:15], order[15:]]

@@ -30,13 +30,13 @@ def loader(found: LightCurves, context: str, **how: Any) -> DataLoader[Any]:
 
 
 def ranks(url: str, context: str) -> list[list[str]]:
-    """Give the objects of each batch, of two ranks with two workers each."""
+    """Return the objects of each batch, for two ranks with two workers each."""
     made = [data(url, rank=rank, world_size=2) for rank in (0, 1)]
     return [batch["ids"].tolist() for one in made for batch in loader(one, context)]
 
 
 def epochs(url: str, context: str) -> list[list[str]]:
-    """Give the order of the objects in three epochs of workers that stay, the last one like the first."""
+    """Return the order of objects in three epochs of persistent workers, the last one like the first."""
     made = data(url)
     loading = loader(made, context, persistent_workers=True)
     orders = []
@@ -47,7 +47,7 @@ def epochs(url: str, context: str) -> list[list[str]]:
 
 
 def cut(url: str, context: str) -> list[dict[str, Any]]:
-    """Give the objects of an epoch that is cut behind each of some batches: what came before, and what came after."""
+    """Return the objects of an epoch that is interrupted after each of some batches: those before and those after."""
     found = []
     for most in (0, 1, 5):
         made = data(url)
@@ -84,7 +84,7 @@ def _member(rank: int, url: str, folder: str) -> None:
 
 
 def members(url: str, folder: str) -> list[dict[str, Any]]:
-    """Give what two processes of `torch.distributed` found."""
+    """Return the results of two processes of `torch.distributed`."""
     multiprocessing.spawn(_member, (url, folder), nprocs=2)
     return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in (0, 1)]
 

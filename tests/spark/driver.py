@@ -20,7 +20,7 @@ from flight_client.spark import register
 
 
 def folders(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give the working folder, of which each executor has its own, for a partition."""
+    """Yield the working folder for a partition; each executor has its own."""
     for _ in batches:
         pass
     yield pa.record_batch({"folder": [os.getcwd()]})  # noqa: PTH109

@@ -20,7 +20,7 @@ STAMP = "b:cutoutScience_stampData"
 
 
 def flat(table: pa.Table) -> str:
-    """Give a digest of the rows in any order, without what columns mean."""
+    """Return a digest of the rows, independent of order and column metadata."""
     rows = table.sort_by([("i:objectId", "ascending"), ("i:jd", "ascending")])
     return digest(pa.table(rows.columns, names=rows.column_names))
 

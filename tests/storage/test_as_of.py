@@ -77,7 +77,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
 
 
 def expected(history: History, query: Query, as_of: int) -> Answered | None:
-    """Give the answer of the store that ended at that moment; None where nothing was written yet."""
+    """Return the answer of the store that ended at that moment; None if nothing was written yet."""
     last = sum(moment <= as_of for moment in history.moments) - 1
     if last < 0:
         return None
@@ -145,7 +145,7 @@ def merge(opened: Opened, moments: list[int], monkeypatch: pytest.MonkeyPatch) -
 
 
 def merged(history: History, folder: Path, monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> Opened:
-    """Give a copy of the store in which the segments of the ingests [first, last) are one."""
+    """Return a copy of the store in which the segments of the ingests [first, last) are merged."""
     shutil.copytree(history.folder, folder)
     opened = opened_at(folder)
     merge(opened, history.moments[first:last], monkeypatch)

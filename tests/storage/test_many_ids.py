@@ -47,7 +47,7 @@ def filled(request: pytest.FixtureRequest, several: Path, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def alone(filled: Opened) -> dict[str, pa.Table]:
-    """Give each object's rows as an answer for it alone has them."""
+    """Return the rows of each object from an answer for that object alone."""
     whole = messages(filled, Query(table="ztf", all=True, columns=COLUMNS)).table
     names = whole["i:objectId"].unique().to_pylist()
     return {name: messages(filled, Query(table="ztf", ids=(name,), columns=COLUMNS)).table for name in names}

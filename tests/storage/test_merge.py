@@ -33,7 +33,7 @@ def keyed(keys):
 
 
 def over(earlier, later):
-    """Give the cells of two rows under one key: the oracle."""
+    """Return the merged cells of two rows with the same key: the oracle."""
     return {name: earlier.get(name) if value is None else value for name, value in later.items()}
 
 

@@ -93,7 +93,7 @@ def joined(*parts: Answered) -> pa.Table:
 
 
 def cursors(answered: Answered) -> Iterator[tuple[int, str]]:
-    """Give each data message's cursor with the number of rows up to it."""
+    """Return the cursor of each data message with the number of rows up to it."""
     rows = 0
     for count, metadata in answered.messages:
         rows += count

@@ -43,7 +43,7 @@ QUERIES: dict[str, dict[str, Any]] = {
 
 
 def cursors(answered: Answered) -> Iterator[tuple[int, str]]:
-    """Give each data message's cursor with the number of rows up to it."""
+    """Return the cursor of each data message with the number of rows up to it."""
     rows = 0
     for count, metadata in answered.messages:
         rows += count
@@ -52,7 +52,7 @@ def cursors(answered: Answered) -> Iterator[tuple[int, str]]:
 
 
 def in_small_messages(opened: Opened, query: Query) -> tuple[Query, Answered]:
-    """Give the query with messages for few rows each, and its answer."""
+    """Return the query with small messages, and its answer."""
     for size in range(2_200, 10_000, 100):
         with suppress(RowTooLarge):
             messages(opened, replace(query, max_message_bytes=size))

@@ -48,7 +48,7 @@ def table_of(rows):
 
 
 def plain(rows, names):
-    """Give, by key, the rows that stand, one by one in Python."""
+    """Return the rows that are not superseded, by key, compared one by one in Python."""
     found = {}
     for key in {key for key, _ in rows}:
         own = [cells for other, cells in rows if other == key]

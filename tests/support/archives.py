@@ -76,7 +76,7 @@ def read(reader: Iterable[Any]) -> Answered:
 
 
 def digest(table: pa.Table) -> str:
-    """Give the digest of a table; unlike `equals` it finds NaN equal to NaN."""
+    """Return the digest of a table; unlike with `equals`, NaN equals NaN."""
     found = Digest(table.schema)
     for batch in table.to_batches():
         found.update(batch)

@@ -71,6 +71,6 @@ def reader(path: Path) -> BlockCutouts:
 
 
 def some_rows(count: int, of: int, seed: int = 0) -> list[int]:
-    """Give rows in no order, some of them twice."""
+    """Return row indices in no order, some of them twice."""
     rows: list[int] = np.random.default_rng(seed).integers(0, of, count).tolist()
     return rows

@@ -123,7 +123,7 @@ class ClusterAdmin:
         return [str(name) for name in self._ask("tables")]
 
     def servers(self) -> list[str]:
-        """Give the live RegionServers as `host,port,startcode`."""
+        """Return the live RegionServers as `host,port,startcode`."""
         return [str(name) for name in self._ask("servers")]
 
     def regions(self, table: str) -> list[Region]:
@@ -131,14 +131,14 @@ class ClusterAdmin:
         return [Region(one["name"], one["server"], b64decode(one["start"]), b64decode(one["stop"])) for one in found]
 
     def rows(self, table: str, prefix: bytes | str = b"") -> dict[bytes, dict[str, Stored]]:
-        """Give the newest version of every cell, by row key and `family:qualifier`, in HBase's order."""
+        """Return the newest version of every cell, by row key and `family:qualifier`, in HBase's order."""
         rows: dict[bytes, dict[str, Stored]] = {}
         for key, column, value, written in self._cells(table, prefix, versions=False):
             rows.setdefault(b64decode(key), {})[column] = Stored(b64decode(value), written)
         return rows
 
     def versions(self, table: str, prefix: bytes | str = b"") -> list[tuple[bytes, str, Stored]]:
-        """Give all versions of cells that HBase still holds."""
+        """Return all versions of cells that HBase still has."""
         found = self._cells(table, prefix, versions=True)
         return [(b64decode(key), column, Stored(b64decode(value), written)) for key, column, value, written in found]
 

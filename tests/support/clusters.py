@@ -42,7 +42,7 @@ class Cluster:
         return f"{said['conf']}:{said['lib']}/*"
 
     def pid(self, name: str) -> int:
-        """Give the process of a daemon, such as `regionserver-1`."""
+        """Return the process of a daemon, such as `regionserver-1`."""
         return int((self.folder / "pids" / f"{name}.pid").read_text())
 
     def kill(self, name: str) -> None:
@@ -63,7 +63,7 @@ class Cluster:
         _run("down", self.folder)
 
     def settings(self, prefix: str, **sections: dict[str, Any]) -> Settings:
-        """Give settings of a store whose tables' names begin with `prefix`; further sections are merged in."""
+        """Return settings of a store whose table names begin with `prefix`; further sections are merged in."""
         given: dict[str, Any] = {
             "store": "hbase",
             "server": {"port": 0},

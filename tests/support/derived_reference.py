@@ -27,7 +27,7 @@ HOSTS = frozenset(
 
 
 def frame_of(rows: pa.Table) -> pd.DataFrame:
-    """Give rows as the service has them: every number a float64 read from text, NaN for null."""
+    """Return rows as in the service: every number is a float64 read from text, NaN for null."""
     made = {}
     for name in rows.schema.names:
         column = rows[name].to_pylist()
@@ -49,13 +49,13 @@ def pandas_way(frame: pd.DataFrame, centre: tuple[float, float] | None) -> pd.Da
 
 
 def dates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give the dates as text."""
+    """Return the dates as text."""
     columns = {"v:lastdate": "i:jd", "v:firstdate": "i:jdstarthist"}
     return pd.DataFrame({name: Time(frame[jd].to_numpy(), format="jd").iso for name, jd in columns.items()})
 
 
 def constellations(frame: pd.DataFrame) -> pd.Series:
-    """Give the names of the constellations."""
+    """Return the names of the constellations."""
     return pd.Series(get_constellation(_sky(frame)))
 
 
@@ -64,14 +64,14 @@ def _sky(frame: pd.DataFrame) -> SkyCoord:
 
 
 def fluxes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give the flux of the difference and its error, nJy."""
+    """Return the difference flux and its error, nJy."""
     size = 10.0 ** ((31.4 - frame["i:magpsf"]) / 2.5)
     signs = frame["i:isdiffpos"].map({"t": 1.0, "1": 1.0, "f": -1.0, "0": -1.0})
     return pd.DataFrame({"v:flux": size * signs, "v:sigma(flux)": size * np.log(10.0) / 2.5 * frame["i:sigmapsf"]})
 
 
 def rates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give each point's rate since the object's point before in the same filter."""
+    """Return the rate of each point since the object's previous point in the same filter."""
     parts = []
     for _, points in frame[frame["i:fid"].isin([1, 2])].groupby(["i:objectId", "i:fid"]):
         ordered = points.sort_values("i:jd", kind="stable")
@@ -82,7 +82,7 @@ def rates(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def colours(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give each point the colour, and its rate, of the pair of g and r points that is nearest to it."""
+    """Return for each point the colour of the nearest pair of g and r points, and its rate."""
     parts = []
     for _, points in frame[frame["i:jd"].notna()].groupby("i:objectId"):
         ordered = points.sort_values("i:jd", kind="stable")
@@ -105,7 +105,7 @@ def _joined(parts: list[pd.DataFrame], frame: pd.DataFrame, names: list[str]) ->
 
 
 def classifications(frame: pd.DataFrame) -> pd.Series:
-    """Give the class of each alert, column by column."""
+    """Return the class of each alert, column by column."""
     label, roid = frame["d:cdsxmatch"], frame["d:roid"]
     days = frame["i:jd"] - frame["i:jdstarthist"]
     point_like = (frame["i:drb"] > 0.5) & (frame["i:classtar"] > 0.4)
@@ -132,7 +132,7 @@ def classifications(frame: pd.DataFrame) -> pd.Series:
 
 
 def class_of(alert: dict[str, Any]) -> str | None:
-    """Give the class of one alert; conditions on what is missing are not met."""
+    """Return the class of one alert; conditions on missing values are not met."""
 
     def above(name: str, least: float) -> bool:
         return alert[name] is not None and alert[name] > least

@@ -40,7 +40,7 @@ class Ingested:
         return self.stores.open(self.prefix, **sections)
 
     def cells(self, table: str) -> Cells:
-        """Give all rows of the table's own, past the product."""
+        """Return all rows of the HBase table, read without the product."""
         rows = self.stores.admin.rows(self.prefix + table)
         return {key: row for key, row in rows.items() if not key.startswith(b"schema")}
 
@@ -52,7 +52,7 @@ class Ingested:
         return hdfs_native.Client(self.stores.cluster.hdfs)
 
     def files(self) -> dict[str, bytes]:
-        """Give all files below the archive, by path."""
+        """Return all files below the archive, by path."""
         found = {}
         for file in self.hdfs.list_status(f"/{self.prefix}", recursive=True):
             if not file.isdir:

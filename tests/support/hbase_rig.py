@@ -111,7 +111,7 @@ class Rig:
             return read_what_comes(client, fields)
 
     def pid(self) -> int:
-        """Give the process of the gateway, once there is one."""
+        """Return the process of the gateway, once there is one."""
         wait_until(lambda: self.gateway.pid is not None, "a gateway", SECONDS)
         pid = self.gateway.pid
         return pid if pid is not None else self.pid()
@@ -218,7 +218,7 @@ def points_to_kill_at(points: int, kills: int, seed: str) -> list[int]:
 
 
 def files_open() -> dict[int, str]:
-    """Give the files that this process has open."""
+    """Return the files that this process has open."""
     found = {}
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the listing's own
@@ -227,7 +227,7 @@ def files_open() -> dict[int, str]:
 
 
 def threads_running() -> list[str]:
-    """Give the threads that Python code of this process started."""
+    """Return the threads that Python code of this process started."""
     return sorted(thread.name for thread in threading.enumerate() if not thread.name.startswith("Dummy"))
 
 

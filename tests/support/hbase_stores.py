@@ -56,7 +56,7 @@ class HBaseStores:
             return self._ready.pop(0)
 
     def give_back(self, prefixes: Iterable[str]) -> None:
-        """Say that nobody uses the tables with these prefixes any more, which came of `prefix_with_tables`."""
+        """Release the tables with these prefixes from `prefix_with_tables`."""
         self._used += prefixes
 
     def open(self, prefix: str, **sections: dict[str, Any]) -> Opened:

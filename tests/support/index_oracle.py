@@ -18,7 +18,7 @@ Cells = dict[str, Any]
 
 
 def ring_pixel(ra: float, dec: float, nside: int) -> int:
-    """Give the HEALPix pixel in ring order, by the formulas of Gorski et al. 2005, section 5."""
+    """Return the HEALPix pixel in RING order, by the formulas of Gorski et al. 2005, section 5."""
     z, turn = math.sin(math.radians(dec)), (ra % 360.0) / 90.0
     if abs(z) <= 2 / 3:
         base, off = nside * (0.5 + turn), nside * 0.75 * z
@@ -70,7 +70,7 @@ NEWEST_STANDS = {"ztf.pixel128", "ztf.ssnamenr", "ztf.tracklet"}
 
 
 def versions(files: list[Path]) -> dict[str, dict[str, list[Cells]]]:
-    """Give, by table and row key, the versions of the alert that stands there."""
+    """Return the versions of the expected alert, by table and row key."""
     found: dict[str, dict[str, list[Cells]]] = {table: defaultdict(list) for table in RULES}
     for file in files:
         for alert in oracle.read_alerts(file):

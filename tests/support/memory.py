@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def rss_anon(pid: int) -> int:
-    """Give the memory that is no file's, bytes."""
+    """Return the anonymous memory of a process, bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 

@@ -34,7 +34,7 @@ def read_alerts(path: Path) -> list[dict[str, Any]]:
 
 
 def alert_cells(alert: dict[str, Any]) -> Cells:
-    """Give every cell that the alert has, nulls left out; lists of features are left to their own test."""
+    """Return every cell of the alert without nulls; lists of features have a test of their own."""
     cells = {f"i:{name}": value for name, value in alert["candidate"].items()}
     cells |= {f"i:{name}": alert.get(name) for name in ROOT}
     for name, value in alert.items():
@@ -46,7 +46,7 @@ def alert_cells(alert: dict[str, Any]) -> Cells:
 
 
 def expected_tables(files: list[Path], columns: dict[str, Column]) -> dict[str, dict[str, set[Any]]]:
-    """Give, by row key and column of `ztf`, the values that the merged cell may have.
+    """Return the possible values of merged cells, by row key and column of `ztf`.
 
     There is one, but where versions of equal number differ: then the order is by content, which this oracle
     does not repeat.
@@ -74,7 +74,7 @@ def version(cells: Cells) -> tuple[tuple[int, ...], ...]:
 
 
 def typed(value: Any, column: Column) -> Any:
-    """Give the value as the column's type holds it; NaN as a text, so that it equals itself."""
+    """Return the value in the column's type; NaN as text, so that it equals itself."""
     if pa.types.is_float32(column.type):
         value = float(np.float32(value))
     elif pa.types.is_float64(column.type):
@@ -88,7 +88,7 @@ def typed(value: Any, column: Column) -> Any:
 
 
 def stamps(files: list[Path]) -> dict[tuple[int, str], set[bytes]]:
-    """Give, by candid and kind, the stamps that the files have."""
+    """Return the cutouts in the files, by candid and kind."""
     found: dict[tuple[int, str], set[bytes]] = defaultdict(set)
     for file in files:
         for alert in read_alerts(file):
@@ -100,7 +100,7 @@ def stamps(files: list[Path]) -> dict[tuple[int, str], set[bytes]]:
 
 
 def history(files: list[Path]) -> tuple[set[str], set[str]]:
-    """Give the row keys that `ztf.upper` and `ztf.uppervalid` must have, by the broker's rule."""
+    """Return the row keys that `ztf.upper` and `ztf.uppervalid` must have, by the broker's rule."""
     upper, bad = set(), set()
     for file in files:
         for alert in read_alerts(file):

@@ -61,5 +61,5 @@ def serving(
 
 
 def example(printed: str) -> str:
-    """Give the Python that a server printed to be pasted."""
+    """Return the Python code that a server printed for pasting."""
     return "\n".join(printed[printed.index("import json") :].splitlines()) + "\n"

@@ -98,7 +98,7 @@ def for_ever(scan: Scan) -> None:
 
 
 def pausing(opened: Opened, pause: Pause = moment, *, again: bool = False, **limits: float) -> Opened:
-    """Give an archive over the same store that pauses; its `rows` is a real store that is slow."""
+    """Return an archive over the same store, with pauses; its `rows` is a real store that is slow."""
     settings: Settings = replace(opened.settings, limits=replace(opened.settings.limits, **limits))
     archive = Archive(load_catalog(), PausingStore(opened.store, pause, again), opened.store.cutouts, settings)  # type: ignore[arg-type]
     return Opened(opened.store, archive, settings)

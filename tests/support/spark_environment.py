@@ -15,7 +15,7 @@ EXTRAS = "spark,dask,ray"
 
 @cache
 def spark_python() -> Path:
-    """Give the Python of the environment, in which the package is as it stands here."""
+    """Return the Python of the environment with Spark and this working copy of the package."""
     python, stamp = FOLDER / "bin" / "python", FOLDER / ".installed"
     wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in ("setup.cfg", "pyproject.toml"))).hexdigest()
     if not stamp.is_file() or stamp.read_text() != wanted:

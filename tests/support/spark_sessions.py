@@ -54,7 +54,7 @@ class Session:
         self._folder = folder
 
     def read(self, options: dict[str, str], **more: Any) -> Answer:
-        """Have a read done; see `driver.py` for what can be asked."""
+        """Run a read in the driver program; see `driver.py` for the requests."""
         file = self._folder / "rows.arrow"
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -70,7 +70,7 @@ class Session:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Give the environment of a driver program: it serves this machine alone, and what it writes stays in a folder."""
+    """Return the environment of a driver program: it listens on this machine only, and writes to one folder."""
     home = folder / "spark"  # executors write to a folder `work` in it
     home.mkdir()
     (packaged,) = spark_python().parent.parent.glob("lib/python*/site-packages/pyspark")

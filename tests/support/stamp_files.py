@@ -19,7 +19,7 @@ SWEEPS = {"ztf": swept_folder()} | ({"rubin": SHARED / "lsst"} if (SHARED / "lss
 
 
 def stamps_of(file: Path) -> list[bytes]:
-    """Give the stamps in one file of alerts, of whatever survey."""
+    """Return the cutouts in a file of alerts, of any survey."""
     if file.read_bytes()[:4] == b"PAR1":
         parquet = pq.ParquetFile(file)
         names = [name for name in parquet.schema_arrow.names if name.startswith("cutout")]
@@ -33,7 +33,7 @@ def stamps_of(file: Path) -> list[bytes]:
 
 
 def real_stamps(survey: str) -> list[bytes]:
-    """Give all stamps of a survey at hand."""
+    """Return all available cutouts of a survey."""
     return [stamp for file in alert_files(SWEEPS[survey]) for stamp in stamps_of(file)]
 
 

@@ -156,7 +156,7 @@ def open_archive(folder: Path) -> tuple[Archive, EmbeddedStore]:
 
 
 def contents(folder: Path) -> Contents:
-    """Give rows and digest of every table; the row count that the store tells must be that of the answer."""
+    """Return rows and digest of every table; the row count of the store must be that of the answer."""
     archive, store = open_archive(folder)
     try:
         found = {name: everything(archive, name) for name in archive.states()}
@@ -266,7 +266,7 @@ def write_coincident(file: Path) -> Path:
 
 
 def rename(folder: Path, number: int) -> None:
-    """Give the objects of a simulated night names of their own, mixed with those of other nights."""
+    """Rename the objects of a simulated night, so that they sort between those of other nights."""
     for file in folder.rglob("*.parquet"):
         table = pq.ParquetFile(file).read()
         names = [f"{name}{number}" for name in table["objectId"].to_pylist()]

@@ -45,7 +45,7 @@ class OnHdfs:
             assert stamps.kinds[kind].equals(self.block.expected(rows, kind))
 
     def replicas(self) -> list[Path]:
-        """Give the files of its one HDFS block, one on each DataNode."""
+        """Return the files of its one HDFS block, one on each DataNode."""
         size = self.block.path.stat().st_size
         return sorted(path for path in blocks(self.cluster) - self.earlier if path.stat().st_size == size)
 
@@ -95,7 +95,7 @@ def flip(path: Path, place: int) -> None:
 
 
 def middle_of(block: Block, leaf: str) -> int:
-    """Give a byte in the second page of a column."""
+    """Return the offset of a byte in the second page of a column."""
     metadata = pq.read_metadata(block.path)
     chunks = (metadata.row_group(0).column(place) for place in range(metadata.num_columns))
     (chunk,) = [chunk for chunk in chunks if chunk.path_in_schema == leaf]

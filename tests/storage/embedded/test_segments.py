@@ -73,7 +73,7 @@ def test_a_table_of_many_chunks_and_an_offset_is_written_whole(tmp_path):
 
 
 def spans(file):
-    """Give where the schema and each batch begin and end in a file."""
+    """Return begin and end of the schema and of each batch in a file."""
     reader = pa.BufferReader(file.read_bytes())
     reader.seek(8)
     found = [8]

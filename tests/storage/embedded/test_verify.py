@@ -1,4 +1,4 @@
-"""A store whose bytes are not what was written says so, by verify and by every answer."""
+"""Damaged bytes of a store are found by verify and by every answer that reads them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def damaged(intact: Path, tmp_path: Path) -> Damaged:
 
 
 def complaint(damaged: Damaged, file: Path, bit: int) -> str | None:
-    """Say what is wrong with the way in which one flipped bit is met."""
+    """Return what is wrong with the handling of one flipped bit, or None."""
     damaged.flip(file, bit)
     where = f"bit {bit % 8} of byte {bit // 8} of {file.name}"
     try:

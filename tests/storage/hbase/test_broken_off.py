@@ -42,7 +42,7 @@ def ingest(tables: Any, armed: str) -> subprocess.CompletedProcess[str]:
 
 
 def contents(tables: Any) -> dict[str, dict[bytes, dict[str, bytes]]]:
-    """Give the bytes of all cells, but for the names of blocks: those depend on which alerts were still to be written."""
+    """Return the bytes of all cells without the names of blocks, which depend on the alerts that were still to be written."""
     found = {}
     for table in TABLES:
         rows = tables.stores.admin.rows(tables.prefix + table)

@@ -64,7 +64,7 @@ def keys_of(opened: Opened, **words: Any) -> list[bytes]:
 
 
 def prefixes() -> set[str]:
-    """Give all that keys begin with, and some that none does."""
+    """Return all prefixes of keys, and some prefixes of no key."""
     texts = [key.decode() for key in KEYS]
     return {text[:length] for text in texts for length in range(len(text) + 1)} | {"ZTF20d", "ZTF7", "a", "zzzzzz", "0"}
 

@@ -31,7 +31,7 @@ def double(value: float) -> bytes:
 
 
 def row(name: str = "ZTF1", jd: float = 2459000.5, **cells: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Give a row by the columns of the family d (`d__x` is `d:x`, `i__x` is `i:x`)."""
+    """Return a row from columns as keywords: `d__x` is `d:x`, `i__x` is `i:x`."""
     named = {column.replace("__", ":"): value for column, value in cells.items()}
     return f"{name}_{jd!r}".encode(), {"i:objectId": name.encode(), "i:jd": double(jd)} | named
 

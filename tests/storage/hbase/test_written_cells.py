@@ -39,7 +39,7 @@ FILLERS = {"0", "0.0", "-1.0", "false", "Unknown"}  # what the public service ha
 
 
 def types(table: str) -> dict[str, str]:
-    """Give the broker's type name of each column that the catalog has for a table."""
+    """Return the broker's type name of each column of a table in the catalog."""
     declared = load_catalog().table(table)
     known = load_catalog().known["ztf"]
     return {name: NAMES[str(known[name].type)] for name in declared.columns or known if str(known[name].type) in NAMES}
@@ -75,7 +75,7 @@ def test_keys_are_the_id_and_the_time_in_javas_shortest_decimals(ingested: Any) 
 
 
 def history_cells() -> dict[str, dict[str, dict[str, set[bytes]]]]:
-    """Give, by table, key and column, the cells that points of histories may have."""
+    """Return the possible cells of points of histories, by table, key and column."""
     found: dict[str, dict[str, dict[str, set[bytes]]]] = {}
     for table, wanted in (("ztf.upper", oracle.is_limit), ("ztf.uppervalid", oracle.is_bad)):
         rows: dict[str, dict[str, set[bytes]]] = defaultdict(lambda: defaultdict(set))
@@ -157,7 +157,7 @@ def test_blocks_are_the_files_alerts_whole_a_folder_for_each_night(ingested: Any
 
 
 def plain(value: Any) -> Any:
-    """Give a value, however nested, so that it equals what is the same: NaN does, and times of any library do."""
+    """Return a nested value in a comparable form: NaN equals NaN, and times of all libraries are comparable."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -297,7 +297,7 @@ def stamps(opened: Any) -> pa.Table:
 
 
 def failures(opened: Any) -> set[str]:
-    """Say why all of the stamps failed."""
+    """Return the reasons for which all of the cutouts failed."""
     table, record = asked(opened)
     assert len(record["failed_cutouts"]) == 2 * len(table)
     assert table["b:cutoutScience_stampData"].null_count == len(table)
