@@ -1,4 +1,4 @@
-"""Where alerts for tests are: the samples of the repository, and the larger set beside it where there is one."""
+"""Alert files for tests: the samples of the repository, and the larger set next to it, if there is one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def alert_files(folder: Path) -> list[Path]:
 
 @cache
 def swept_folder() -> Path:
-    """Return the folder that sweeps go over: that of all real alerts at hand in a thorough run, else the samples."""
+    """Return the folder for sweeps: all available real alerts in a thorough run, else the samples."""
     whole = SHARED / "ztf"
     return whole if is_thorough() and whole.is_dir() else SAMPLES
 

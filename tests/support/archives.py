@@ -1,4 +1,4 @@
-"""Archives and answers as tests hold them."""
+"""Archives and answers for tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flight_server.storage.embedded import EmbeddedStore
 
 @dataclass
 class Opened:
-    """A store, the archive over it, and the ingest that filled it."""
+    """A store, its archive, and the ingest that filled it."""
 
     store: Store
     archive: Archive
@@ -47,7 +47,7 @@ def open_embedded(folder: Path) -> Opened:
 
 @dataclass
 class Answered:
-    """What a do_get gave: the rows, each message's metadata, and the record at the end."""
+    """The answer of a do_get: rows, metadata of each message, and the record at the end."""
 
     table: pa.Table
     messages: list[tuple[int, dict[str, Any]]]
@@ -55,12 +55,12 @@ class Answered:
 
     @property
     def missing(self) -> list[str | int]:
-        """All missing IDs, also those that came before the record."""
+        """All missing IDs, including those in messages before the record."""
         return [value for _, metadata in self.messages for value in metadata.get("missing_ids", ())]
 
 
 def ask(client: fl.FlightClient, **fields: Any) -> Answered:
-    """Send a ticket and read the answer to its end."""
+    """Send a ticket and read the whole answer."""
     reader = client.do_get(fl.Ticket(json.dumps(fields).encode()))
     return read(reader)
 

@@ -1,4 +1,4 @@
-"""What a block's stamps are, as pyarrow reads them whole, to compare with what the page reader gives."""
+"""Cutouts of whole blocks read by pyarrow, to compare with the page reader."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUBIN_FLAT = BlockLayout(alert_id="diaSourceId", stamps=RUBIN.stamps)
 
 @dataclass(frozen=True)
 class Block:
-    """A block's alerts and stamps, n rows each."""
+    """The alerts and cutouts of a block, n rows each."""
 
     path: Path
     layout: BlockLayout
@@ -40,7 +40,7 @@ class Block:
         return cutouts.read(self.layout, paths, self.object_ids.take(chosen), self.alert_ids.take(chosen), kinds)
 
     def check(self, cutouts: BlockCutouts, rows: Sequence[int], kinds: Sequence[str] = KINDS) -> Stamps:
-        """Read rows and see that they are what pyarrow reads."""
+        """Read rows and check that they equal those of pyarrow."""
         stamps = self.read(cutouts, rows, kinds)
         assert stamps.failures == ()
         for kind in kinds:
@@ -49,7 +49,7 @@ class Block:
 
 
 def load(path: Path) -> Block:
-    """Read a block whole; its layout is found by its columns."""
+    """Read a whole block; its columns determine the layout."""
     table = pq.ParquetFile(path).read()
     names = set(pq.read_schema(path).names)
     stamps = {kind: table[f"cutout{kind}"].combine_chunks() for kind in KINDS}
@@ -66,7 +66,7 @@ def load(path: Path) -> Block:
 
 
 def reader(path: Path) -> BlockCutouts:
-    """Make a reader that has read nothing yet."""
+    """Return a new reader with empty caches."""
     return BlockCutouts(LocalFiles(path.parent))
 
 

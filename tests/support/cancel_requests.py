@@ -1,4 +1,4 @@
-"""CancelFlightInfo as a client without a function for it asks: the protobuf messages by hand."""
+"""CancelFlightInfo for a client without a method for it: protobuf messages built by hand."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def request(info: fl.FlightInfo) -> bytes:
 
 
 def cancel(client: fl.FlightClient, body: bytes) -> bytes:
-    """Send a request; gives the result."""
+    """Send a request and return the result."""
     (result,) = client.do_action(fl.Action("CancelFlightInfo", body))
     return bytes(result.body.to_pybytes())

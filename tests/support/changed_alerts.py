@@ -1,4 +1,4 @@
-"""Real alerts with some fields changed, as files of their own."""
+"""Files of real alerts with some fields changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def alerts_of(file: Path) -> pa.Table:
 
 
 def with_fields(alerts: pa.Table, **values: pa.Array | None) -> pa.Table:
-    """Replace, add, or (None) leave out columns."""
+    """Replace, add or (None) drop columns."""
     for name, array in values.items():
         if name in alerts.column_names:
             place = alerts.column_names.index(name)

@@ -1,4 +1,4 @@
-"""Does to an HBase what a broker or an administrator might do, past the product: `java/ClusterAdmin.java`, kept running."""
+"""Commands of a broker or administrator to HBase, without the product: a running `java/ClusterAdmin.java`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLAGS = (
 
 
 class Stored(NamedTuple):
-    """One cell as HBase holds it: its bytes, and the time of writing in ms."""
+    """One cell of HBase: its bytes, and the time of writing, ms."""
 
     value: bytes
     written: int
@@ -32,7 +32,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Region:
-    """A region: its encoded name, the server that holds it (empty: none) and its keys."""
+    """A region: its encoded name, its server (empty if none) and its keys."""
 
     name: str
     server: str
@@ -60,15 +60,15 @@ class ClusterAdmin:
         self._ask("drop", tables=list(tables))
 
     def empty(self, *tables: str) -> None:
-        """Delete all rows; what is written from now on is seen, unless under an old time to a key that was there."""
+        """Delete all rows. Later writes are visible, except with an old timestamp to a deleted key."""
         self._ask("empty", tables=list(tables))
 
     def snapshot(self, *tables: str, suffix: str) -> None:
-        """Take a snapshot of each table, named as the table with a suffix."""
+        """Take a snapshot of each table, named like the table with a suffix."""
         self._ask("snapshot", tables=list(tables), suffix=suffix)
 
     def clone(self, snapshots: Mapping[str, str]) -> None:
-        """Make tables, by name, out of snapshots."""
+        """Create tables from snapshots, by name."""
         self._ask("clone", tables=dict(snapshots))
 
     def forget(self, prefix: str) -> None:
@@ -76,7 +76,7 @@ class ClusterAdmin:
         self._ask("forget", prefix=prefix)
 
     def expire(self, server: str) -> None:
-        """Let HBase learn that a RegionServer has died, which it would when the session with ZooKeeper times out."""
+        """Tell HBase that a RegionServer has died, without waiting for the timeout of its ZooKeeper session."""
         self._ask("expire", server=server)
 
     def disable(self, table: str) -> None:
@@ -89,7 +89,7 @@ class ClusterAdmin:
         self._ask("flush", table=table)
 
     def put(self, table: str, key: bytes | str, cells: Mapping[str, bytes], written: int | None = None) -> None:
-        """Write cells of one row, by `family:qualifier`; the time of writing (ms) is the server's unless given."""
+        """Write cells of one row, by `family:qualifier`; the server sets the timestamp (ms) unless it is given."""
         self.put_rows(table, {_bytes(key): cells}, written)
 
     def put_rows(self, table: str, rows: Mapping[bytes, Mapping[str, bytes]], written: int | None = None) -> None:
@@ -102,7 +102,7 @@ class ClusterAdmin:
         self._ask("put", table=table, cells=cells)
 
     def put_schema(self, table: str, key: str, types: Mapping[str, str]) -> None:
-        """Write a schema row: the type's name, as text, of each column."""
+        """Write a schema row: the name of each column's type, as text."""
         self.put(table, key, {column: kind.encode() for column, kind in types.items()})
 
     def delete(self, table: str, key: bytes | str, column: str | None = None) -> None:
@@ -112,11 +112,11 @@ class ClusterAdmin:
         self._ask("delete", table=table, key=_encoded(_bytes(key)), **named)
 
     def split(self, table: str, key: bytes | str) -> None:
-        """Ask for a split at a key; it is done when `regions` shows it."""
+        """Request a split at a key; it is done when `regions` shows it."""
         self._ask("split", table=table, key=_encoded(_bytes(key)))
 
     def move(self, region: str, server: str) -> None:
-        """Move a region, named by its encoded name, to a server as `servers` names it."""
+        """Move a region (encoded name) to a server (as in `servers`)."""
         self._ask("move", region=region, server=server)
 
     def tables(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Real clusters for tests: HDFS and HBase as `scripts/cluster` starts them, in a folder of their own."""
+"""Real clusters for tests: HDFS and HBase started like with `scripts/cluster`, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flight_server.settings import Settings, load_settings
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster; one that is kept goes on behind the tests, with all of its processes."""
+    """A running cluster; if it is kept, its processes go on running after the tests."""
 
     folder: Path
     kept: bool = False
@@ -37,7 +37,7 @@ class Cluster:
 
     @property
     def classpath(self) -> str:
-        """What a Java program needs to talk to it."""
+        """The class path of Java programs that connect to it."""
         said = self._said()
         return f"{said['conf']}:{said['lib']}/*"
 
@@ -52,11 +52,11 @@ class Cluster:
         return int(self._said()["ports"][name])
 
     def log(self, name: str) -> str:
-        """Return what a daemon has written so far."""
+        """Return the output of a daemon so far."""
         return (self.folder / "logs" / f"{name}.log").read_text(errors="replace")
 
     def up(self) -> None:
-        """Start what does not run."""
+        """Start the daemons that do not run."""
         _run("up", self.folder)
 
     def stop(self) -> None:
@@ -78,7 +78,7 @@ class Cluster:
 
 
 def start_cluster(folder: Path, *options: str) -> Cluster:
-    """Start a cluster on free ports; whoever starts it stops it."""
+    """Start a cluster on free ports; the caller stops it."""
     _run("up", folder, "--ports", "free", *options)
     return Cluster(folder)
 

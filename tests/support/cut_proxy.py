@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts connections after so many bytes of the server's."""
+"""A TCP proxy that cuts each connection after a number of bytes from the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PIECE = 4096
 
 
 class CutProxy:
-    """Stands in front of a port; each connection is closed once its share of bytes has come back from the server.
+    """A proxy of a port; it closes each connection after its number of bytes from the server.
 
     Parameters
     ----------

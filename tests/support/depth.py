@@ -1,4 +1,4 @@
-"""How deep a run goes: how many random examples its tests have, and how much of the data at hand its sweeps go over."""
+"""The depth of a test run: number of random examples, and amount of data in sweeps."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def load_depth(name: str) -> None:
 
 
 def more_examples(factor: float) -> settings:
-    """Return settings for a Hypothesis test that has more, or fewer, random examples than others."""
+    """Return settings for a Hypothesis test with more or fewer random examples than others."""
     return settings(max_examples=max(1, round(settings.default.max_examples * factor)))
 
 
 def is_thorough() -> bool:
-    """Return whether sweeps go over all data at hand."""
+    """Return whether sweeps use all available data."""
     return settings.get_current_profile_name() != "default"

@@ -1,4 +1,4 @@
-"""Derived columns made the plain way, with pandas object by object and with astropy: what tests and benchmarks compare with.
+"""A simple reference implementation of derived columns, with pandas (object by object) and astropy, for tests and benchmarks.
 
 The definitions are those of Fink's REST service for ZTF. Frames have the columns of the table `ztf`, with floats as the
 numbers that their shortest decimal text stands for, as the service reads them.
@@ -40,7 +40,7 @@ def frame_of(rows: pa.Table) -> pd.DataFrame:
 
 
 def pandas_way(frame: pd.DataFrame, centre: tuple[float, float] | None) -> pd.DataFrame:
-    """Make all columns, those of the service as the service does; without a centre all but the separation."""
+    """Compute all columns, those of the public service in its way; without a centre, all but the separation."""
     made = pd.DataFrame({"v:classification": classifications(frame), "v:constellation": constellations(frame)})
     made["v:lapse"] = frame["i:jd"] - frame["i:jdstarthist"]
     if centre is not None:

@@ -1,4 +1,4 @@
-"""Virtual environments of their own for tests, made with uv, which takes seconds where pip takes minutes."""
+"""Virtual environments for tests, made with uv: seconds instead of minutes with pip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def make_environment(folder: Path, *requirements: str | Path) -> Path:
-    """Make an environment that has these requirements and nothing else; return its Python."""
+    """Create an environment with only these requirements; return its Python."""
     python = folder / "bin" / "python"
     _uv("venv", "--allow-existing", "--python", sys.executable, folder)
     _uv("pip", "install", "--python", python, *requirements)

@@ -1,4 +1,4 @@
-"""Tables that `alertflight ingest` fills, and what is in them, read past the product."""
+"""Tables filled by `alertflight ingest`, and their contents, read without the product."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Cells = dict[bytes, dict[str, Stored]]
 
 @dataclass
 class Ingested:
-    """Tables of a prefix, and what is in them: the cells by table, key and column, and the blocks."""
+    """The tables of a prefix and their contents: cells by table, key and column, and blocks."""
 
     stores: HBaseStores
     prefix: str
 
     @property
     def config(self) -> Path:
-        """The settings as a file."""
+        """A file with the settings."""
         self.stores.cluster.settings(self.prefix)
         return self.stores.cluster.folder / f"settings-{self.prefix}.yml"
 
     def ingest(self, *paths: Path) -> str:
-        """Run the command; gives what it printed."""
+        """Run the command and return its output."""
         words = [COMMAND, "ingest", *paths, "--config", self.config]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

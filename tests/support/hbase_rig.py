@@ -1,4 +1,4 @@
-"""A server over HBase in this process, its gateway within reach, and what becomes of its rows looked at as they pass."""
+"""A server over HBase in this process, with access to its gateway and to its rows in transit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECONDS = 120.0
 
 
 class Passing:
-    """The rows of the store on their way; whoever sets `then` hears of each batch, once it has left the gateway.
+    """The row store with a hook: `then` is called for each batch from the gateway.
 
     It hears of 0 before a scan begins, of -1 behind its last batch.
     """
@@ -72,7 +72,7 @@ class _PassingView:
 
 @dataclass(frozen=True)
 class Broken:
-    """An answer that ended with an error: what came until then."""
+    """An answer that ended with an error, and its rows until then."""
 
     error: AlertflightError
     table: pa.Table | None
@@ -80,7 +80,7 @@ class Broken:
 
 
 class Rig:
-    """The server, its store and its gateway, which may be that of another store."""
+    """The server, its store and its gateway, which other stores may share."""
 
     def __init__(
         self, settings: Settings, reached_at: Callable[[int], int] = lambda port: port, beside: HBaseStore | None = None
@@ -106,7 +106,7 @@ class Rig:
             return ask(client, **fields)
 
     def try_to_ask(self, fields: Fields) -> Answered | Broken:
-        """Ask; gives also the beginning of an answer that ends with an error of the server's."""
+        """Send a ticket; return the answer, or its rows before an error of the server."""
         with self.client() as client:
             return read_what_comes(client, fields)
 
@@ -117,7 +117,7 @@ class Rig:
         return pid if pid is not None else self.pid()
 
     def health(self) -> dict[str, int]:
-        """Ask the gateway how it is, also while it is started again."""
+        """Return the status of the gateway; works during its restart."""
         found: dict[str, int] = {}
 
         def answers() -> bool:
@@ -131,17 +131,17 @@ class Rig:
         return found
 
     def is_idle(self) -> bool:
-        """Whether the gateway has nothing open."""
+        """Return whether the gateway has nothing open."""
         health = self.health()
         return not (health["runs"] or health["scanners"] or health["frame_bytes"])
 
     def rest(self) -> dict[str, int]:
-        """Wait until the gateway has nothing open; gives how it is then."""
+        """Wait until the gateway has nothing open; return its status."""
         wait_until(self.is_idle, f"nothing is open in the gateway: {self.health()}", SECONDS)
         return self.health()
 
     def close(self) -> None:
-        """End it, once or more often."""
+        """Stop it; further calls do nothing."""
         self.passing.then = None
         self.server.shutdown()
         if self._owns_gateway:
@@ -181,7 +181,7 @@ def read_what_comes(client: fl.FlightClient, fields: Fields) -> Answered | Broke
 
 @dataclass(frozen=True)
 class Truth:
-    """What queries must give, by another store that holds the same alerts."""
+    """The expected answers, from another store with the same alerts."""
 
     answers: Mapping[str, tuple[Fields, pa.Table, str]]
 
@@ -192,7 +192,7 @@ class Truth:
         return self.answers[name][1]
 
     def check(self, name: str, answered: Answered | Broken) -> None:
-        """See to it that each row came, once, and as it is."""
+        """Check that each row is in the answer once, and unchanged."""
         assert isinstance(answered, Answered), f"{name}: {answered.error!r}"
         fields, table, expected = self.answers[name]
         assert answered.record["complete"]
@@ -202,7 +202,7 @@ class Truth:
             assert answered.record["digest"] == expected
 
     def check_beginning(self, name: str, broken: Broken) -> int:
-        """See to it that what came is the beginning of the whole; gives its rows."""
+        """Check that an answer is the beginning of the whole one; return its number of rows."""
         if broken.table is None:
             return 0
         rows = len(broken.table)
@@ -212,7 +212,7 @@ class Truth:
 
 
 def points_to_kill_at(points: int, kills: int, seed: str) -> list[int]:
-    """Return places in an answer, from before its first batch to behind its last: one drawn in each of `kills` equal parts."""
+    """Return random positions in an answer, before its first to after its last batch: one in each of `kills` equal parts."""
     draw = random.Random(seed)
     return [int((turn + draw.random()) * points / kills) for turn in range(kills)]
 

@@ -1,4 +1,4 @@
-"""Stores of tests in one HBase: each has tables of its own, all share one gateway."""
+"""Stores for tests in one HBase: each has its own tables, all share one gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MADE_TOGETHER = 2  # sets of tables: a table takes most of a second alone, and a
 
 
 class HBaseStores:
-    """Opens stores.
+    """Factory of stores.
 
     A store of the product starts a gateway and makes its tables, which takes some seconds: what a test is about.
     For others there is `open`, with the gateway of the first store, since nothing in it belongs to one store; and
@@ -41,11 +41,11 @@ class HBaseStores:
         self._lock = threading.Lock()
 
     def prefix(self) -> str:
-        """Return a prefix that no table has yet."""
+        """Return an unused prefix of table names."""
         return f"{self._run}-{next(self._numbers)}."
 
     def prefix_with_tables(self) -> str:
-        """Return a prefix whose tables are there, empty and without schema rows, and below which HDFS has no file.
+        """Return a prefix with empty tables, without schema rows, and without files in HDFS.
 
         Other tests may have had them. So whoever changes more than their rows, or writes rows with times of their
         own, makes tables under a new prefix instead.
@@ -68,19 +68,19 @@ class HBaseStores:
         return opened(with_tables(self._first, settings), settings)
 
     def open_alone(self, prefix: str, **sections: dict[str, Any]) -> Opened:
-        """Open a store as a server does, with a gateway of its own; whoever opens it closes it."""
+        """Open a store like a server, with its own gateway; the caller closes it."""
         settings = self.cluster.settings(prefix, **sections)
         return opened(open_store(settings, load_catalog()), settings)
 
     def close(self, *, drop: bool) -> None:
-        """End the gateway; the tables need only be dropped where the cluster goes on."""
+        """Stop the gateway; drop the tables only if the cluster goes on running."""
         if self._first is not None:
             self._first.close()
         if drop:
             self.admin.forget(self._run)
 
     def drop_others(self, prefix: str) -> None:
-        """Drop all tables of this run but those with a prefix; no store of theirs can be used any more."""
+        """Drop all tables of this run except those with a prefix; their stores cannot be used any more."""
         self._ready, self._used = [], []
         tables = [name for name in self.admin.tables() if name.startswith(self._run) and not name.startswith(prefix)]
         if tables:

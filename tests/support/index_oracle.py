@@ -1,4 +1,4 @@
-"""What the index tables must hold, read off the alerts in plain Python; see `oracle`.
+"""Expected contents of the index tables, computed from the alerts in plain Python; see `oracle`.
 
 The predicates and keys are written out once more here, from the description of the tables, not from the declarations.
 """

@@ -1,4 +1,4 @@
-"""How much memory of its own a process takes."""
+"""The anonymous memory of processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def rss_anon(pid: int) -> int:
 
 @contextmanager
 def watching(pid: int) -> Iterator[list[int]]:
-    """Look again and again while the block runs; gives what was seen."""
+    """Sample the memory while the block runs; yield the list of samples."""
     seen = [0]
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""A second, slow and simple reading of alert files, to compare the archive with.
+"""A second, slow and simple reader of alert files, to compare the archive with.
 
 It shares nothing with the package but the catalog's types: alerts become dictionaries, versions of one alert
 are merged cell by cell in Python.

@@ -1,4 +1,4 @@
-"""Real processes of the project: a server that says when it is ready, and is ended by its process ID."""
+"""Server processes for tests: wait for the ready line, stop by process ID."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = Path(sys.executable).with_name("alertflight")
 
 @dataclass
 class Serving:
-    """A serving process: its address, and what it printed until it was ready."""
+    """A serving process: its address, and its output until it was ready."""
 
     process: subprocess.Popen[str]
     url: str

@@ -1,4 +1,4 @@
-"""A proxy between Python and the gateway that knows where py4j's calls and their replies begin and end.
+"""A proxy between Python and the gateway that parses py4j's calls and replies.
 
 A request is some lines, the last of them `e`, or `A` and a token; its reply is one line. They take turns on a
 connection, so the proxy reads a request, hands it on, reads the reply, and does with it what it was told.
@@ -24,7 +24,7 @@ END = b"e\n"
 
 @dataclass(frozen=True)
 class Called:
-    """One request that passed: its number among the calls of its operation, and what became of its reply."""
+    """One request that passed: its number among the calls of its operation, and the fate of its reply."""
 
     operation: str
     number: int
@@ -33,7 +33,7 @@ class Called:
 
 
 class Proxy:
-    """Stands in front of the ports that `reached_at` is asked for.
+    """A proxy of the ports that `reached_at` is called with.
 
     Deeds: `drop` closes the connection in place of the reply, `hold` keeps the reply until `release`, `cut` sends
     half of it and closes, `twice` sends it two times, `break` closes before the request has gone on.
@@ -56,14 +56,14 @@ class Proxy:
         self._threads: list[threading.Thread] = []
 
     def reached_at(self, port: int) -> int:
-        """Listen for a gateway's port; gives the port to use instead."""
+        """Listen in front of a gateway's port; return the port to use instead."""
         server = socket.create_server(("127.0.0.1", 0))
         self._servers.append(server)
         self._start(lambda: self._accept(server, port))
         return int(server.getsockname()[1])
 
     def begin(self) -> None:
-        """Let all replies pass from now on, and forget what was."""
+        """Let all replies pass from now on, and clear the history."""
         with self._lock:
             self.choose = lambda _operation, _number: "pass"
             self.called.clear()
@@ -73,7 +73,7 @@ class Proxy:
             return [one for one in self.called if one.deed == deed]
 
     def release(self) -> None:
-        """Let go of the replies that are held."""
+        """Release the held replies."""
         self._released.set()
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class Proxy:
                         return
 
     def _pass_on(self, near: socket.socket, far: socket.socket, replies: BinaryIO, request: bytes) -> bool:
-        """Hand on one request and its reply; says whether the connection goes on."""
+        """Forward one request and its reply; return whether the connection stays open."""
         deed = self._note(request)
         if deed == "break":
             return False
@@ -150,7 +150,7 @@ def _read_request(stream: BinaryIO) -> bytes:
 
 
 def _operation(request: bytes) -> str:
-    """Find what a call asks for: its JSON stands in the request, with quotes escaped or not."""
+    """Return the operation of a call, from the JSON in the request, with quotes escaped or not."""
     if not request.startswith(CALL):
         return "authentication" if request.startswith(AUTHENTICATION) else "other"
     text = request.decode().replace('\\"', '"')

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, over a store with the sample alerts."""
+"""Server processes over a store with the sample alerts."""
 
 from __future__ import annotations
 

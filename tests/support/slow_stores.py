@@ -23,7 +23,7 @@ Pause = Callable[[Scan], None]
 
 @dataclass
 class PausingView:
-    """A view of the embedded store that gives few rows at a time, and pauses before, between and after them.
+    """A view of the embedded store with few rows per batch, and pauses before, between and after them.
 
     With `again` a scan begins anew whenever it has come to its end.
     """
@@ -66,7 +66,7 @@ class PausingView:
 
 @dataclass
 class PausingStore:
-    """A `RowStore` for reading, over the embedded store."""
+    """A read-only `RowStore` over the embedded store."""
 
     store: EmbeddedStore
     pause: Pause
@@ -84,14 +84,14 @@ class PausingStore:
 
 
 def moment(scan: Scan) -> None:
-    """Wait a moment, as long as the caller does."""
+    """Wait for a moment or until the deadline."""
     scan.deadline.check()
     time.sleep(0.03)
     scan.deadline.check()
 
 
 def for_ever(scan: Scan) -> None:
-    """Wait until nobody waits for the scan any more."""
+    """Wait until the scan is cancelled or past its deadline."""
     while True:
         scan.deadline.check()
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""An environment of its own for Spark, Dask and Ray, which the environment of the tests does without: made once."""
+"""A separate environment for tests with Spark, Dask and Ray; made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks as Spark writes them; `scripts/spark_blocks` makes them."""
+"""Blocks written by Spark; `scripts/spark_blocks` makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spark with two executors, as a test of this process sees it: a driver program to which reads are sent."""
+"""Spark with two executors, for tests: a driver program that runs reads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONF = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a read gave: its rows, as Arrow, and how Spark read them."""
+    """The result of a read: its rows, as Arrow, and how Spark read them."""
 
     table: pa.Table
     schema: dict[str, Any]
@@ -43,7 +43,7 @@ class Answer:
 
 
 class ReadFailed(Exception):
-    """What Spark says to whoever reads."""
+    """The error that Spark raises in a read."""
 
 
 class Session:
@@ -93,7 +93,7 @@ def environment(folder: Path) -> dict[str, str]:
 def program(
     words: Sequence[str | Path], folder: Path, further: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a driver program; ends it and all its processes. What it says of itself goes to `log` in the folder."""
+    """Start a driver program, and end it with all of its processes. Its output is in the file `log` of the folder."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [spark_python(), *words],

@@ -1,4 +1,4 @@
-"""Every real stamp at hand, and the pixels that astropy, opened the plain way, reads of one."""
+"""All available real cutouts, and their pixels as read by astropy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def real_stamps(survey: str) -> list[bytes]:
 
 
 def image_of(stamp: bytes) -> npt.NDArray[Any]:
-    """Read the primary image of a stamp."""
+    """Read the primary image of a cutout with astropy."""
     content = gzip.decompress(stamp) if stamp[:2] == b"\x1f\x8b" else stamp
     with fits.open(io.BytesIO(content), ignore_missing_simple=True) as hdus:
         return np.array(hdus[0].data)

@@ -1,4 +1,4 @@
-"""Stores under fire: real commands that are made to fail, and what a store holds after them."""
+"""Fault injection: commands that are made to fail, and the contents of the store after them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Scene:
 def run_afresh(
     command: tuple[str | Path, ...], folder: Path, inject: str = "", **changes: int
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process that begins at nothing."""
+    """Run a command in a fresh process."""
     return subprocess.run(
         [sys.executable, "-c", CHILD, json.dumps(changes), *map(str, command), "--data", str(folder)],
         capture_output=True,
@@ -100,7 +100,7 @@ def run_afresh(
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs commands in processes that a warm one forks."""
+    """A runner of commands in processes forked from a warm one."""
 
     warm: WarmCommands
 
@@ -111,7 +111,7 @@ class Runner:
 
 
 def do(scene: Scene, store: EmbeddedStore) -> None:
-    """Do in this process what the scene's command does."""
+    """Run the scene's command in this process."""
     if scene.command[0] == "compact":
         store.compact(full=True)
     else:
@@ -130,13 +130,13 @@ def unprivileged(command: list[str | Path]) -> list[str]:
 
 
 def is_clear(done: Ended | subprocess.CompletedProcess[str]) -> bool:
-    """Whether a command failed with one line for a person."""
+    """Return whether a command failed with a one-line message."""
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     return done.returncode in {2, 3} and len(errors) == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
 def everything(archive: Archive, name: str) -> tuple[int, str]:
-    """Ask for all rows, columns and stamps of a table; gives rows and digest. A stamp that cannot be read is an error."""
+    """Read all rows, columns and cutouts of a table; return rows and digest. A cutout that cannot be read is an error."""
     table = archive.catalog().table(name)
     cutouts = CUTOUT_KINDS if table.cutouts and table.survey == "ztf" else ()
     answer = archive.answer(Query(table=name, all=True, digest=True, cutouts=cutouts), Caller())
@@ -175,7 +175,7 @@ _same_stores: dict[str, Contents] = {}
 
 
 def checked_contents(folder: Path) -> Contents:
-    """Return `contents` of a store after checking that it has no damage; a store like one read before is not read again.
+    """Return `contents` of a store after checking that it has no damage; cached for equal stores.
 
     Alike are stores that agree in every record of the manifest and every byte of the files it names, but for names,
     ages and times of writing, of which only the order reaches an answer: verify has just proved that the files are those of the
@@ -202,7 +202,7 @@ def checked_contents(folder: Path) -> Contents:
 
 
 def _like(folder: Path, record: SegmentRecord) -> tuple[object, ...]:
-    """Return all of a segment that an answer is made of; the manifest lists the segments in the order of their age."""
+    """Return the parts of a segment that determine answers; the manifest lists segments by age."""
     if record.data_sha256 not in _same_rows:
         found = hashlib.sha256()
         with pa.ipc.open_file((folder / "segments" / record.table_name / f"{record.name}.arrow").read_bytes()) as reader:
@@ -229,7 +229,7 @@ def files(folder: Path) -> dict[Path, int]:
 
 
 def fill(folder: Path, *paths: Path) -> Path:
-    """Ingest each path by itself, and so make a segment of each."""
+    """Ingest each path separately, so that each becomes a segment."""
     store = EmbeddedStore(folder)
     for path in paths:
         assert not ingest(store, load_catalog(), [path]).failures
@@ -238,7 +238,7 @@ def fill(folder: Path, *paths: Path) -> Path:
 
 
 def write_changed(file: Path, label: str, swap: bool) -> Path:
-    """Write the alerts of one object anew, with another class and, on a swap, with their stamps exchanged."""
+    """Write the alerts of one object again, with another class and, if `swap`, with exchanged cutouts."""
     table = pq.ParquetFile(TDE).read()
     table = table.set_column(table.column_names.index("cdsxmatch"), "cdsxmatch", pa.array([label] * len(table)))
     if swap:
@@ -251,7 +251,7 @@ def write_changed(file: Path, label: str, swap: bool) -> Path:
 
 
 def write_coincident(file: Path) -> Path:
-    """Write an object's alerts with histories of which limits, bad points and alerts share their times."""
+    """Write an object's alerts with histories in which limits, bad points and alerts have the same times."""
     table = pq.ParquetFile(TDE).read()
     alerts = table.to_pylist()
     times = sorted(alert["candidate"]["jd"] for alert in alerts)
@@ -274,7 +274,7 @@ def rename(folder: Path, number: int) -> None:
 
 
 def make_scenes(folder: Path, run: Runner) -> dict[str, Scene]:
-    """Make the scenes: a first ingest, one over rows that are held, and a compaction of five ingests."""
+    """Make the scenes: a first ingest, an ingest over stored rows, and a compaction of five ingests."""
     folder.mkdir(exist_ok=True)
     first, second = write_changed(folder / "1.parquet", "AGN", swap=True), write_changed(folder / "2.parquet", "QSO", swap=False)
     empty, one = fill(folder / "empty"), fill(folder / "one", TDE)
@@ -299,7 +299,7 @@ def make_scenes(folder: Path, run: Runner) -> dict[str, Scene]:
 
 
 def until_unharmed(attempt: Callable[[int], bool]) -> int:
-    """Fail at the first, second, ... passing of a point until an attempt goes by unharmed; gives the failures."""
+    """Fail at the first, second, ... passing of a point until an attempt succeeds; return the failures."""
     turn = 1
     while attempt(turn):
         turn += 1

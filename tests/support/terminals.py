@@ -1,4 +1,4 @@
-"""Commands run on a terminal of their own."""
+"""Commands run on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def on_terminal(words: Sequence[str | Path], columns: int, **environment: str) -> str:
-    """Run a command that must end well; gives what it prints on a terminal of so many columns."""
+    """Run a command that must succeed; return its output on a terminal of this many columns."""
     ours, theirs = pty.openpty()
     kept = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     given = kept | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8", "COLUMNS": str(columns)} | environment

@@ -1,4 +1,4 @@
-"""Waiting for what a test can see; the bounds are so generous that only what never comes reaches them."""
+"""Waiting for conditions, with time limits so generous that only a real failure reaches them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_SECONDS = 180.0
 
 
 def wait_until(condition: Callable[[], object], what: str, most: float = MOST_SECONDS) -> float:
-    """Wait until a condition holds; gives the seconds that it took."""
+    """Wait until a condition holds; return the seconds that it took."""
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < most, f"not within {most:g} s: {what}"
@@ -20,7 +20,7 @@ def wait_until(condition: Callable[[], object], what: str, most: float = MOST_SE
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process; one that only waits to be buried is none."""
+    """Return whether a process is alive; a zombie is not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

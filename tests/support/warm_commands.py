@@ -1,4 +1,4 @@
-"""Commands as processes of their own that begin at once: forked out of one process that has imported all that they need.
+"""Commands in processes that start at once: forked from one process with all imports done.
 
 Most of what a short command costs is the import. The warm process imports, and then does nothing but fork: it runs no
 thread, passes no injection point and opens no store, so that each child begins as a fresh process does. A child has pipes,
@@ -33,7 +33,7 @@ WITHOUT_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended (the return code is -9 after SIGKILL), what it printed, and how many seconds it ran."""
+    """The result of a command: return code (-9 after SIGKILL), output, and seconds that it ran."""
 
     returncode: int
     stdout: str
@@ -55,7 +55,7 @@ class WarmCommands:
 
     @property
     def pid(self) -> int:
-        """The number of the warm process."""
+        """The process ID of the warm process."""
         return self._process.pid
 
     def run(
@@ -66,7 +66,7 @@ class WarmCommands:
         changes: Mapping[str, int] | None = None,
         kill_after: float | None = None,
     ) -> Ended:
-        """Run a command of the project to its end.
+        """Run a command of the project until it ends.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class WarmCommands:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process; it ends by itself when its input does."""
+        """Stop the process; it also ends when its input is closed."""
         with self._process:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -108,7 +108,7 @@ class WarmCommands:
 
 
 def command(changes: dict[str, int], words: Sequence[str]) -> NoReturn:
-    """Be the command, with some constants of its modules or the size of the files that it may write changed."""
+    """Run the command in the forked process, with changed module constants or limit on file size."""
     if "file_bytes" in changes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (changes.pop("file_bytes"), resource.RLIM_INFINITY))
     for name, value in changes.items():

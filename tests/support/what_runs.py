@@ -1,4 +1,4 @@
-"""Which tests a run has: those that Python alone can show, all of them, or the deep ones too; and what it left out.
+"""The selection of tests in a run: those without external programs, all, or the long ones too; and a report of those left out.
 
 A plugin of pytest, loaded by conftest.py. A test that needs more than Python carries the marker of it.
 """
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep on one worker what shares something costly; the tests of a module share its fixtures."""
+    """Group tests that share costly fixtures on one worker; the tests of a module are one group."""
     shared = next((group for need, group in TOGETHER.items() if item.get_closest_marker(need)), None)
     item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
     if _starts_processes(item.path):
@@ -62,7 +62,7 @@ def _starts_processes(file: Path) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what this run does not have, and begin with what takes longest."""
+    """Deselect tests that this run leaves out, and start the longest ones first."""
     left_out = [(item, reason) for item in items if (reason := _why_not(item, config))]
     config.stash[LEFT_OUT].update(reason for _, reason in left_out)
     gone = {item for item, _ in left_out}
@@ -79,25 +79,25 @@ def _why_not(item: pytest.Item, config: pytest.Config) -> str | None:
 
 
 def _turn(item: pytest.Item) -> int:
-    """Return a test's place in the order of starting: what takes longest comes first."""
+    """Return the sort key of a test: the longest ones start first."""
     return next((turn for turn, need in enumerate(NEEDS) if item.get_closest_marker(need)), len(NEEDS))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse a run whose groups are torn apart, as they are where xdist cannot put their names to those of the tests."""
+    """Raise if xdist does not keep the tests of a group on one worker."""
     if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
         raise pytest.UsageError("this pytest-xdist cannot keep tests of a group on one worker under this pytest")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Send what this worker left out to the process that reports."""
+    """Send the tests that this worker left out to the reporting process."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["left_out"] = dict(session.config.stash[LEFT_OUT])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what a worker left out; all workers collect the same."""
+    """Take the tests left out from a worker; all workers have the same."""
     if found := getattr(node, "workeroutput", {}).get("left_out"):
         node.config.stash[LEFT_OUT] = Counter(found)
 
