@@ -1,4 +1,4 @@
-"""A store with the sample alerts, and a server over it that real Flight clients talk to; a cluster where one is needed.
+"""Fixtures: a store with the sample alerts, a server for real Flight clients, and a cluster for tests that need one.
 
 Tests that ask for a store run against the embedded one; those marked `both_stores` against each kind.
 """
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def _without_other_parameters(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Leave out what would run on HBase with other parameters than those whose places the marker names."""
+    """Skip HBase for parameters that are not listed in the marker."""
     found, counts = [], Counter[str]()
     for item in items:
         marked = item.get_closest_marker("both_stores")
@@ -90,7 +90,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def admin(cluster: Cluster) -> Iterator[ClusterAdmin]:
-    """Commands to HBase, past the product."""
+    """Commands to HBase, without the product."""
     commands = ClusterAdmin(cluster)
     yield commands
     commands.close()
@@ -105,13 +105,13 @@ def hbase_stores(cluster: Cluster, admin: ClusterAdmin) -> Iterator[HBaseStores]
 
 @pytest.fixture(scope="session")
 def store_kind(request: pytest.FixtureRequest) -> str:
-    """The kind of store that a test is run against."""
+    """The kind of store of a test run."""
     return str(request.param)
 
 
 @pytest.fixture
 def open_store(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Opened]]:
-    """Open a store by a name, which finds its tables again in the same test."""
+    """Open a store by name; within a test, the same name opens the same tables."""
     held: list[Opened] = []
     prefixes: dict[str, str] = {}
 
@@ -135,7 +135,7 @@ def open_store(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) 
 def make_store(
     store_kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[], Opened]]:
-    """Make a store that several tests share."""
+    """Return a store that several tests share."""
     held: list[Opened] = []
 
     def make() -> Opened:
@@ -152,7 +152,7 @@ def make_store(
 
 @pytest.fixture(scope="session")
 def ingested(hbase_stores: HBaseStores) -> Ingested:
-    """The sample alerts in an HBase, as `alertflight ingest` puts them there; nobody changes them."""
+    """The sample alerts in HBase, written by `alertflight ingest`; read-only."""
     tables = Ingested(hbase_stores, hbase_stores.prefix())
     tables.ingest(SAMPLES)
     return tables
@@ -160,7 +160,7 @@ def ingested(hbase_stores: HBaseStores) -> Ingested:
 
 @pytest.fixture(scope="session")
 def sample(store_kind: str, request: pytest.FixtureRequest) -> Opened:
-    """The sample alerts in a store that nobody changes."""
+    """A read-only store with the sample alerts."""
     if store_kind == "hbase":
         tables: Ingested = request.getfixturevalue("ingested")
         return tables.open()
@@ -172,7 +172,7 @@ def sample(store_kind: str, request: pytest.FixtureRequest) -> Opened:
 
 @pytest.fixture(scope="session")
 def swept(make_store: Callable[[], Opened]) -> Opened:
-    """All real alerts at hand in a store that nobody changes."""
+    """A read-only store with all available real alerts."""
     held = make_store()
     assert not held.ingest(swept_folder()).failures
     return held
@@ -180,7 +180,7 @@ def swept(make_store: Callable[[], Opened]) -> Opened:
 
 @pytest.fixture(scope="session")
 def large_sample(make_store: Callable[[], Opened], tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """The sample alerts and three thousand simulated ones, in a store that nobody changes."""
+    """A read-only store with the sample alerts and three thousand simulated ones."""
     folder = tmp_path_factory.mktemp("simulated")
     simulate(folder, objects=300, nights=5, seed=1, alerts_each=10)
     held = make_store()
@@ -202,7 +202,7 @@ def client(server: FlightServer) -> Iterator[fl.FlightClient]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., fl.FlightClient]]:
-    """Serve any archive; gives a client of it."""
+    """Serve any archive; return a client of it."""
     running: list[tuple[FlightServer, fl.FlightClient]] = []
 
     def start(opened: Opened, **changed: Any) -> fl.FlightClient:

@@ -1,4 +1,4 @@
-"""Connections to the gateway that cannot be opened leave no socket behind, which would be told as a warning."""
+"""Failed connections to the gateway leave no open socket, which would raise a ResourceWarning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of the data channel, recorded from a gateway: whole, or an error; never a batch that is not the one sent."""
+"""Recorded frames of the data channel: a damaged stream is an error, never a wrong batch."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Where the gateway's jar comes from, and what is said when it cannot be had."""
+"""The gateway's jar: where it comes from, and the error if it is missing."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def commands(tmp_path, monkeypatch, **found):
-    """Let only these commands be found."""
+    """Set a PATH with only these commands."""
     (tmp_path / "bin").mkdir()
     for name, target in found.items():
         (tmp_path / "bin" / name).symlink_to(target)

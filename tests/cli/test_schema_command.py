@@ -1,4 +1,4 @@
-"""`alertflight schema` and `alertflight tables`: what there is, from a server or from a store."""
+"""`alertflight schema` and `alertflight tables`: tables and columns of a server or store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that break, servers that die, and what the client makes of it: every row once, or an error."""
+"""Broken streams and dead servers: the client gets every row once, or an error."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_killed_server_is_taken_over_by_another(tmp_path: Path, url: str, want
 
 
 class Liar(fl.FlightServerBase):
-    """A server whose record is not what it sent."""
+    """A server whose completeness record contradicts its rows."""
 
     def __init__(self, **record: Any) -> None:
         super().__init__("grpc://127.0.0.1:0")

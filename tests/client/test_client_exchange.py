@@ -1,4 +1,4 @@
-"""IDs and places that keep coming: each is answered, in order, over broken streams too."""
+"""Streams of IDs and positions: each is answered, in order, also over broken streams."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names(client: fl.FlightClient) -> list[str]:
 
 
 def expected(client: fl.FlightClient, ids: list[str], columns: list[str] | None = COLUMNS) -> pa.Table:
-    """Ask for each ID alone."""
+    """Read each ID with a ticket of its own."""
     fields = {} if columns is None else {"columns": columns}
     held = {one: ask(client, table="ztf", ids=[one], **fields).table for one in set(ids)}
     parts = [held[one].add_column(0, "index", pa.array([index] * len(held[one]), pa.int64())) for index, one in enumerate(ids)]

@@ -1,4 +1,4 @@
-"""`alertflight cutout`: a stamp in a file, on a terminal, in a pipe."""
+"""`alertflight cutout`: output to files, terminals and pipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that fork while they read: both sides go on, or say why they cannot."""
+"""Processes that fork while they read: both go on, or raise a clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first users: pandas and Polars."""
+"""Answers as pandas and Polars frames."""
 
 from __future__ import annotations
 

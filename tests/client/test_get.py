@@ -1,4 +1,4 @@
-"""`alertflight get`: an answer in a file, in a pipe, on a terminal."""
+"""`alertflight get`: output to files, pipes and terminals."""
 
 from __future__ import annotations
 

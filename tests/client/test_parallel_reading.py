@@ -1,4 +1,4 @@
-"""Many endpoints at once: the rows in order, few of them waiting, and threads that end."""
+"""Parallel reads of endpoints: rows in order, bounded memory, and threads that end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which server the client means."""
+"""The server that the client connects to: URLs and profiles."""
 
 from __future__ import annotations
 

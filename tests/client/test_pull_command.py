@@ -1,4 +1,4 @@
-"""`alertflight pull`: a folder that holds each row exactly once, however often its writing was killed."""
+"""`alertflight pull`: each row is in the folder exactly once, however often the command was killed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pull(url: str, folder: Path, *words: str) -> Result:
 
 
 def pulled(folder: Path) -> pa.Table:
-    """Read what the manifest lists, and see that it is what it says."""
+    """Read the files in the manifest, and check them against it."""
     manifest = json.loads((folder / "_manifest.json").read_text())
     tables = []
     for part in manifest["parts"]:

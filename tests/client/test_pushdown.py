@@ -1,4 +1,4 @@
-"""Conditions as parts of a ticket: none of the rows that meet them is lost, and what can be said is said."""
+"""Conditions as parts of a ticket: no matching row is lost, and all supported conditions are pushed down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public service's own answers over the same cells, and the same alerts through a store of ours."""
+"""Derived columns against recorded answers of the public service, from the same cells and through a store."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The pages of the documentation, their fenced blocks, and how the blocks are run."""
+"""The pages of the documentation, and a runner of their fenced blocks."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Block:
 
     @property
     def expected(self) -> str | None:
-        """The output that must come, or None where none is shown or it is an example."""
+        """The expected output, or None if none is shown or it is only an example."""
         return self.shown.text if self.shown and self.shown.info == "text" else None
 
 
@@ -120,7 +120,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def run_bash(block: Block, folder: Path, environment: Mapping[str, str], port: int) -> str:
-    """Run a bash block as at a terminal of 100 columns; gives what it wrote to standard output."""
+    """Run a bash block with 100 columns; return its standard output."""
     master, terminal = os.openpty()
     try:
         with tempfile.TemporaryFile() as errors:
@@ -160,7 +160,7 @@ def _drain(master: int) -> str:
 
 
 def run_python(page: list[Block], folder: Path, environment: Mapping[str, str], port: int) -> list[str]:
-    """Run python blocks one after the other in one process; gives what each printed."""
+    """Run Python blocks in order in one process; return the output of each."""
     sent = json.dumps([(block.label, PORT.sub(str(port), block.text)) for block in page])
     command = [sys.executable, "-W", "error", "-c", RUNNER]
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""The page of the derived columns says what the declarations say."""
+"""The page of derived columns agrees with the declarations."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_the_page_about_hbase_runs_and_prints_what_it_shows(
 
 
 def _lay_out(folder: Path, cluster: Cluster, prefix: str) -> None:
-    """Make what the commands find in the folder of the project, the settings being those of this cluster."""
+    """Make the project folder for the commands, with the settings of this cluster."""
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
     settings = yaml.safe_load((cluster.folder / "alertflight.yml").read_text())
     assert settings.keys() == load_resource("cluster.yml").keys()

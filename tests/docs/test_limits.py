@@ -1,4 +1,4 @@
-"""What the pages say the product does not do yet: each statement has a probe that tries it, and fails when it works.
+"""Documented limits: each has a probe that tries it, and fails once it works.
 
 A probe that fails is good news: the statement is to be taken out of the page and out of the table below.
 """
@@ -40,7 +40,7 @@ SINCE = 2_458_000.5
 
 @dataclass(frozen=True)
 class Served:
-    """A serving process over 21 alerts, which takes uploads and signs tickets, and a folder to work in."""
+    """A server process over 21 alerts that accepts uploads and signs tickets, and a working folder."""
 
     url: str
     process: int
@@ -75,13 +75,13 @@ def run(*words: str | Path) -> Result:
 
 
 def refuses(*words: str | Path, because: str) -> None:
-    """Run a command that must be refused as a fault of usage."""
+    """Run a command that must fail with a usage error."""
     done = run(*words)
     assert (done.exit_code, because in done.stderr) == (2, True), f"{words}: exit code {done.exit_code}\n{done.output}"
 
 
 def serve_refuses(*words: str | Path, because: str) -> None:
-    """Do the same with `serve`, which does not come back if it works."""
+    """Run `serve`, which must fail with a usage error; it would not return if it worked."""
     told = subprocess.run([COMMAND, "serve", *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
     assert (told.returncode, because in told.stderr) == (2, True), f"{words}: exit code {told.returncode}\n{told.stderr}"
 
@@ -92,11 +92,11 @@ def has_no_command(*names: str) -> None:
 
 
 def has_no_setting(served: Served, word: str, *sections: str, value: Any = None) -> None:
-    """Set what must be refused as no setting, in each section, or outside of all."""
+    """Check that a setting is unknown in each section and at the top level."""
     file = served.folder / "settings.yml"
     for section in sections or ("",):
         file.write_text(json.dumps({section: {word: value}} if section else {word: value}))
-        refuses("tables", "--config", file, "--data", served.store, because=f"sets '{word}', which is no setting")
+        refuses("tables", "--config", file, "--data", served.store, because=f"sets '{word}', which is not a setting")
 
 
 def code_of(error: Exception) -> str:
@@ -348,7 +348,7 @@ def nobody_is_unauthenticated(served: Served) -> None:
 
 
 def the_first_call_is_answered(served: Served) -> None:
-    """Call a server as soon as its port is open, which it may be before the server is ready."""
+    """Call a server as soon as its port is open, possibly before it is ready."""
     process = subprocess.Popen(
         [COMMAND, "serve", "--port", "0", "--data", served.store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

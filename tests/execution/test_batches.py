@@ -14,7 +14,7 @@ SCHEMA = pa.schema([("n", pa.int32()), ("b", pa.bool_()), ("stamp", pa.binary())
 
 
 def rows(sizes, first=0):
-    """Rows numbered from `first` on, each with a stamp of so many bytes, or null."""
+    """Rows numbered from `first` on, each with a cutout of a number of bytes, or null."""
     numbers = np.arange(first, first + len(sizes))
     stamps = pa.array([None if size is None else bytes(size) for size in sizes], pa.binary())
     flags = pa.array([None if size is None else True for size in sizes], pa.bool_())

@@ -1,4 +1,4 @@
-"""The action estimate, beside the answers that it tells of."""
+"""The action estimate, compared with the real answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows by time out of rows by key."""
+"""Reordering of rows from key order to time order."""
 
 from __future__ import annotations
 

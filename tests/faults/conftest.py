@@ -1,4 +1,4 @@
-"""The same alerts in an embedded store, which says what is true, and in HBase, where things go wrong."""
+"""The same alerts in an embedded store, for the expected answers, and in HBase, for the faults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAMPED = {f"ZTF21stamps{number}": 12 for number in range(5)}
 
 @pytest.fixture(scope="session")
 def flood(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Alert files: more than 6,000 alerts, a few of them with stamps."""
+    """Alert files: more than 6,000 alerts, a few of them with cutouts."""
     folder = tmp_path_factory.mktemp("flood")
     simulate(folder / "many", objects=240, nights=3, seed=9)
     simulate(folder / "stamped", objects=0, nights=2, seed=10, named=STAMPED, stamps=True)
@@ -63,7 +63,7 @@ def truth(flood: Path, tmp_path_factory: pytest.TempPathFactory) -> Truth:
 
 @pytest.fixture(scope="session")
 def filled(hbase_stores: HBaseStores, flood: Path) -> str:
-    """The prefix of tables in HBase that hold the alerts; nobody changes them."""
+    """The prefix of read-only HBase tables with the alerts."""
     prefix = hbase_stores.prefix()
     assert not hbase_stores.open(prefix).ingest(flood).failures
     return prefix
@@ -78,7 +78,7 @@ def shared_rig(cluster: Cluster, filled: str) -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(shared_rig: Rig) -> Iterator[Rig]:
-    """A server over the alerts, as it comes."""
+    """A server over the alerts, with default settings."""
     shared_rig.pid()  # whatever the last test did to the gateway
     yield shared_rig
     shared_rig.passing.then = None
@@ -86,7 +86,7 @@ def rig(shared_rig: Rig) -> Iterator[Rig]:
 
 @pytest.fixture
 def make_rig(cluster: Cluster, filled: str) -> Iterator[Callable[..., Rig]]:
-    """Make servers of other settings over the alerts; after the test nothing is left of them."""
+    """Make servers with other settings over the alerts; they are stopped after the test."""
     made: list[Rig] = []
 
     def make(prefix: str = filled, **given: Any) -> Rig:

@@ -1,4 +1,4 @@
-"""The gateway is killed, at every point of an answer: each row comes exactly once all the same."""
+"""The gateway is killed at every point of an answer: each row is still received exactly once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("whole", "objects", "limits", "stamps")
 
 
 class Killer:
-    """Kills the gateway as the rows pass, once for each number of passings in `points`."""
+    """A hook that kills the gateway while rows pass, at each of the batch counts in `points`."""
 
     def __init__(self, rig: Rig, *points: int) -> None:
         self._rig = rig
@@ -37,7 +37,7 @@ class Killer:
 
 
 def count_passings(rig: Rig, fields: object) -> int:
-    """Count the points of an answer at which something can go wrong."""
+    """Count the points of an answer at which a kill is possible."""
     passed: list[int] = []
     rig.passing.then = passed.append
     rig.ask(fields)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The gateway's life: it ends with its server whatever ends that, keeps its secrets, and is replaced when it hangs."""
+"""The gateway's life: it ends with its server in every case, keeps its secrets, and is replaced if it hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table that goes away in the middle of an answer: never a short answer that calls itself whole."""
+"""A table that is dropped during an answer: never a short answer marked as complete."""
 
 from __future__ import annotations
 

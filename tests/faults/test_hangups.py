@@ -1,4 +1,4 @@
-"""Clients that go away, answers that take too long: the scan in the gateway ends too."""
+"""Clients that hang up, and answers past the deadline: the scan in the gateway ends too."""
 
 from __future__ import annotations
 

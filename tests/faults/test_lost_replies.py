@@ -1,4 +1,4 @@
-"""Replies of the gateway that are lost, late, cut or doubled on their way: nothing is done twice, no answer is another's."""
+"""Replies of the gateway that are lost, late, cut or doubled: nothing is done twice, and no answer belongs to another call."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def shared(cluster: Cluster, filled: str) -> Iterator[Proxied]:
 
 @pytest.fixture
 def proxied(shared: Proxied) -> Proxied:
-    """Such a server, with nothing noted yet; all replies pass."""
+    """A server behind a proxy without history; all replies pass."""
     shared.proxy.begin()
     shared.rig.pid()
     return shared
@@ -49,14 +49,14 @@ def proxied(shared: Proxied) -> Proxied:
 
 @pytest.fixture
 def hasty(make_rig: Callable[..., Rig]) -> Iterator[Proxied]:
-    """One that waits for its gateway for a short time."""
+    """A server behind a proxy with a short call timeout."""
     proxy = Proxy()
     yield Proxied(make_rig(reached_at=proxy.reached_at, gateway=SHORT), proxy)
     proxy.close()
 
 
 def once(operation: str, deed: Deed, *numbers: int) -> Callable[[str, int], Deed]:
-    """Do something to the first reply of an operation from now on, or to those of these numbers."""
+    """Apply a fault to the next reply of an operation, or to the replies with these numbers."""
     counted = 0
 
     def choose(called: str, _number: int) -> Deed:
@@ -159,7 +159,7 @@ def test_a_table_is_made_once(deed: Deed, proxied: Proxied, admin: ClusterAdmin,
 def test_an_ingest_is_whole(
     deed: Deed, make_rig: Callable[..., Rig], hbase_stores: HBaseStores, admin: ClusterAdmin, flood: Path
 ) -> None:
-    """The first reply to every operation of an ingest goes astray."""
+    """The first reply to every operation of an ingest is lost."""
     prefix = hbase_stores.prefix()
     proxy = Proxy()
     rig = make_rig(prefix=prefix, reached_at=proxy.reached_at)

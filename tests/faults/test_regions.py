@@ -1,4 +1,4 @@
-"""Regions that move, split, or lose their server in the middle of a scan, and scanners that are given up: each row once."""
+"""Regions that move, split or lose their server during a scan, and scanners that expire: each row is received once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPIRED = re.compile(r"Scanner lease \S+ expired")
 
 
 class Once:
-    """Does something after the first batch of an answer has passed, and notes that it was done."""
+    """A hook that runs an action after the first batch of an answer, and records that it ran."""
 
     def __init__(self, rig: Rig, deed: Callable[[], None]) -> None:
         self._deed = deed
@@ -83,7 +83,7 @@ def test_a_reader_that_sleeps_past_the_lease_gets_every_row(cluster: Cluster, ri
 
 @pytest.fixture
 def mortal(cluster: Cluster, hbase_stores: HBaseStores, filled: str) -> Iterator[Cluster]:
-    """The cluster without the tables of other tests: none comes behind, and a dead server's regions move one by one."""
+    """The cluster without tables of other tests, since the regions of a dead server move one by one."""
     hbase_stores.drop_others(filled)
     yield cluster
     if cluster.kept:

@@ -1,4 +1,4 @@
-"""Spans whose gateway is killed, whose regions split or move, whose reader leaves: each row once, in its order."""
+"""Reversed spans with a killed gateway, split or moved regions, or a reader that leaves: each row once, in order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scan_of(rig: Rig, truth: Truth, kind: str) -> tuple[Scan, RowView]:
 
 
 def check(truth: Truth, kind: str, parts: list[Rows]) -> None:
-    """See to it that each row came, once, in the order of the scan."""
+    """Check that each row was received once, in the order of the scan."""
     table = pa.Table.from_batches([rows.batch for rows in parts])
     expected = truth.table("objects" if kind == "many" else "whole")
     if kind == "reverse":
@@ -48,7 +48,7 @@ def check(truth: Truth, kind: str, parts: list[Rows]) -> None:
 
 
 def read(rig: Rig, truth: Truth, kind: str, then: Callable[[int], None] | None = None) -> int:
-    """Read a scan to its end; `then` hears of every point of it, by number. Gives how many there are."""
+    """Read a whole scan; call `then` with the number of each point in it. Return the number of points."""
     passed = 0
 
     def hear(_count: int) -> None:

@@ -1,4 +1,4 @@
-"""A gateway with too little memory: it ends, another takes its place, and no answer is wrong."""
+"""A gateway with too little memory: it exits, is replaced, and no answer is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that make no sense: each gets its code, names the offender, and leaves the server alive."""
+"""Invalid requests: each gets its error code, names the offender, and leaves the server running."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ REFUSED: list[tuple[bytes | dict[str, Any], str, str | None]] = [
 
 
 def refusal(error: fl.FlightError) -> dict[str, Any]:
-    """Check what every refusal must be, and give its information."""
+    """Check an error response, and return its `extra_info`."""
     info = json.loads(error.extra_info)
     assert set(info) == {"code", "message", "field", "value", "retry", "retry_after_ms", "error_id"}
     assert type(error).__name__ == TRANSPORT[info["code"]].flight

@@ -1,4 +1,4 @@
-"""CancelFlightInfo: plans are ended from outside."""
+"""CancelFlightInfo: cancellation of plans."""
 
 from __future__ import annotations
 

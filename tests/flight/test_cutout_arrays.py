@@ -1,4 +1,4 @@
-"""Stamps as tensors, from the ticket to Arrow, pandas and Polars."""
+"""Cutouts as tensors, from the ticket to Arrow, pandas and Polars."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_broken_answer_goes_on_from_its_cursor(client: fl.FlightClient) -> Non
 
 
 def broken(stamps: list[bytes]) -> list[bytes | None]:
-    """Break the first stamps, each in another way."""
+    """Damage the first cutouts, each in another way."""
     plain = gzip.decompress(stamps[4])
     large = io.BytesIO()
     fits.PrimaryHDU(np.zeros((64, 63), dtype=">f4")).writeto(large)

@@ -1,4 +1,4 @@
-"""Many stamps in one answer take little of the server's memory."""
+"""Answers with many cutouts need little memory in the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_BYTES = 1 << 30
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of 10,000 alerts with 400 MB of stamps."""
+    """A store of 10,000 alerts with 400 MB of cutouts."""
     base = tmp_path_factory.mktemp("many")
     simulate(
         base / "alerts", objects=0, nights=4, seed=4, named={f"ZTF21many{n:03d}": 20 for n in range(ALERTS // 20)}, stamps=True
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drain(url: str, ticket: dict[str, Any]) -> tuple[int, int, dict[str, Any]]:
-    """Read an answer without keeping it; gives rows, bytes and the record."""
+    """Read an answer without keeping it; return rows, bytes and the record."""
     rows = size = 0
     with fl.connect(url) as client:
         for chunk in client.do_get(fl.Ticket(json.dumps(ticket).encode())):

@@ -1,4 +1,4 @@
-"""Answers with many stamps: they flow, and nothing is kept or read twice."""
+"""Answers with many cutouts are streamed; nothing is kept or read twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OBJECTS = {f"ZTF21flow{number:03d}": 12 for number in range(50)}
 
 
 class Watched:
-    """Local blocks; counts what is opened, and lets go on only as far as it may."""
+    """Local blocks that record opened files, and wait for `go_on` to be set."""
 
     def __init__(self, folder: Path) -> None:
         self._files = LocalFiles(folder)
@@ -43,7 +43,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Alert files with stamps, each of other objects."""
+    """Alert files with cutouts, each of other objects."""
     folders = []
     for number in range(4):
         folder = tmp_path_factory.mktemp(f"night{number}")

@@ -1,4 +1,4 @@
-"""do_exchange: IDs, or cones, in; rows out, in their order, each with the row that asked for it."""
+"""do_exchange: IDs or cones in, rows out in the same order, each with the number of the row that it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A million IDs in one exchange take little of the server's memory."""
+"""An exchange of a million IDs needs little memory in the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slow store: the client hears something meanwhile, and gets the same answer."""
+"""A slow store: the client gets keep-alive messages, and the same answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def query(**fields: Any) -> Query:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients hear something every few milliseconds."""
+    """Keep-alive messages every few milliseconds."""
     monkeypatch.setattr(pump, "KEEP_ALIVE_SECONDS", 0.01)
 
 
@@ -110,7 +110,7 @@ def test_the_client_library_and_read_all_pass_over_pauses(sample: Opened) -> Non
 def test_a_client_hears_something_while_it_waits(
     sample: Opened, serve: Callable[..., fl.FlightClient], fields: dict[str, Any]
 ) -> None:
-    """The store waits until the client has heard something, whichever scan of the answer waits."""
+    """The store waits until the client has got a keep-alive, in every scan of the answer."""
     got = threading.Event()
 
     def pause(scan: Scan) -> None:

@@ -1,4 +1,4 @@
-"""The action `schema`: what it says of columns is what answers have."""
+"""The action `schema` agrees with the schemas of answers."""
 
 from __future__ import annotations
 

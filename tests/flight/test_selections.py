@@ -1,4 +1,4 @@
-"""Tickets that choose rows by place, class, name, night and time, against brute force over the whole tables."""
+"""Selections by position, class, name, night and time, against brute force over whole tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server in use for long: answers stay right, and its memory, files and threads do not grow."""
+"""A server under load for a long time: answers stay correct, and memory, files and threads do not grow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MORE_HANDLES = 16
 
 @dataclass(frozen=True)
 class Use:
-    """What the process holds: bytes of memory of its own, open files and sockets, threads."""
+    """The resources of a process: anonymous memory (bytes), open files and sockets, threads."""
 
     memory: int
     handles: int
@@ -88,14 +88,14 @@ def tickets(chance: random.Random) -> Mapping[str, Any]:
 
 
 def hang_up(client: fl.FlightClient) -> None:
-    """Ask for everything and stop behind the first batch."""
+    """Request everything and stop after the first batch."""
     reader = client.do_get(fl.Ticket(json.dumps({"table": "ztf", "all": True, "max_message_bytes": 65_536})))
     reader.read_chunk()
     reader.cancel()
 
 
 def soak(running: Serving, nights: list[Path], store: Path, turns: int, asks: int) -> list[Use]:
-    """Let readers ask in turns, alerts going in beside them; return what the server held after each turn."""
+    """Run rounds of reads with concurrent ingest; return the server's resources after each round."""
     known: dict[str, str] = {}
     lock = threading.Lock()
 

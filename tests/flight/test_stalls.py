@@ -1,4 +1,4 @@
-"""Clients that stop: what they hold on the server is given back, and others are served."""
+"""Stalled clients: their resources on the server are freed, and others are served."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ALONE = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own, sinc
 
 @pytest.fixture(params=[20, pytest.param(200, marks=pytest.mark.long)])
 def streams(request: pytest.FixtureRequest) -> int:
-    """The streams that a server has places for."""
+    """The limit of concurrent streams."""
     return int(request.param)
 
 
 @pytest.fixture
 def endless(sample: Opened, streams: int) -> Opened:
-    """An archive whose scans of the whole table never end; readers that stop are given up soon."""
+    """An archive whose scans of whole tables never end, with a short stall limit."""
     opened = pausing(sample, lambda _: None, again=True, streams=streams, stall_seconds=1.0)
     opened.archive._rows.view = CountingViews(opened.archive._rows.view)
     return opened
@@ -84,7 +84,7 @@ def connect(server: FlightServer) -> Iterator[Callable[[], fl.FlightClient]]:
 
 
 def is_served(client: fl.FlightClient) -> bool:
-    """Ask for one row; a scan of one object ends in spite of the store, since its limit ends it."""
+    """Request one row; the limit ends the scan, although the store never does."""
     try:
         return ask(client, table="ztf", ids=[NAME], limit=1, columns=["i:jd"]).record["rows"] == 1
     except fl.FlightUnavailableError as error:

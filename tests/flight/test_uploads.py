@@ -1,4 +1,4 @@
-"""do_put: alerts are uploaded, all of an upload or none of it."""
+"""do_put: an upload is stored as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def begin(client: fl.FlightClient, schema: pa.Schema, descriptor: fl.FlightDescr
 
 
 def finish(writer: fl.FlightStreamWriter, reader: fl.FlightMetadataReader, message: bytes = COMMIT) -> dict[str, Any]:
-    """Send the last message and give the answer to it."""
+    """Send the commit message and return the reply."""
     writer.write_metadata(message)
     answer = reader.read()
     writer.close()
@@ -87,7 +87,7 @@ def refusal(attempt: Callable[[], object]) -> dict[str, Any]:
 
 
 def rows(opened: Opened) -> int:
-    """Count the alerts of a store, by an index too, past its server."""
+    """Count the alerts of a store, also by an index, without its server."""
     opened.store.refresh()
     view, catalog = opened.store.view(), opened.archive.catalog()
     return sum(view.count(catalog.table(name), None) or 0 for name in ("ztf", "ztf.class", "ztf.cutouts"))
@@ -200,7 +200,7 @@ def test_one_upload_is_taken_at_a_time(receiving: tuple[Opened, fl.FlightClient]
 
 
 def under_way(client: fl.FlightClient, alerts: pa.Table, sent: pa.Table) -> Any:
-    """Begin an upload and wait until the server is at it; begin again where it came while a question for it had the turn."""
+    """Begin an upload and wait until the server has admitted it; retry if another call had the slot."""
     while True:
         writer, reader = begin(client, alerts.schema)
         writer.write_table(sent)
@@ -228,7 +228,7 @@ def test_uploads_that_fell_silent_make_way(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Twenty stop: one while its alerts are taken in, whose files go away; the others are refused meanwhile."""
+    """Twenty clients stop: one during its upload, whose files are removed; the others are refused meanwhile."""
     kept = tmp_path / "kept"
     kept.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(kept))

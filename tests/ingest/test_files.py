@@ -1,4 +1,4 @@
-"""What ingest does with files that are odd, broken, or newer than the table."""
+"""Ingest of files that are unusual, broken, or newer than the table."""
 
 from __future__ import annotations
 

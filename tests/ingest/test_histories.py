@@ -1,4 +1,4 @@
-"""Histories as rows: the good points of the 30 days before each alert, without duplicates, under the alerts."""
+"""Histories as rows: the good points of the 30 days before each alert, without duplicates, next to the alerts."""
 
 from __future__ import annotations
 

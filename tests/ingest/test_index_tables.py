@@ -1,4 +1,4 @@
-"""The tables that find alerts by place, class, name or date: every real alert, against the oracle."""
+"""The index tables by position, class, name and date: every real alert, against the oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that no alert fills: what is loaded comes back, and what cannot be is named."""
+"""Tables loaded from files: rows are read back, and errors name what cannot be loaded."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def held(opened: Opened, table: str, **fields: Any) -> dict[str, dict[str, Any]]
 
 
 def written(file: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write rows in the form that the file's name says."""
+    """Write rows in the format of the file's suffix."""
     if file.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), file)
     elif file.suffix == ".json":

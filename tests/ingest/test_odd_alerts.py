@@ -1,4 +1,4 @@
-"""Alerts whose shape or text is not what it should be: refused by name, or taken whole; never taken in part."""
+"""Alerts with unexpected structure or text: refused by name or stored as a whole, never in part."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows(opened: Opened, **fields: Any) -> pa.Table:
 
 
 def written(source: Path, target: Path, **columns: pa.Array | None) -> Path:
-    """Write a file's alerts with columns replaced, added, or (None) left out."""
+    """Write a file's alerts with columns replaced, added or (None) dropped."""
     return saved(with_fields(alerts_of(source), **columns), target)
 
 

@@ -1,4 +1,4 @@
-"""Every real alert at hand, through ingest and back, against the oracle."""
+"""All available real alerts, ingested and read back, against the oracle."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_types_are_the_catalogs_whatever_the_files_say(swept: Opened) -> None:
 
 
 def contents(opened: Opened) -> dict[str, str]:
-    """Return the digest of each table, and of the stamps; the names of blocks are each store's own."""
+    """Return the digest of each table and of the cutouts, without the names of blocks, which differ between stores."""
     found = {table: whole(opened, table)[0] for table in opened.archive.states()}
     found["ztf.cutouts"] = found["ztf.cutouts"].drop_columns(["d:hdfs_path"])
     found["stamps"] = whole(opened, "ztf", columns=("i:candid",), cutouts=("Science", "Template", "Difference"))[0]

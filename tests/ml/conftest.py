@@ -1,4 +1,4 @@
-"""What needs PyTorch is marked so, and left out with the reason where it is not installed."""
+"""Skip tests that need PyTorch if it is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that reads light curves with workers, ranks and epochs, and says as JSON which objects came.
+"""A program that reads light curves with workers, ranks and epochs, and prints the objects as JSON.
 
 usage: loading.py URL WHAT ARGUMENTS
 """
@@ -70,7 +70,7 @@ def cut(url: str, context: str) -> list[dict[str, Any]]:
 
 
 def _member(rank: int, url: str, folder: str) -> None:
-    """Be one of two processes of `torch.distributed`; the plan is that of the first."""
+    """Run one of two processes of `torch.distributed`; both use the plan of the first."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     found = LightCurves(af.connect(url).all("ztf", columns=COLUMNS), batch_size=5)
     told = {"rank": found.rank, "endpoints": [one.ticket.decode() for one in found.endpoints]}

@@ -1,4 +1,4 @@
-"""Padded arrays hold what plain Python finds in the same light curves."""
+"""Padded arrays against plain Python over the same light curves."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Expected:
 
 
 def expected(found: list[Any], how: Padding) -> Expected:
-    """Do what a user would write in a loop."""
+    """Pad light curves in a plain loop."""
     made = Expected([])
     for curve in found:
         kept = []

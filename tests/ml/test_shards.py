@@ -1,4 +1,4 @@
-"""Shards of an answer: each object once, in an order of its own for each epoch, from any place on; splits by ID."""
+"""Shards of an answer: each object once, another order in each epoch, resumable at any position; splits by ID."""
 
 from __future__ import annotations
 

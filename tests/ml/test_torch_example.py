@@ -1,4 +1,4 @@
-"""The example learns what a guess does not know."""
+"""The trained example is better than a guess."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data set for PyTorch in one process: tensors, labels, stamps, states; and what is refused."""
+"""The data set for PyTorch in one process: tensors, labels, cutouts, states and errors."""
 
 from __future__ import annotations
 

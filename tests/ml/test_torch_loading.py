@@ -1,4 +1,4 @@
-"""Data loaders with workers, ranks and epochs: programs of their own, since the tests' process has servers in it."""
+"""Data loaders with workers, ranks and epochs: in separate processes, since the tests' process runs servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fresh process loads, and when."""
+"""The modules that a fresh process imports."""
 
 import subprocess
 import sys

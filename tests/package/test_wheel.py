@@ -1,4 +1,4 @@
-"""The wheel: it works outside the repository, in an environment that has nothing else."""
+"""The wheel works outside of the repository, in an empty environment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def wheel_in(folder: Path) -> Path:
 
 
 def only(folder: Path, *commands: str) -> str:
-    """Return a PATH on which there are these commands alone."""
+    """Return a PATH with only these commands."""
     folder.mkdir()
     for name in commands:
         found = shutil.which(name)

@@ -1,4 +1,4 @@
-"""Tickets are decoded quickly where that is safe: it never differs from the exact way, and never takes a repeated name."""
+"""The fast decoder of tickets never differs from the strict one, and never accepts a repeated name."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Simulated alerts are as good as real ones to all that reads them, and always the same."""
+"""Simulated alerts work like real ones, and are reproducible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver program of Spark, run in an environment of its own: each line of JSON is a read, answered by a line of JSON.
+"""A driver program of Spark, run in a separate environment: each line of JSON is a read, with a line of JSON as its result.
 
 A read has the `options` of the data source, and may have `pushing`, whether filters are pushed, `where`, a filter as
 SQL, `select`, a list of expressions as SQL, and `folders`, whether to tell in which folders executors read. `to` is

@@ -1,4 +1,4 @@
-"""Filters that Spark pushes narrow what is read, and never change what comes of it."""
+"""Filters pushed down by Spark reduce what is read, and never change the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spark reads what a client that asks the server itself reads."""
+"""Spark reads the same rows as the client library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Spark does when a server fails: the task is tried again, and rows of the first try are not there twice."""
+"""Spark retries a task if the server fails, without duplicate rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STAMPS = {"table": "ztf", "ids": ["ZTF20abfcszi"], "columns": ["i:candid"], "cut
 
 
 class Failing(Archive):
-    """Fails in the middle of its first answers, with an error after which a client does not ask again."""
+    """An archive whose first answers fail midway, with an error that clients do not retry."""
 
     def __init__(self, opened: Opened, failures: int) -> None:
         super().__init__(load_catalog(), opened.store, opened.store.cutouts, opened.settings)

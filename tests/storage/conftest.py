@@ -1,4 +1,4 @@
-"""What the tests of faults share: a warm process that runs commands, and the stores that these begin with."""
+"""Fixtures of fault tests: a warm process that runs commands, and their initial stores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from warm_commands import WarmCommands
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Runner]:
-    """Run a command in a process of its own, forked out of a warm one."""
+    """Run a command in a process forked from a warm one."""
     with WarmCommands() as warm:
         yield Runner(warm)
 

@@ -1,4 +1,4 @@
-"""`as_of` gives what was written until a moment: what a store would hold that took in only the files until then."""
+"""`as_of` returns the state at a moment: that of a store with only the files ingested until then."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REWRITING = (0, 2, 4, 5)
 
 @dataclass(frozen=True)
 class History:
-    """A store of several ingests, when each was written, and for each a store that ended with it."""
+    """A store of several ingests, the time of each, and for each a store that ends with it."""
 
     folder: Path
     moments: list[int]
@@ -240,7 +240,7 @@ def test_a_bound_is_refused_before_any_row_and_in_a_plan(history: History, tmp_p
 
 
 def test_rows_over_many_batches(tmp_path: Path) -> None:
-    """Rows of many batches, each written anew by a later ingest or two, some of them alone."""
+    """Rows of many batches, each written again by one or two later ingests, some of them alone."""
     simulate(tmp_path / "alerts", objects=250, nights=1, seed=3, alerts_each=10)
     rename(tmp_path / "alerts", 0)
     (file,) = (tmp_path / "alerts").rglob("*.parquet")

@@ -1,4 +1,4 @@
-"""Plans: endpoints whose tickets stand alone, and together give the answer once."""
+"""Plans: the tickets of endpoints are independent, and together return each row once."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_table_that_is_overwritten_is_not_bound_to_a_moment(client: fl.FlightC
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of the embedded store of about a thousand rows, as if it were a large one."""
+    """Splits of the embedded store into parts of about a thousand rows, as in a large store."""
     monkeypatch.setattr(snapshot, "PART_BYTES", 1)
 
 

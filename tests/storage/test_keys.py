@@ -102,7 +102,7 @@ def test_parts_may_hold_what_separates_them_where_no_object_is_asked_for():
     key = key_expression("{label}_{jd}_{id}")
     cells = {"label": pa.array(["AGN_Candidate"]), "jd": pa.array([2459000.5]), "id": pa.array(["ZTF1"])}
     assert key.build(cells, apart=False).to_pylist() == ["AGN_Candidate_2459000.5_ZTF1"]
-    with pytest.raises(BadValue, match="which ends it"):
+    with pytest.raises(BadValue, match="the separator in row keys"):
         key.build(cells)
 
 

@@ -1,4 +1,4 @@
-"""Many objects in one scan: the rows that each has alone, in the order asked, whatever segments hold them."""
+"""Many objects in one scan: the rows of each object, in the requested order, from any segments."""
 
 from __future__ import annotations
 

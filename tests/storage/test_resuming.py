@@ -1,4 +1,4 @@
-"""An answer that goes on from a cursor gives exactly the rows behind it."""
+"""An answer that resumes from a cursor has exactly the rows after it."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_from_every_cursor_the_rest_comes_and_nothing_else(
 def test_a_stream_that_breaks_again_and_again_loses_nothing(
     stores: dict[str, Opened], names: dict[str, list[str]], data: st.DataObject
 ) -> None:
-    """Each answer is read for a message or two only, then asked for again from there."""
+    """Each answer is read for one or two messages only, then resumed from there."""
     opened, query = data.draw(queries(stores, names))
     whole = messages(opened, query)
     parts, now = [], query

@@ -1,4 +1,4 @@
-"""Answers of every selection, and nested ones, go on from every cursor, on both stores."""
+"""Answers to every selection, and nested ones, can be resumed from every cursor, on both stores."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def read(opened: Opened, **words: Any) -> tuple[list[bytes], list[int]]:
 
 @pytest.fixture(scope="module")
 def three(make_store: Callable[[], Opened]) -> Opened:
-    """Three files, of which the embedded store has a segment each."""
+    """A store of three files, each a segment in the embedded store."""
     opened = make_store()
     for path in (TDE, NIGHT, NEWEST):
         opened.ingest(path)

@@ -1,4 +1,4 @@
-"""The blocks that tests and benchmarks read are those that Spark writes."""
+"""The blocks of tests and benchmarks are like those that Spark writes."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,7 @@ def chunks(path):
 
 
 def leaves(cells):
-    """The arrays without fields of their own below an array, floats as their bits: NaN is then equal to itself."""
+    """The leaf arrays of an array; floats as bits, so that NaN equals itself."""
     if isinstance(cells, pa.MapArray):
         return [pc.list_value_length(cells.cast(pa.list_(cells.type.field(0)))), *leaves(cells.keys), *leaves(cells.items)]
     if pa.types.is_struct(cells.type):
@@ -48,7 +48,7 @@ def alerts():
 
 @pytest.fixture(scope="module")
 def written(alerts, tmp_path_factory):
-    """The same alerts as Spark writes them, and written in other ways; all by one process."""
+    """The same alerts written by Spark and in other ways; all by one process."""
     folder = tmp_path_factory.mktemp("blocks")
     ways = {
         "spark": Writing(),

@@ -1,4 +1,4 @@
-"""Which of the rows of one key stand, however they are brought together."""
+"""Precedence among rows with the same key, in every kind of merge."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Which files a table's cells may name."""
+"""The paths of blocks that cells may have."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_files_that_are_no_blocks_are_damaged_not_fatal(tmp_path: Path) -> None:
 
 
 class Panic(BaseException):
-    """What a native client raises when it breaks down."""
+    """The exception of a native client that panics."""
 
 
 def test_a_reader_that_breaks_down_ends_the_reading(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stamps out of blocks on a real HDFS, also while replicas are damaged and DataNodes die."""
+"""Cutouts from blocks on a real HDFS, with damaged replicas and dead DataNodes."""
 
 from __future__ import annotations
 

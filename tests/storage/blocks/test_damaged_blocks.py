@@ -1,4 +1,4 @@
-"""Flipped bits and lying indexes: equal stamps or counted failures, never other stamps."""
+"""Flipped bits and wrong indexes: equal cutouts or counted failures, never wrong cutouts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLIPS = 400
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Block:
-    """A block with checksums whose stamps' pages and their index are most of it."""
+    """A block with checksums that consists mostly of cutout pages and their index."""
     path = tmp_path_factory.mktemp("whole") / "block.parquet"
     rows = pq.ParquetFile(NIGHT).read().select(["objectId", "candid", *(f"cutout{kind}" for kind in KINDS)])
     write_block(path, rows)
@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Block:
 
 
 def changes(block: Block, content: bytes) -> str | None:
-    """Read all of a changed block; says what came out wrong."""
+    """Read all of a changed block; return the wrong cutouts."""
     block.path.write_bytes(content)
     rows = list(range(len(block.alert_ids)))
     stamps = block.read(reader(block.path), rows)

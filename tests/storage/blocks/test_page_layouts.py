@@ -1,4 +1,4 @@
-"""Blocks of every layout that a writer may choose, against what pyarrow reads of the same rows."""
+"""Blocks in every layout of Parquet writers, against pyarrow's reads of the same rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every stamp of every real file at hand comes out as pyarrow reads it."""
+"""Every cutout of every available real file, against pyarrow."""
 
 from __future__ import annotations
 

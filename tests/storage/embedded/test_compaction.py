@@ -1,4 +1,4 @@
-"""Compaction changes how a store lies on disk, and nothing that anyone reads."""
+"""Compaction changes the files of a store, but no answer."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def compact(folder: Path, *, full: bool) -> Any:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven ingests; the 21 alerts of one object came three times, each time changed, once with other stamps."""
+    """Seven ingests; the 21 alerts of one object came three times, each time changed, once with other cutouts."""
     folder = tmp_path_factory.mktemp("filled")
     first, second = write_changed(folder / "1", "AGN", swap=True), write_changed(folder / "2", "QSO", swap=False)
     return fill(folder / "many", TDE, MANY_AVRO, first, NEWEST, NIGHT, MANY_AVRO, second)
@@ -201,7 +201,7 @@ def test_a_reader_of_stamps_that_began_before_goes_on_to_its_end(tmp_path: Path)
 
 
 def keep_asking(url: str, stop: threading.Event) -> list[str]:
-    """Ask until told to stop; gives what was wrong."""
+    """Read until stopped; return the wrong answers."""
     answers, wrong = 0, []
     with fl.connect(url) as client:
         while not stop.is_set() or answers < 3:
@@ -340,7 +340,7 @@ def lengths(directory: bytes) -> list[int]:
 
 
 def test_rows_of_large_tables_that_supersede_each_other(run: Runner, tmp_path: Path, open_store: Callable[..., Opened]) -> None:
-    """The same rows again with other classes, over several segments; the newest stand, once."""
+    """The same rows written again with other classes, in several segments: the newest are read, once."""
     limit = 1 << 19
     small = {f"{EMBEDDED}.segment_output.SEGMENT_BYTES": limit, f"{EMBEDDED}.compaction.SEGMENT_BYTES": limit}
     simulate(tmp_path / "alerts", objects=200, nights=1, seed=1, alerts_each=15)

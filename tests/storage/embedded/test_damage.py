@@ -1,4 +1,4 @@
-"""A store with a damaged or missing file: what needs it fails by name, the rest is answered, nothing is forgotten."""
+"""A store with a damaged or missing file: answers that need it fail and name it, all others work, and no data is dropped."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_a_limit_on_the_size_of_files(name: str, scenes: dict[str, Scene], run: 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mount a disk of so many bytes."""
+    """Mount a disk of the given size, bytes."""
     mounted = []
 
     def mount(size: int) -> Path:
@@ -139,7 +139,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 def leave(folder: Path, free: int) -> Path:
-    """Fill the disk so that only so many bytes are left; gives the file to delete again."""
+    """Fill the disk up to the given free bytes; return the file to delete."""
     filler = folder / "filler"
     found = os.statvfs(folder)
     size = found.f_bavail * found.f_bsize - free
@@ -157,7 +157,7 @@ def free(folder: Path) -> int:
 def test_a_full_disk_page_by_page(
     name: str, scenes: dict[str, Scene], small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last pages that a command needs are those of the manifest; each one is made the one that is missing."""
+    """The last pages that a command writes are those of the manifest; the disk is full at each of them in turn."""
     disk, scene = small_disk(32 << 20), scenes[name]
     data = scene.copy(disk / "measured")
     store = EmbeddedStore(data)

@@ -1,4 +1,4 @@
-"""A process that is killed leaves the old state or the new one, whatever it was doing."""
+"""A killed process leaves the old state or the new one, at every point."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MANY_RANDOM_KILLS = 200
 
 
 def check_after_kill(scene: Scene, folder: Path, run: Runner | None = None) -> None:
-    """Check the store that a kill left, and that the command can be run again: by a process, or else in this one."""
+    """Check the store after a kill, and that the command can be run again: in a process, or else in this one."""
     assert checked_contents(folder) in (scene.before, scene.after), "neither the old state nor the new one"
     if run is None:
         do_again(scene, folder)
@@ -43,7 +43,7 @@ def check_after_kill(scene: Scene, folder: Path, run: Runner | None = None) -> N
 
 
 def kills_at(point: str, scene: Scene, folder: Path, run: Runner) -> int:
-    """Kill a command at each passing of a point; the store that the first kill left is read in full before and after."""
+    """Kill a command at each passing of a point; read the whole store after the first kill and after the retry."""
 
     def attempt(turn: int) -> bool:
         data = scene.copy(folder / str(turn))
@@ -114,7 +114,7 @@ def test_what_a_killed_ingest_left_is_taken_away(scenes: dict[str, Scene], run: 
 
 
 def kill_at_random(scene: Scene, folder: Path, run: Runner, after: float, *, again_in_process: bool = True) -> float:
-    """Kill a command some time after it began; gives how long it ran."""
+    """Kill a command after a delay; return the seconds that it ran."""
     data = scene.copy(folder)
     done = run(scene.command, data, kill_after=after, **SPILLING)
     assert done.returncode in {0, -signal.SIGKILL}, done.stderr

@@ -163,7 +163,7 @@ def test_another_format_is_refused_by_number(file, opened):
 
 
 def first_format(file):
-    """Make the manifest one of format 1, whose segments did not say since when they are whole."""
+    """Downgrade the manifest to format 1, whose segments have no `whole_since`."""
     manifest = Manifest(file)
     segments, others = manifest.read().segments, len(fields(SegmentRecord))
     manifest.close()

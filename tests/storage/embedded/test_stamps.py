@@ -1,4 +1,4 @@
-"""Stamps of the embedded store: blocks that can be trusted."""
+"""Cutouts of the embedded store: blocks with checksums."""
 
 from __future__ import annotations
 

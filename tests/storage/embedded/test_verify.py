@@ -32,7 +32,7 @@ FORMAT_NUMBER = range(60, 64)
 
 
 class Damaged:
-    """A store of which one file is changed at a time, and then mended."""
+    """A store in which one file at a time is changed and then restored."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,7 +70,7 @@ def state(folder: Path) -> ManifestState | None:
 
 
 def asked(folder: Path) -> Contents | str:
-    """Ask for everything; gives the contents, or the code of the error."""
+    """Read everything; return the contents, or the error code."""
     try:
         return contents(folder)
     except AlertflightError as error:
@@ -134,7 +134,7 @@ def places(damaged: Damaged, chance: random.Random, deeper: int = 1) -> Iterator
 
 
 def complaints(damaged: Damaged, flips: Iterable[tuple[Path, int]]) -> tuple[int, list[str]]:
-    """Flip one bit after the other; gives how many, and what was wrong."""
+    """Flip one bit after the other; return their number and the faults found."""
     found = [complaint(damaged, file, bit) for file, bit in flips]
     return len(found), [line for line in found if line]
 
@@ -150,7 +150,7 @@ def test_many_flipped_bits_are_found_and_named_and_change_no_answer(damaged: Dam
 
 
 def test_every_bit_of_the_manifests_page_heads(damaged: Damaged) -> None:
-    """A page's head says how many rows the page has: a flipped bit there takes rows away without harming any."""
+    """A page header has the number of rows: a flipped bit there loses rows without damage to the others."""
     file = damaged.folder / MANIFEST
     places = [page + byte for page in range(0, len(damaged.held[file]), PAGE) for byte in range(12)]
     places[:12] = [100 + byte for byte in range(12)]  # the first page begins with the file's own head
@@ -166,12 +166,12 @@ def test_every_bit_of_the_manifests_page_heads(damaged: Damaged) -> None:
 
 
 def heads(damaged: Damaged) -> tuple[Path, range]:
-    """The bytes of the manifest's own head behind its magic."""
+    """The bytes of the manifest's header after its magic."""
     return damaged.folder / MANIFEST, range(16, 100)
 
 
 def totals(damaged: Damaged) -> tuple[Path, range]:
-    """The bytes that say how many rows a block has and where each group ends; no checksum of Parquet covers them."""
+    """The bytes with the row count of a block and the ends of its groups; no Parquet checksum covers them."""
     file = next(file for file in damaged.held if file.suffix == ".parquet")
     end = damaged.held[file].rindex(b"ARROW:schema")
     return file, range(end - 24, end)
@@ -206,7 +206,7 @@ def test_a_name_in_the_manifests_schema(damaged: Damaged, text: bytes) -> None:
 
 
 def found_at_open(folder: Path, file: Path) -> None:
-    """A damaged manifest refuses the store; a damaged segment its table, while others are answered."""
+    """A damaged manifest makes the store unreadable, a damaged segment only its table."""
     if file.name == MANIFEST:
         with pytest.raises(CorruptData):
             EmbeddedStore(folder).close()
@@ -243,7 +243,7 @@ def test_missing_files_are_found_at_open(damaged: Damaged) -> None:
 
 
 def test_an_emptied_manifest_is_no_new_store(damaged: Damaged) -> None:
-    """Taken for new, the store would be empty, and the next ingest would take all its files away."""
+    """If it were taken for new, the store would be empty, and the next ingest would remove all files."""
     for change in (lambda file: file.write_bytes(b""), Path.unlink):
         change(damaged.folder / MANIFEST)
         with pytest.raises(CorruptData):

@@ -1,4 +1,4 @@
-"""An ingest that is killed, however often, and then run to its end leaves the tables that one clean ingest leaves."""
+"""An ingest that is killed any number of times and then completed leaves the same tables as a clean ingest."""
 
 from __future__ import annotations
 

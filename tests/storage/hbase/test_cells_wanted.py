@@ -1,4 +1,4 @@
-"""What a scan asks of the gateway: few columns by name, many by their families, and always one that each row has."""
+"""The cells that a scan requests: few columns by name, many by family, and always one that each row has."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Schema rows as text: which columns a table has, and as what they are read."""
+"""Schema rows as text: the columns of a table and their types."""
 
 import pyarrow as pa
 import pytest

@@ -1,4 +1,4 @@
-"""Rows with large cells: batches are cut by bytes however rows are asked for."""
+"""Rows with large cells: batches are cut by bytes for every kind of scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both stores give the same answer to any ticket: rows, schema with metadata, record, or refusal."""
+"""Both stores return the same answer to any ticket: rows, schema with metadata, record, or error."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ ALL = st.just({"all": True})
 
 
 def selections(table: str, pair: Pair) -> st.SearchStrategy[dict[str, Any]]:
-    """Return what chooses rows of a table, and something that does not."""
+    """Return the selections of a table, and one that it does not support."""
     known = st.sampled_from(pair.ids)
     known |= st.sampled_from(["nobody", "ZTF20abfcszi", "ZTF22odd", "ZTF22od", "ZTF20abf", "schema_4.0"])
     ids = st.lists(known, min_size=1, max_size=60).map(lambda some: {"ids": some})
@@ -261,13 +261,13 @@ def tickets(draw: st.DrawFn, pair: Pair) -> dict[str, Any]:
 
 
 def told(error: fl.FlightError) -> dict[str, Any]:
-    """Return what an error says, but for what is each server's own."""
+    """Return the information of an error, without the parts that differ between servers."""
     said = json.loads(error.extra_info)
     return {name: said[name] for name in ("code", "message", "field", "value", "retry")}
 
 
 def rest_of(client: fl.FlightClient, ticket: dict[str, Any], whole: Answered, share: float) -> None:
-    """Check that an answer goes on from one of its cursors."""
+    """Check that an answer can be resumed from one of its cursors."""
     places = [place for place, (rows, said) in enumerate(whole.messages) if rows and "cursor" in said]
     if not places:
         return

@@ -1,4 +1,4 @@
-"""What a table holds is found from its schema rows: releases that disagree, cells that nobody knows, rows that are missing."""
+"""Schemas from schema rows: releases that disagree, unknown cells, and missing rows."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def tables(hbase_stores: HBaseStores) -> Iterator[Tables]:
 
 @pytest.fixture
 def own_tables(hbase_stores: HBaseStores) -> Tables:
-    """A prefix without tables, for those that a test makes as it wants them."""
+    """A prefix without tables, for tests that create their own."""
     return Tables(hbase_stores, hbase_stores.prefix())
 
 
@@ -342,7 +342,7 @@ def test_a_row_that_lacks_a_cell_which_is_always_written_is_a_row_all_the_same(t
 
 
 def test_an_ingest_into_tables_of_a_broker_keeps_to_their_schema_rows(tables: Tables) -> None:
-    """The rows that are there stay readable, and what comes is added under the release's own row."""
+    """Old rows stay readable, and new ones are added under the schema row of this release."""
     tables.schema({"schema_0.3_0.3": {"d:score": "float", "i:magpsf": "double"}})
     tables.put(row("ZTF1", d__score=struct.pack(">f", 0.5), i__magpsf=double(17.25)))
     opened = tables.open()

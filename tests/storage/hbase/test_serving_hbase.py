@@ -1,4 +1,4 @@
-"""The commands over an HBase, as processes of their own."""
+"""The commands over HBase, in processes of their own."""
 
 from __future__ import annotations
 

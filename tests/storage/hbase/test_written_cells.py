@@ -1,4 +1,4 @@
-"""What ingest writes into HBase, byte for byte, as the broker's tables have it; read past the product."""
+"""The cells that ingest writes to HBase, byte for byte as in the broker's tables; read without the product."""
 
 from __future__ import annotations
 
