@@ -76,7 +76,7 @@ class ClusterAdmin:
         self._ask("forget", prefix=prefix)
 
     def expire(self, server: str) -> None:
-        """Tell HBase that a RegionServer has died, without waiting for the timeout of its ZooKeeper session."""
+        """Report a dead RegionServer to HBase, without waiting for the timeout of its ZooKeeper session."""
         self._ask("expire", server=server)
 
     def disable(self, table: str) -> None:
