@@ -61,7 +61,7 @@ def placeholder_query(query: Query, sent: pa.Schema, catalog: Catalog) -> Query:
 class _Totals:
     """The counts of all answers so far."""
 
-    asked: int = 0
+    requested: int = 0
     rows: int = 0
     objects: int = 0
     points: int | None = None
@@ -109,7 +109,7 @@ class Exchange:
         self._writer = MessageWriter(plan.query, self.schema)
         self._totals = _Totals(points=0 if plan.shape.nested else None)
 
-    def answer(self, asked: pa.RecordBatch) -> Iterator[Message]:
+    def answer(self, sent: pa.RecordBatch) -> Iterator[Message]:
         """Answer each row of a batch with the columns `id`, or `ra`, `dec` and `radius`; repeated rows are answered again.
 
         Raises
@@ -120,13 +120,13 @@ class Exchange:
         # each chunk has a deadline of its own; the exchange as a whole has none
         no_end = Deadline(cancelled=self._caller.cancelled)
         # the answer to the last row may continue in the next message
-        yield from self._writer.data(self._rows(asked), no_end, lambda rows: {"answered": int(rows.batch[0][-1].as_py())})
-        self._totals.asked += len(asked)
+        yield from self._writer.data(self._rows(sent), no_end, lambda rows: {"answered": int(rows.batch[0][-1].as_py())})
+        self._totals.requested += len(sent)
 
     def end(self) -> Iterator[Message]:
         """Yield the messages at the end: the completeness record of the exchange."""
         totals, query = self._totals, self._plan.query
-        counts = {"asked": totals.asked, "missing": totals.missing}
+        counts = {"asked": totals.requested, "missing": totals.missing}
         record = CompletenessRecord(
             complete=True,
             rows=totals.rows,
@@ -139,13 +139,13 @@ class Exchange:
         )
         yield from self._writer.record(record)
 
-    def _rows(self, asked: pa.RecordBatch) -> Iterator[Rows]:
+    def _rows(self, sent: pa.RecordBatch) -> Iterator[Rows]:
         """Read the rows for all IDs or cones of a batch."""
-        if "id" in asked.schema.names:
-            for first, ids in _chunks(typed_ids(_values(asked, "id"), self._plan.shape.object_id.type)):
+        if "id" in sent.schema.names:
+            for first, ids in _chunks(typed_ids(_values(sent, "id"), self._plan.shape.object_id.type)):
                 yield from self._numbered(self._reader(replace(self._plan, ids=ids)), first, one=False)
         else:
-            for number, values in enumerate(zip(*(_values(asked, name) for name in CONE), strict=True)):
+            for number, values in enumerate(zip(*(_values(sent, name) for name in CONE), strict=True)):
                 cone = cone_of(dict(zip(CONE, values, strict=True)))
                 plan = replace(self._plan, query=replace(self._plan.query, cone=cone))
                 yield from self._numbered(self._pipeline.locate(self._reader(plan)), number, one=True)
@@ -156,7 +156,7 @@ class Exchange:
     def _numbered(self, reader: PlanReader, first: int, *, one: bool) -> Iterator[Rows]:
         """Read rows, and prepend to each the number of the sent row that it answers."""
         counter = CompletenessCounter(reader.plan.ids)
-        begin = self._totals.asked + first
+        begin = self._totals.requested + first
         for rows in self._pipeline.rows(reader, counter):
             reader.deadline.check()
             index = np.full(len(rows), begin) if one else rows.request_index + begin
@@ -165,8 +165,8 @@ class Exchange:
         self._totals.add(counter, one=one)
 
 
-def _values(asked: pa.RecordBatch, name: str) -> list[Any]:
-    column = asked[name]
+def _values(sent: pa.RecordBatch, name: str) -> list[Any]:
+    column = sent[name]
     if column.null_count:
         row = next(number for number, there in enumerate(column.is_valid().to_pylist()) if not there)
         raise BadValue(f"the column {name} is null in row {row} of the batch", field=name)

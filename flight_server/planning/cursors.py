@@ -46,11 +46,11 @@ class Place:
     @classmethod
     def behind(cls, rows: Rows, before: Place | None) -> Place:
         """Return the position after some rows, one or more, that directly follow the position `before`."""
-        asked, key, length = rows.request_index[-1], rows.keys[-1], len(rows.keys)
+        index, key, length = rows.request_index[-1], rows.keys[-1], len(rows.keys)
         same = 1
-        while same < length and rows.keys[-1 - same] == key and rows.request_index[-1 - same] == asked:
+        while same < length and rows.keys[-1 - same] == key and rows.request_index[-1 - same] == index:
             same += 1
-        place = cls(int(asked), bytes(key), same, length)
+        place = cls(int(index), bytes(key), same, length)
         if before is None:
             return place
         if same == length and (before.request_index, before.key) == (place.request_index, place.key):
@@ -93,18 +93,18 @@ def read_cursor(text: str, fingerprint: str, objects: int) -> Place:
     """
     try:
         content = base64.b64decode(text, altchars=b"-_", validate=True)
-        owner, asked, same, sent, begun = HEAD.unpack_from(content)
+        owner, index, same, sent, begun = HEAD.unpack_from(content)
     except (ValueError, struct.error):
         content = b""
     if not content or base64.urlsafe_b64encode(content).decode() != text:
         raise CursorMismatch("resume_after is not a cursor of this server", field="resume_after", value=text)
-    place = Place(asked, content[HEAD.size :], same, sent, begun)
+    place = Place(index, content[HEAD.size :], same, sent, begun)
     if owner.hex() != fingerprint:
         raise CursorMismatch(
             "the cursor belongs to another query: send the ticket of that answer, and change only resume_after and as_of",
             field="resume_after",
             value=text,
         )
-    if asked >= objects or not same or not 0 < len(place.key) <= LONGEST_KEY:
+    if index >= objects or not same or not 0 < len(place.key) <= LONGEST_KEY:
         raise CursorMismatch("the cursor in resume_after is not in this answer", field="resume_after", value=text)
     return place

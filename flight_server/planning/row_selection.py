@@ -76,11 +76,11 @@ def select_rows(query: Query, table: Table, catalog: Catalog, start: float | Non
     )
 
 
-def unknown_class(asked: str, known: tuple[str, ...]) -> BadValue:
+def unknown_class(name: str, known: tuple[str, ...]) -> BadValue:
     """Return the error for an unknown class, with the most similar names."""
-    near = ", ".join(nearest_names(asked, known))
+    near = ", ".join(nearest_names(name, known))
     hint = f"; did you mean {near}?" if near else ""
-    return BadValue(f"there is no class {asked!r:.80}{hint}", field="class", value=asked)
+    return BadValue(f"there is no class {name!r:.80}{hint}", field="class", value=name)
 
 
 def _index(table: Table, field: str, catalog: Catalog) -> Table:
