@@ -139,5 +139,8 @@ class Pump(Generic[T]):
                 self._change.wait(min(CHECK_SECONDS, self._stall_seconds))
                 if len(self._queue) > most and time.monotonic() - self._polled > self._stall_seconds:
                     self._queue.clear()
-                    raise DeadlinePassed(f"the client read nothing for {self._stall_seconds:g} s: ask again for what did not come")
+                    message = f"the client read nothing for {self._stall_seconds:g} s: ask again for what did not come"
+                    raise DeadlinePassed(message)
+                        f"the client read nothing for {self._stall_seconds:g} s: ask again for what did not come"
+                    )
             check()
