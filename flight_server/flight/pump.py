@@ -141,6 +141,4 @@ class Pump(Generic[T]):
                     self._queue.clear()
                     message = f"the client read nothing for {self._stall_seconds:g} s: ask again for what did not come"
                     raise DeadlinePassed(message)
-                        f"the client read nothing for {self._stall_seconds:g} s: ask again for what did not come"
-                    )
             check()
