@@ -16,7 +16,7 @@ import pyarrow.flight as fl
 
 from flight_server.protocol.errors import TRANSPORT, AlertflightError, InternalError
 
-__all__ = ["guarded", "guarded_stream", "to_domain", "to_flight"]
+__all__ = ["detached", "guarded", "guarded_stream", "to_domain", "to_flight"]
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +30,13 @@ def to_domain(error: BaseException) -> AlertflightError:
     error_id = uuid4().hex[:12]
     log.error("internal error %s", error_id, exc_info=error)
     return InternalError(f"the server failed; see error {error_id} in its log", error_id=error_id)
+
+
+def detached(error: BaseException) -> AlertflightError:
+    """Return the domain error without tracebacks, which would keep the frames of suspended generators and so their scans."""
+    domain = to_domain(error)
+    domain.__traceback__ = domain.__cause__ = domain.__context__ = None
+    return domain
 
 
 def to_flight(error: BaseException) -> fl.FlightError:

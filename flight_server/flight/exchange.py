@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from copy import copy
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -98,7 +99,7 @@ class Conversation:
     def _check_open(self) -> None:
         self._check_caller()
         if self._pump.failure is not None:
-            raise self._pump.failure
+            raise copy(self._pump.failure)
         if self._failure.done():
             self._failure.result()
 

@@ -11,9 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Generic, TypeVar
 
-from flight_server.protocol.errors import DeadlinePassed
+from flight_server.flight.errors import detached
+from flight_server.protocol.errors import AlertflightError, DeadlinePassed
 
 __all__ = ["KEEP_ALIVE_SECONDS", "Pump", "PumpEnded"]
 
@@ -59,12 +61,12 @@ class Pump(Generic[T]):
         self._closed = False
         self._polled = time.monotonic()  # when the reader last called take
         self._change = threading.Condition()
-        self.failure: Exception | None = None  # the error that ended the work early
+        self.failure: AlertflightError | None = None  # the error that ended the work early
         self.delivered = self._polled  # when the reader last got an item
 
     def run(self) -> None:
         """Produce items until there are no more, or the pump is closed."""
-        failure: Exception | None = None
+        failure: AlertflightError | None = None
         try:
             try:
                 for item in self._items:
@@ -77,7 +79,7 @@ class Pump(Generic[T]):
         except _Closed:
             pass
         except Exception as error:  # noqa: BLE001  (raised by take)
-            failure = error
+            failure = detached(error)
         with self._change:
             self.failure = failure
             self._ended = True
@@ -91,8 +93,8 @@ class Pump(Generic[T]):
         ------
         PumpEnded
             There are no more.
-        Exception
-            The error that ended the work early.
+        AlertflightError
+            The work ended early.
         """
         with self._change:
             if not self._queue and not self._ended:
@@ -106,7 +108,7 @@ class Pump(Generic[T]):
             if not self._ended:
                 return None
             if self.failure is not None:
-                raise self.failure
+                raise copy(self.failure)  # each one that is raised collects frames of its own
             raise PumpEnded
 
     def close(self) -> None:

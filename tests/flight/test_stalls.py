@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from waiting import wait_until
 
 from flight_server.flight import FlightServer
 from flight_server.flight.pump import Pump, PumpEnded
-from flight_server.protocol.errors import DeadlinePassed
+from flight_server.protocol.errors import AlertflightError, DeadlinePassed, InternalError, StreamCancelled
 from flight_server.protocol.query import Query
 from flight_server.storage.scans import Rows, Scan
 
@@ -155,7 +156,7 @@ def test_a_pump_hands_over_all_items_and_then_the_error() -> None:
     making = threading.Thread(target=pump.run)
     making.start()
     assert [pump.take(60) for _ in range(20)] == list(range(20))
-    with pytest.raises(ValueError, match="broken"):
+    with pytest.raises(InternalError):
         pump.take(60)
     assert ended.wait(60)
     making.join()
@@ -219,3 +220,32 @@ def test_a_pump_that_is_closed_ends() -> None:
     pump.close()
     assert ended.wait(60)
     making.join()
+
+
+def test_an_error_keeps_no_generator_behind_it() -> None:
+    """A frame of a traceback would keep the scan that it reads."""
+    closed = threading.Event()
+
+    def scan() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.set()
+
+    def checked(rows: Iterator[int]) -> Iterator[int]:
+        for row in rows:
+            if row:
+                raise StreamCancelled("the caller has gone")
+            yield row
+
+    gc.disable()
+    try:
+        pump = Pump(checked(scan()), lambda: None, 60)
+        pump.run()
+        assert closed.is_set()
+        assert pump.take(60) == 0
+        for _ in range(2):
+            with pytest.raises(AlertflightError, match="has gone"):
+                pump.take(60)
+    finally:
+        gc.enable()
