@@ -17,7 +17,7 @@ from foreign_hash import column_hash
 from slow_stores import for_ever, pausing
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.flight import FlightServer
+from flight_server.flight import FlightServer, pump
 from flight_server.storage.scans import Scan
 
 GO = shutil.which("go")
@@ -79,7 +79,10 @@ def test_go_reads_what_pyarrow_reads(call: Any, client: fl.FlightClient, fields:
 
 
 @pytest.mark.parametrize("fields", TICKETS[1:5])
-def test_go_passes_over_pauses(call: Any, client: fl.FlightClient, sample: Opened, fields: dict[str, Any]) -> None:
+def test_go_passes_over_pauses(
+    call: Any, client: fl.FlightClient, sample: Opened, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "KEEP_ALIVE_SECONDS", 0.01)
     slow = pausing(sample)
     with FlightServer(slow.archive, slow.settings) as server:
         seen = call("do_get", {"table": "ztf", **fields}, server.port)
