@@ -24,6 +24,8 @@ from flight_server.service.streams import Stream, Streams
 
 __all__ = ["Reads"]
 
+INLINE = 3  # messages of a quick answer that are made before the first one leaves; two with rows, then the record
+
 Sent: TypeAlias = tuple[pa.RecordBatch, bytes | None]  # a message as gRPC sends it
 
 
@@ -59,9 +61,8 @@ class Reads:
             stream.open()
             answer = self.archive.answer(query, replace(caller, cancelled=lambda: stream.cancelled or gone()))
             messages = _cancellable(answer.messages, stream)
-            # starting a pump takes longer than making a small answer
-            most = 0 if not answer.is_quick else 2 if len(query.ids or ()) == 1 else 1
-            ready, is_whole = _first(messages, most)
+            # to hand over to a pump takes longer than to make a small answer
+            ready, is_whole = _first(messages, INLINE if answer.is_quick else 0)
         except BaseException:
             stream.close()
             call.end()
@@ -134,7 +135,7 @@ def _cancellable(messages: Generator[Message, None, None], stream: Stream) -> It
 
 
 def _first(messages: Iterator[Message], most: int) -> tuple[deque[Message], bool]:
-    """Return the first messages, and whether that is all of them."""
+    """Return the first messages, at most so many, and whether they are all."""
     taken: deque[Message] = deque()
     while len(taken) < most:
         taken.append(next(messages))
