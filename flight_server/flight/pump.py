@@ -15,7 +15,7 @@ from copy import copy
 from typing import Generic, TypeVar
 
 from flight_server.flight.errors import detached
-from flight_server.protocol.errors import AlertflightError, DeadlinePassed
+from flight_server.protocol.errors import AlertflightError, DeadlinePassed, StreamCancelled
 
 __all__ = ["KEEP_ALIVE_SECONDS", "Pump", "PumpEnded"]
 
@@ -76,9 +76,9 @@ class Pump(Generic[T]):
                 if close is not None:
                     close()
             self._await_reader(0, lambda: None)  # no check: the deadline is for the work, not for the reader of the last items
-        except _Closed:
-            pass
-        except Exception as error:  # noqa: BLE001  (raised by take)
+        except _Closed:  # nobody should take any more; who does must not see a regular end
+            failure = StreamCancelled("the stream was closed")
+        except BaseException as error:  # noqa: BLE001  (raised by take)
             failure = detached(error)
         with self._change:
             self.failure = failure

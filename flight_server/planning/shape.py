@@ -85,11 +85,6 @@ class QueryShape:
         """A batch of the answer with zero rows."""
         return empty_batch(self.schema)
 
-    @cached_property
-    def rows_schema(self) -> pa.Schema:
-        """The Arrow schema of the rows before cutouts are attached."""
-        return self.columns.schema
-
 
 def nested_schema(columns: Projection, object_id: Column) -> pa.Schema:
     """Return the schema of nested light curves: the ID column, then a list of structs of all other columns in order."""

@@ -220,6 +220,8 @@ def test_a_pump_that_is_closed_ends() -> None:
     pump.close()
     assert ended.wait(60)
     making.join()
+    with pytest.raises(StreamCancelled):
+        pump.take(60)
 
 
 def test_an_error_keeps_no_generator_behind_it() -> None:
