@@ -204,4 +204,12 @@ def load_catalog() -> Catalog:
 
 
 def _columns(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
-    return {name: Column(name=name, **{**words, "type": TYPES[words["type"]]}) for name, words in declared.items()}
+    return {name: _column(name, words) for name, words in declared.items()}
+
+
+def _column(name: str, words: Mapping[str, Any]) -> Column:
+    typed = {**words, "type": TYPES[words["type"]]}
+    if "bounds" in words:
+        low, high = words["bounds"]
+        typed["bounds"] = (float(low), float(high))
+    return Column(name=name, **typed)

@@ -71,7 +71,10 @@ def parse_survey(declared: Mapping[str, Any]) -> Survey:
     words = {
         **declared,
         "alerts": {**alerts, "blocks": _joined(alerts["blocks"], stamps=alerts["stamps"])},
-        "tables": {name: table_words(_joined(table, name=name, survey=survey)) for name, table in declared["tables"].items()},
+        "tables": {
+            name: table_words({**_joined(table, name=name, survey=survey), "alert_id": alerts["alert_id"]})
+            for name, table in declared["tables"].items()
+        },
     }
     try:
         return msgspec.convert(words, Survey)

@@ -77,7 +77,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One table: its rows, row key and columns.
 
     `columns` are the columns by name, None for all of the families; `rest` are the families whose other cells are stored
-    too. `latest` are the columns that decide whether a row overwrites one with the same key.
+    too. `latest` are the columns that decide which of several rows with one key is kept. `alert_id` is the column with
+    the ID of the alert.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     columns: tuple[str, ...] | None
     id: str
     on_equal_key: Literal["merge", "overwrite"]
+    alert_id: str = ""
     rest: frozenset[str] = frozenset()
     time: str | None = None
     time_format: Literal["jd", "mjd"] = "jd"
@@ -111,6 +113,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def by_object(self) -> bool:
         """Whether row keys begin with the object ID, so that rows can be selected by it."""
         return self.key.partition("{")[2].partition("}")[0] == self.id
+
+    @property
+    def keeps_each_alert(self) -> bool:
+        """Whether each alert has a row of its own, whatever other alerts there are."""
+        return self.rows in {"alerts", "stamps"} and self.on_equal_key == "merge" and self.takes(self.alert_id)
 
     def takes(self, name: str) -> bool:
         """Return whether the table stores cells of this column."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,8 +17,11 @@ from flight_server.ingest import load as run_load
 from flight_server.ingest.files import Found, find_files
 from flight_server.service.stores import open_store
 from flight_server.settings import load_settings
+from flight_server.storage.protocols import Sharing
 
 __all__ = ["ingest", "load", "statistics"]
+
+NAMED = 20  # alerts that a line names
 
 
 @click.command()
@@ -52,6 +56,8 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
         click.echo(f"{path}: skipped, not an alert file", err=True)
     if report.not_stored:
         click.echo(f"columns not stored: {', '.join(sorted(report.not_stored))}", err=True)
+    for line in _shared(report.sharing):
+        click.echo(line, err=True)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
     click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
     if report.failures:
@@ -88,6 +94,21 @@ def statistics(data: str | None, config: Path | None) -> None:
     finally:
         store.close()
     click.echo(f"{report.read} nights; {_written(report.written, 'statistics_class')}")
+
+
+def _shared(sharing: Sharing) -> Iterator[str]:
+    """Yield a line about the alerts that share an exposure, and one about the points."""
+    if sharing.alerts:
+        named = _some([str(one) for one in sharing.alerts])
+        yield f"{len(sharing.alerts)} alerts share object and exposure with another one; they are stored beside it: {named}"
+    if sharing.left_out:
+        count, named = sum(sharing.left_out.values()), _some(sorted(sharing.left_out))
+        yield f"{count} detections of histories share object and exposure with a stored one and are left out: {named}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the names, or the first ones if there are many."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _written(rows: int, table: str) -> str:

@@ -16,7 +16,7 @@ from flight_server.ingest.cells import cell_types, flatten
 from flight_server.ingest.files import Found, find_files, open_alerts
 from flight_server.ingest.tables import history_fields, table_rows
 from flight_server.protocol.errors import AlertflightError, BadValue
-from flight_server.storage.protocols import RowStore, RowWriter
+from flight_server.storage.protocols import RowStore, RowWriter, Sharing
 
 __all__ = ["IngestReport", "ingest", "naming_faults", "recognise", "settle_types"]
 
@@ -28,7 +28,8 @@ class IngestReport:
     """The result of an ingest.
 
     `rows` counts rows written by table, `failures` has the reason by file, `skipped` lists files in folders that are
-    not alert files, and `not_stored` the columns of the files that no table stores.
+    not alert files, `not_stored` the columns of the files that no table stores, and `sharing` the detections that share
+    an exposure with another one of their object.
     """
 
     files: int = 0
@@ -37,6 +38,7 @@ class IngestReport:
     failures: dict[Path, str] = field(default_factory=dict)
     skipped: list[Path] = field(default_factory=list)
     not_stored: set[str] = field(default_factory=set)
+    sharing: Sharing = field(default_factory=Sharing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def ingest(
             report = _attempt(writer, catalog.with_stored(store.view().columns), paths, refused, progress, history=history)
             if report is not None:
                 report.rows = writer.commit(report.files, report.alerts)
+                report.sharing = writer.sharing
                 return report
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
+from flight_server.ingest.bounds import check_bounds
 from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.ingest.loaded_files import read_records
 from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn
@@ -92,6 +93,7 @@ def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
                 raise BadValue(f"the column {name} holds {values.type}, which is not a single value"[:200], field=name)
             columns[name] = cast_exactly(values, kind, name) if kind is not None else values
         rows = pa.table(columns)
+        check_bounds(columns, catalog.described(table))
         if not table.aliases:
             check_keys(table, rows)  # raises on a bad row while its file is known
         missing = [name for name in table.aliases if name not in columns]

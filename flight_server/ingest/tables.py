@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,10 @@ from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Column
 from flight_server.catalog.declarations import Condition, Points, Survey, Table, Where
 from flight_server.derive import derive, load_derived
+from flight_server.ingest.bounds import check_bounds
 from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.ingest.cells import Cells
+from flight_server.protocol.errors import BadValue
 from flight_server.storage.protocols import ALERT, VERSION
 
 __all__ = ["computed_columns", "computed_from", "history_fields", "meets", "table_rows"]
@@ -45,7 +48,13 @@ def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool =
         The alerts.
     points
         Whether points of the histories become rows of the tables that declare `points`.
+
+    Raises
+    ------
+    BadValue
+        A value is outside of the bounds of its column; the message names column and row.
     """
+    check_bounds(cells.columns, catalog.known[survey.name])
     columns = {**cells.columns, **computed_columns(survey, cells.columns, len(cells.version))}
     for table in survey.tables.values():
         if table.rows == "alerts":
@@ -53,7 +62,7 @@ def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool =
         elif table.rows == "stamps":
             rows = _stamp_rows(table, survey.alerts.cutout_columns, cells)
         elif table.rows == "history":
-            rows = _history_rows(table, catalog, cells)
+            rows = _history_rows(survey, table, catalog, cells)
         else:
             continue
         if len(rows):
@@ -111,7 +120,16 @@ def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Tabl
     return rows.filter(pa.array(some))
 
 
-def _history_rows(table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
+@contextmanager
+def _naming_points() -> Iterator[None]:
+    """Say of errors that their row is a point of a history."""
+    try:
+        yield
+    except BadValue as error:
+        raise BadValue(f"points of histories: {error.message}", field=error.field, value=error.value) from error
+
+
+def _history_rows(survey: Survey, table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
     """Return the history points that belong to the table, unnested."""
     names = list(dict.fromkeys([*(table.columns or ()), *(table.where.columns() if table.where else ())]))
     points, parents = _unfolded(cells)
@@ -125,6 +143,8 @@ def _history_rows(table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
             columns[name] = cast_exactly(pc.struct_field(points, field), kind, name)
         else:
             columns[name] = pa.nulls(len(points), kind)
+    with _naming_points():
+        check_bounds(columns, catalog.known[survey.name])
     meant = meets(table.where, columns, len(points)) if table.where else np.ones(len(points), bool)
     if table.if_last:
         owner = parents.to_numpy()

@@ -30,10 +30,11 @@ TOGETHER_BYTES = 32 << 20  # small batches are checked and written together up t
 
 @dataclass(frozen=True, slots=True)
 class UploadReport:
-    """The result of an upload: the number of alerts, and the rows written to each table."""
+    """The result of an upload: the number of alerts, the rows written to each table, and `Sharing.alerts`."""
 
     alerts: int
     rows: Mapping[str, int]
+    sharing: tuple[int, ...] = ()
 
 
 class Upload:
@@ -126,7 +127,8 @@ class Upload:
                 # each batch may have its own dictionaries, which not every writer supports
                 alerts = pa.Table.from_batches(together).unify_dictionaries()
                 writer.write(list(table_rows(self._survey, known, flatten(alerts, self._survey.alerts, types))), alerts)
-            return UploadReport(self._alerts, writer.commit(1, self._alerts))
+            rows = writer.commit(1, self._alerts)
+            return UploadReport(self._alerts, rows, writer.sharing.alerts)
 
     def close(self) -> None:
         """Delete the buffered batches."""

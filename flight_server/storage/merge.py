@@ -1,7 +1,8 @@
 """Merging of rows with the same row key.
 
 In each column the latest value that is not null is kept, as in HBase. Before that, whole rows may be superseded by others
-of the same key: in tables that overwrite, and where points of a history share a key with an alert.
+of the same key: in tables that overwrite, where points of a history share a key with an alert or with each other, and
+where a key has rows of several alerts. So no row has cells of two alerts or of two points.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple
     Parameters
     ----------
     table
-        Declares which rows are superseded: in tables that overwrite, all but those with the largest values; and points of
-        a history, by alerts and by later points.
+        Declares which rows are superseded: where it names the columns that decide, all but those with the largest values;
+        points of a history, by alerts and by later points; and rows of other alerts than the last one.
     rows, keys
         n rows sorted by key, and their keys, shape (n,).
 
@@ -86,13 +87,31 @@ def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple
     >>> drop_superseded(load_surveys()["ztf"].tables["ztf.pixel128"], rows, np.array([b"a", b"a"]))[0].to_pylist()
     [{'i:jd': 2459063.9, 'i:candid': 2, 'i:drb': None}]
     """
-    if table.on_equal_key == "overwrite":
-        kept = _latest(rows, keys, table.latest)
-    elif table.points is not None and table.points.lacks in rows.column_names:
-        kept = _alerts_or_latest(rows, keys, table.points)
-    else:
-        return rows, keys
+    if table.on_equal_key == "overwrite" or table.latest:
+        return _filtered(rows, keys, _latest(rows, keys, table.latest))
+    if table.points is not None and table.points.lacks in rows.column_names:
+        rows, keys = _filtered(rows, keys, _alerts_or_latest(rows, keys, table.points))
+    if table.keeps_each_alert and table.alert_id in rows.column_names:
+        rows, keys = _filtered(rows, keys, _of_last_alert(rows, keys, table.alert_id))
+    return rows, keys
+
+
+def _filtered(rows: pa.Table, keys: npt.NDArray[K], kept: npt.NDArray[np.bool_]) -> tuple[pa.Table, npt.NDArray[K]]:
     return (rows, keys) if kept.all() else (rows.filter(pa.array(kept)), keys[kept])
+
+
+def _of_last_alert(rows: pa.Table, keys: npt.NDArray[K], column: str) -> npt.NDArray[np.bool_]:
+    """Return a mask of the rows that have the alert ID of the last row with their key, or no ID."""
+    kept = np.ones(len(keys), dtype=bool)
+    if len(keys) == 0 or not (keys[1:] == keys[:-1]).any():
+        return kept
+    group = _groups(keys)
+    known = rows[column].is_valid().to_numpy()
+    ids = _comparable(rows[column])
+    last = np.full(group[-1] + 1, -1)
+    last[group[known]] = np.flatnonzero(known)  # of equal indices the last assignment counts
+    kept[known] = ids[known] == ids[last[group[known]]]
+    return kept
 
 
 def _alerts_or_latest(rows: pa.Table, keys: npt.NDArray[K], points: Points) -> npt.NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ __all__ = [
     "RowStore",
     "RowView",
     "RowWriter",
+    "Sharing",
     "StampFailure",
     "Stamps",
     "TableState",
@@ -81,11 +82,27 @@ class RowView(Protocol):
         """Return the error of a table that cannot be read, or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What shares object and time with another alert of an ingest or of the store, as detections in one exposure do.
+
+    `alerts` are the IDs of the alerts that are stored under row keys that end with them. `left_out` counts the points of
+    histories that are not stored, by object and time: only one point can stand for an exposure.
+    """
+
+    alerts: tuple[int, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
 class RowWriter(Protocol):
     """A transaction that writes rows: none is visible before `commit`, all are visible after it.
 
     In a store without transactions, rows become visible while `commit` runs; a commit that fails is run again.
     """
+
+    @property
+    def sharing(self) -> Sharing:
+        """The alerts and points that share object and time with another one. Known after `commit`."""
 
     @property
     def keeps_alerts(self) -> bool:

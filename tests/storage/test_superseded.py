@@ -79,12 +79,14 @@ def test_without_any_column_the_last_row_stands(rows):
 
 
 @given(ROWS)
-def test_points_give_way_to_alerts_and_to_the_largest_of_them(rows):
+def test_points_give_way_to_alerts_and_to_the_largest_of_them_and_alerts_to_the_last_one(rows):
     wanted = {}
     for key in {key for key, _ in rows}:
         own = [row for row in rows if row[0] == key]
         alerts = [cells for _, cells in own if cells["i:jdstarthist"] is not None]
-        wanted[key] = alerts or plain(own, ALERTS.points.latest)[key]
+        kept = alerts or plain(own, ALERTS.points.latest)[key]
+        last = next((cells["i:candid"] for cells in reversed(kept) if cells["i:candid"] is not None), None)
+        wanted[key] = [cells for cells in kept if cells["i:candid"] in {None, last}]
     assert listed(*drop_superseded(ALERTS, *table_of(rows))) == wanted
 
 

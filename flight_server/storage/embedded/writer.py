@@ -10,7 +10,7 @@ import fcntl
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,9 +35,10 @@ from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlocks
 from flight_server.storage.keys import row_keys
 from flight_server.storage.merge import drop_superseded, key_array, merge_equal_keys, merge_over
-from flight_server.storage.protocols import VERSION
+from flight_server.storage.protocols import VERSION, Sharing
 from flight_server.storage.runs import Runs
 from flight_server.storage.scans import Scan
+from flight_server.storage.shared_keys import SharedKeys
 from flight_server.storage.stamp_rows import BLOCK_ROWS
 
 __all__ = ["Transaction", "exclusive", "next_number", "remove_leftovers"]
@@ -88,6 +89,8 @@ class Transaction:
         self._catalog = catalog.with_stored(view.columns)
         self._state = manifest.read()
         self._runs: dict[str, Runs] = {}
+        self._shared = SharedKeys(self._catalog)
+        self.sharing = Sharing()
         self._records: list[SegmentRecord | BlockRecord | ColumnRecord | IngestRecord] = []
         self._number = next_number(self._state)
         last = max((record.written for record in self._state.ingests), default=0)
@@ -97,13 +100,15 @@ class Transaction:
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:  # noqa: ARG002  (only the HBase store needs them)
         """Add the rows of one file; see `RowWriter.write`."""
-        keyed = [(table.name, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
-        for name, rows, keys in keyed:
-            self._runs.setdefault(name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
+        keyed = [(table, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
+        for table, rows, keys in keyed:
+            self._runs.setdefault(table.name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
+            self._shared.add(table, rows, keys)
 
     def commit(self, files: int, alerts: int) -> dict[str, int]:
         """Write all gathered rows and make them visible at once; return the number of rows written to each table."""
         counts = {}
+        self.sharing = self._shared.settle(self._view)
         for name in sorted(self._runs):
             counts[name] = self._write_table(self._catalog.table(name), self._runs.pop(name))
         self._records += self._blocks.records
@@ -118,15 +123,25 @@ class Transaction:
         # columns without a value are not written to a segment; a merged row may have all stored columns
         held = set(self._catalog.stored.get(table.name, {}))
         filled = [column for column in columns if column.name in runs.filled or column.name in held or column.name == table.path]
-        schema = pa.schema([*(pa.field(column.name, column.type) for column in filled), pa.field(WRITTEN, pa.int64())])
+        others = Runs(self._folder / RUN_FOLDER)
+        exactly = BLOCK_ROWS if table.rows == "stamps" else None
+        plain = (self._shared.divide(table, *part, others) for part in runs.parts(exactly))
+        written = self._write_rows(table, filled, plain, runs.key_width)
+        return written + self._write_rows(table, filled, others.parts(exactly), others.key_width)
+
+    def _write_rows(
+        self, table: Table, columns: list[Column], parts: Iterable[tuple[pa.Table, npt.NDArray[np.bytes_]]], key_width: int
+    ) -> int:
+        """Write rows, in parts by ascending keys, as segments."""
+        schema = pa.schema([*(pa.field(column.name, column.type) for column in columns), pa.field(WRITTEN, pa.int64())])
         written = 0
-        with SegmentOutput(self._folder, table, schema, key_width=runs.key_width, number=self._number) as output:
-            for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
+        with SegmentOutput(self._folder, table, schema, key_width=key_width, number=self._number) as output:
+            for part, part_keys in parts:
                 rows, keys = merge_equal_keys(*drop_superseded(table, part.drop_columns([VERSION]), part_keys))
                 if table.rows == "stamps":
                     layout = self._catalog.surveys[table.survey].alerts
                     rows = self._blocks.store(table, layout, self._catalog.known[table.survey], rows, keys)
-                rows, keys, replaced = self._merge_with_held(table, filled, _as_columns(rows, filled), keys)
+                rows, keys, replaced = self._merge_with_held(table, columns, _as_columns(rows, columns), keys)
                 stamp = pa.array(np.full(len(keys), self._written))
                 output.append(rows.append_column(pa.field(WRITTEN, pa.int64()), stamp), keys, int(replaced.sum()))
                 written += len(keys)

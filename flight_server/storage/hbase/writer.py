@@ -7,6 +7,7 @@ leaves the same state as a single complete run.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,9 +29,10 @@ from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.injection import injection_point
 from flight_server.storage.keys import row_keys
 from flight_server.storage.merge import changed_cells, drop_superseded, key_array, lost_cells, merge_equal_keys, merge_over
-from flight_server.storage.protocols import ALERT, VERSION, RowView
+from flight_server.storage.protocols import ALERT, VERSION, RowView, Sharing
 from flight_server.storage.runs import Runs
 from flight_server.storage.scans import Scan
+from flight_server.storage.shared_keys import SharedKeys
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
 from hbase_bridge import Gateway, WriteChannel
 
@@ -81,6 +83,8 @@ class HBaseWriter:
         self._folder = TemporaryDirectory(prefix="alertflight-ingest-")
         self._alerts = SpilledAlerts()
         self._runs: dict[str, Runs] = {}
+        self._shared = SharedKeys(catalog)
+        self.sharing = Sharing()
         self._newest: dict[str, tuple[str, str]] = {}  # by survey: the newest version and its schema row
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
@@ -92,6 +96,7 @@ class HBaseWriter:
                 index = rows.column_names.index(ALERT)
                 rows = rows.set_column(index, ALERT, pa.array(places[rows[ALERT].to_numpy()]))  # noqa: PLW2901
             self._runs.setdefault(table.name, Runs(Path(self._folder.name))).add(rows, keys)
+            self._shared.add(table, rows, keys)
             if table == self._catalog.surveys[table.survey].alert_table:
                 self._note_version(table, rows)
 
@@ -103,6 +108,7 @@ class HBaseWriter:
         for table in tables:
             self._write_schema_row(table)
         view = self._fresh_view()
+        self.sharing = self._shared.settle(view)
         return {
             table.name: self._write_table(table, view, self._runs.pop(table.name)) for table in tables if table.name in self._runs
         }
@@ -166,7 +172,12 @@ class HBaseWriter:
 
     def _changed(self, table: Table, columns: list[Column], view: RowView, runs: Runs) -> Batches:
         """Yield the rows that are new to the table or change it."""
-        for part, part_keys in runs.parts(exactly=BLOCK_ROWS if table.rows == "stamps" else None):
+        others = Runs(Path(self._folder.name))
+        exactly = BLOCK_ROWS if table.rows == "stamps" else None
+        plain = (self._shared.divide(table, *part, others) for part in runs.parts(exactly))
+        # a generator, as the others are complete once all plain ones were read
+        longer = (part for one in (others,) for part in one.parts(exactly))
+        for part, part_keys in itertools.chain(plain, longer):
             rows, keys = merge_equal_keys(*drop_superseded(table, part.drop_columns([VERSION]), part_keys))
             if table.rows == "stamps":
                 layout = self._catalog.surveys[table.survey].alerts
