@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.derive.inputs import Codes, Numbers, check_declinations
+from flight_server.derive.inputs import Codes, Numbers, declinations
 
 __all__ = ["constellation"]
 
@@ -46,7 +46,7 @@ class Boundaries:
 
 
 def constellation(ra: Numbers, dec: Numbers) -> pa.Array:
-    """Return the English names of the constellations in which positions lie; null where a coordinate is NaN or infinite.
+    """Return the English names of the constellations in which positions lie; null where a coordinate is none.
 
     They agree with astropy's `get_constellation`: ICRS is converted to GCRS at J2000, precessed to the mean equator of
     1875, and looked up in Roman's table (1987, PASP 99, 695) of the boundaries of Delporte (1930).
@@ -56,11 +56,6 @@ def constellation(ra: Numbers, dec: Numbers) -> pa.Array:
     ra, dec
         ICRS, degrees.
 
-    Raises
-    ------
-    BadValue
-        A declination is beyond the pole.
-
     Examples
     --------
     >>> constellation(np.array([320.38, np.nan]), np.array([13.56, 0.0])).to_pylist()
@@ -68,7 +63,7 @@ def constellation(ra: Numbers, dec: Numbers) -> pa.Array:
     """
     import erfa
 
-    check_declinations(dec)
+    dec = declinations(dec)
     bounds = _boundaries()
     known = np.isfinite(ra) & np.isfinite(dec)
     ra, dec = np.where(known, ra, 0.0), np.where(known, dec, 0.0)

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 
 from flight_server.derive.inputs import Numbers
-from flight_server.protocol.errors import BadValue
 
 __all__ = ["flux"]
 
@@ -28,12 +27,8 @@ def flux(magnitude: Numbers, error: Numbers, sign: pa.Array) -> tuple[Numbers, N
     magnitude, error
         Of the difference, mag.
     sign
-        As `isdiffpos`: t or 1 where the source is brighter than in the reference, f or 0 where it is fainter.
-
-    Raises
-    ------
-    BadValue
-        A sign is none of these.
+        As `isdiffpos`: t or 1 where the source is brighter than in the reference, f or 0 where it is fainter; any other text
+        is no sign.
 
     Examples
     --------
@@ -43,10 +38,7 @@ def flux(magnitude: Numbers, error: Numbers, sign: pa.Array) -> tuple[Numbers, N
     """
     encoded = sign.dictionary_encode()
     values = encoded.dictionary.to_pylist()
-    for value in values:
-        if value not in SIGNS:
-            raise BadValue(f"the sign of a difference must be one of {', '.join(SIGNS)}, not {value!r:.80}", value=value)
-    signs = np.array([*(SIGNS[value] for value in values), np.nan])
+    signs = np.array([*(SIGNS.get(value, np.nan) for value in values), np.nan])
     size = 10.0 ** ((ZERO_POINT - magnitude) / 2.5)
     codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     found = signs[codes] * size

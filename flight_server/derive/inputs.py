@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from flight_server.catalog.columns import Column
 from flight_server.protocol.errors import BadValue, UnknownColumn
 
-__all__ = ["Codes", "Inputs", "Numbers", "check_declinations", "to_numbers"]
+__all__ = ["Codes", "Inputs", "Numbers", "declinations", "to_numbers"]
 
 Numbers = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -99,18 +99,13 @@ def to_numbers(array: pa.Array) -> Numbers:
     return numbers
 
 
-def check_declinations(dec: Numbers) -> None:
-    """Raise BadValue on declinations beyond the poles.
+def declinations(dec: Numbers) -> Numbers:
+    """Return declinations, degrees, with NaN for those beyond the poles: one wrong row must not end a whole answer.
 
-    Raises
-    ------
-    BadValue
-        A declination is beyond a pole; the message names the first one.
+    >>> declinations(np.array([-90.0, 90.5]))
+    array([-90.,  nan])
     """
-    beyond = np.abs(dec) > POLE
-    if beyond.any():
-        value = float(dec[beyond][0])
-        raise BadValue(f"a declination of {value} degrees is beyond the pole", value=value)
+    return np.where(np.abs(dec) > POLE, np.nan, dec)
 
 
 def _is_text(kind: pa.DataType) -> bool:
