@@ -26,7 +26,9 @@ NAMED = 20  # alerts that a line names
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option("--history", is_flag=True, help="Also store good points of the histories, where there is no alert.")
+@click.option(
+    "--history", is_flag=True, help="Also store good points of the histories, where there is no alert, and all upper limits."
+)
 @store_options
 def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
     """Load alert files into the store. They may be Parquet or Avro, or folders with such files.
@@ -56,6 +58,9 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
         click.echo(f"{path}: skipped, not an alert file", err=True)
     if report.not_stored:
         click.echo(f"columns not stored: {', '.join(sorted(report.not_stored))}", err=True)
+    if report.left_out:
+        counts = " and ".join(f"{count} points of {name}" for name, count in sorted(report.left_out.items()))
+        click.echo(f"{counts} left out: the last points of their histories are of another kind; --history keeps them", err=True)
     for line in _shared(report.sharing):
         click.echo(line, err=True)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)

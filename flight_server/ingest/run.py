@@ -14,6 +14,7 @@ from flight_server.catalog.declarations import Survey
 from flight_server.ingest.casts import stored_type, widest
 from flight_server.ingest.cells import cell_types, flatten
 from flight_server.ingest.files import Found, find_files, open_alerts
+from flight_server.ingest.left_out_points import LeftOutPoints
 from flight_server.ingest.tables import history_fields, table_rows
 from flight_server.protocol.errors import AlertflightError, BadValue
 from flight_server.storage.protocols import RowStore, RowWriter, Sharing
@@ -29,7 +30,8 @@ class IngestReport:
 
     `rows` counts rows written by table, `failures` has the reason by file, `skipped` lists files in folders that are
     not alert files, `not_stored` the columns of the files that no table stores, and `sharing` the detections that share
-    an exposure with another one of their object.
+    an exposure with another one of their object. `left_out` counts the points of histories that are not stored since the
+    last point of their history is of another kind, by table.
     """
 
     files: int = 0
@@ -39,6 +41,7 @@ class IngestReport:
     skipped: list[Path] = field(default_factory=list)
     not_stored: set[str] = field(default_factory=set)
     sharing: Sharing = field(default_factory=Sharing)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ def _attempt(
 ) -> IngestReport | None:
     """Read all files that were not refused; return None if one is refused now that influenced the types."""
     report = IngestReport(failures=dict(refused))
+    left_out = LeftOutPoints()
     opened = list(_open_all(paths, catalog, report, progress))
     settled = settle_types(((one.survey, one.types) for one in opened), catalog, report.not_stored)
     for one in opened:
@@ -95,7 +99,7 @@ def _attempt(
                 fields = None if writer.keeps_alerts else history_fields(one.survey, catalog, points=history)
                 alerts = open_alerts(one.found.path).read(one.survey.alerts, fields)
                 cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
-                parts = list(table_rows(one.survey, catalog, cells, points=history))
+                parts = list(table_rows(one.survey, catalog, cells, points=history, left_out=left_out))
             # outside of the guard above: a fault of the store is not one of this file, and ends the ingest
             writer.write(parts, alerts)
         except AlertflightError as error:
@@ -108,6 +112,7 @@ def _attempt(
         report.files += 1
         report.alerts += len(alerts)
         progress(one.found, f"{len(alerts)} alerts")
+    report.left_out = left_out.counts()
     return report
 
 

@@ -16,6 +16,7 @@ from flight_server.derive import derive, load_derived
 from flight_server.ingest.bounds import check_bounds
 from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.ingest.cells import Cells
+from flight_server.ingest.left_out_points import LeftOutPoints
 from flight_server.protocol.errors import BadValue
 from flight_server.storage.protocols import ALERT, VERSION
 
@@ -37,7 +38,9 @@ def history_fields(survey: Survey, catalog: Catalog, *, points: bool = False) ->
     return frozenset(fields)
 
 
-def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool = False) -> Iterator[tuple[Table, pa.Table]]:
+def table_rows(
+    survey: Survey, catalog: Catalog, cells: Cells, *, points: bool = False, left_out: LeftOutPoints | None = None
+) -> Iterator[tuple[Table, pa.Table]]:
     """Yield the rows that alerts contribute to each table of a survey, with `VERSION`.
 
     Parameters
@@ -47,7 +50,10 @@ def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool =
     cells
         The alerts.
     points
-        Whether points of the histories become rows of the tables that declare `points`.
+        Whether points of the histories become rows of the tables that declare `points`, and all points of those that
+        declare `if_last`.
+    left_out
+        Counts the points that are left out.
 
     Raises
     ------
@@ -62,7 +68,7 @@ def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool =
         elif table.rows == "stamps":
             rows = _stamp_rows(table, survey.alerts.cutout_columns, cells)
         elif table.rows == "history":
-            rows = _history_rows(survey, table, catalog, cells)
+            rows = _history_rows(survey, table, catalog, cells, every=points, left_out=left_out)
         else:
             continue
         if len(rows):
@@ -129,7 +135,9 @@ def _naming_points() -> Iterator[None]:
         raise BadValue(f"points of histories: {error.message}", field=error.field, value=error.value) from error
 
 
-def _history_rows(survey: Survey, table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
+def _history_rows(
+    survey: Survey, table: Table, catalog: Catalog, cells: Cells, *, every: bool, left_out: LeftOutPoints | None
+) -> pa.Table:
     """Return the history points that belong to the table, unnested."""
     names = list(dict.fromkeys([*(table.columns or ()), *(table.where.columns() if table.where else ())]))
     points, parents = _unfolded(cells)
@@ -146,12 +154,16 @@ def _history_rows(survey: Survey, table: Table, catalog: Catalog, cells: Cells) 
     with _naming_points():
         check_bounds(columns, catalog.known[survey.name])
     meant = meets(table.where, columns, len(points)) if table.where else np.ones(len(points), bool)
-    if table.if_last:
-        owner = parents.to_numpy()
-        last = np.append(owner[1:] != owner[:-1], True) if len(owner) else np.zeros(0, bool)
-        meant &= np.isin(owner, owner[last & meant])
     rows = pa.table({**{name: columns[name] for name in table.columns or names}, VERSION: cells.version.take(parents)})
-    return rows.filter(pa.array(meant))
+    rows = rows.filter(pa.array(meant))
+    if not table.if_last or every:
+        return rows
+    owner = parents.to_numpy()
+    last = np.append(owner[1:] != owner[:-1], True) if len(owner) else np.zeros(0, bool)
+    stored = np.isin(owner, owner[last & meant])[meant]
+    if left_out is not None:
+        left_out.add(table, rows, stored)
+    return rows.filter(pa.array(stored))
 
 
 def _unfolded(cells: Cells) -> tuple[pa.StructArray, pa.Array]:

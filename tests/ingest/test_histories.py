@@ -65,7 +65,7 @@ def test_every_good_point_is_a_row_once_and_every_alert_is_as_it_was(swept: Open
     own = pa.array([key in alerts for key in found])
     assert digest(whole.filter(own).select(list(names))) == digest(rows_of(swept))
     for table in swept.archive.states():
-        if table not in {"ztf", "ztf.cutouts"}:
+        if table not in {"ztf", "ztf.cutouts", "ztf.upper", "ztf.uppervalid"}:
             assert digest(rows_of(unfolded, table)) == digest(rows_of(swept, table)), table
 
 
@@ -94,6 +94,20 @@ def test_a_point_has_the_cells_that_its_history_has(unfolded: Opened) -> None:
             checked += value is not None
     assert checked > 1000
     assert rounded or swept_folder().name == "sample_data"
+
+
+@pytest.mark.both_stores
+def test_every_limit_and_every_bad_point_is_a_row(unfolded: Opened) -> None:
+    limits, bad = oracle.history(swept_files(), whole=True)
+    assert set(keyed(rows_of(unfolded, "ztf.upper"))) == limits
+    assert set(keyed(rows_of(unfolded, "ztf.uppervalid"))) == bad
+
+
+def test_an_ingest_counts_the_limits_that_it_leaves_out(swept: Opened) -> None:
+    stored, every = (oracle.history(swept_files(), whole=whole) for whole in (False, True))
+    counts = [len(all_of - some) for all_of, some in zip(every, stored, strict=True)]
+    assert all(counts)
+    assert swept.reports[0].left_out == dict(zip(("ztf.upper", "ztf.uppervalid"), counts, strict=True))
 
 
 def test_any_order_of_files_gives_the_same_rows(open_store: Callable[..., Opened], store_kind: str) -> None:

@@ -99,14 +99,14 @@ def stamps(files: list[Path]) -> dict[tuple[int, str], set[bytes]]:
     return found
 
 
-def history(files: list[Path]) -> tuple[set[str], set[str]]:
-    """Return the row keys that `ztf.upper` and `ztf.uppervalid` must have, by the broker's rule."""
+def history(files: list[Path], *, whole: bool = False) -> tuple[set[str], set[str]]:
+    """Return the row keys that `ztf.upper` and `ztf.uppervalid` must have, by the broker's rule, or those of all points."""
     upper, bad = set(), set()
     for file in files:
         for alert in read_alerts(file):
             points = alert.get("prv_candidates") or []
             for keys, wanted in ((upper, is_limit), (bad, is_bad)):
-                if points and wanted(points[-1]):
+                if whole or (points and wanted(points[-1])):
                     keys |= {f"{alert['objectId']}_{point['jd']!r}" for point in points if wanted(point)}
     return upper, bad
 
