@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ import pyarrow as pa
 from hbase_bridge.faults import BridgeFault, GatewayLost
 from hbase_bridge.frames import ALIVE, BATCH, END, FAILED, TABLE, Frame, make_frame, read_frame
 
-__all__ = ["Batch", "ScanChannel", "WriteChannel"]
+__all__ = ["Batch", "Mode", "ScanChannel", "WriteChannel"]
+
+Mode = Literal["puts", "replaces", "deletes"]
 
 GREETING = struct.Struct("<Q32s")
 TIMEVAL = struct.Struct("@ll")
@@ -161,9 +163,13 @@ class ScanChannel(_Channel):
 class WriteChannel(_Channel):
     """The rows of one write, which `open-write` opened."""
 
-    def table(self, name: str, columns: Sequence[Mapping[str, str]], *, replaces: bool = False) -> None:
-        """Set the table and the columns of the batches that follow, and whether a null deletes the stored cell."""
-        self.send(TABLE, json.dumps({"table": name, "columns": list(columns), "replaces": replaces}).encode())
+    def table(self, name: str, columns: Sequence[Mapping[str, str]], *, mode: Mode = "puts") -> None:
+        """Set the table and the columns of the batches that follow, and what becomes of the stored rows with their keys.
+
+        With `puts` they keep the cells that are null in the batch, with `replaces` they lose them, with `deletes` the rows are
+        deleted, and the batches need no cells.
+        """
+        self.send(TABLE, json.dumps({"table": name, "columns": list(columns), "mode": mode}).encode())
 
     def write(self, batch: pa.RecordBatch, keys: npt.NDArray[np.bytes_]) -> None:
         """Send a record batch of n rows and their n keys."""

@@ -16,6 +16,7 @@ __all__ = ["main"]
 COMMANDS = {
     "compact": "flight_server.cli.upkeep",
     "cutout": "flight_server.cli.cutout",
+    "delete": "flight_server.cli.delete",
     "get": "flight_client.cli",
     "ingest": "flight_server.cli.ingest",
     "load": "flight_server.cli.ingest",

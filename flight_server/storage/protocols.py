@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalog.declarations import BlockLayout, Table
@@ -113,6 +115,9 @@ class RowWriter(Protocol):
 
         Rows have the table's columns by name and `VERSION`; rows of a table with cutouts also have these and `ALERT`.
         """
+
+    def remove(self, table: Table, keys: npt.NDArray[np.bytes_]) -> None:
+        """Remove the stored rows with these keys, also from earlier states; rows written with the same keys stay."""
 
     def commit(self, files: int, alerts: int) -> Mapping[str, int]:
         """Make all rows visible at once; return the number of rows written, by table."""

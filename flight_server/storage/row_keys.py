@@ -12,7 +12,7 @@ from flight_server.catalog.declarations import Table
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, row_keys
 from flight_server.storage.merge import key_array
 
-__all__ = ["LONGEST_KEY", "check_keys", "keys_of_parts", "object_key", "object_keys", "parts_of"]
+__all__ = ["LONGEST_KEY", "check_keys", "keys_of", "keys_of_parts", "object_key", "object_keys", "parts_of"]
 
 LONGEST_KEY = 4 * MAX_KEY_BYTES  # no row key is longer; numpy pads all keys of an array to the longest one
 
@@ -41,6 +41,17 @@ def check_keys(table: Table, rows: pa.Table) -> None:
         A part of a key is null, too long, or has forbidden characters; names column and row.
     """
     row_keys(table, rows)
+
+
+def keys_of(table: Table, rows: pa.Table) -> npt.NDArray[np.bytes_]:
+    """Return the row keys of the rows of a table, n values.
+
+    Raises
+    ------
+    BadValue
+        See `check_keys`.
+    """
+    return key_array(row_keys(table, rows))
 
 
 def parts_of(table: Table) -> tuple[str, ...]:

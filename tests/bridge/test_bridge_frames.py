@@ -168,7 +168,7 @@ def test_rows_that_are_written_are_framed_in_turn(listener):
             assert channel.end() == {"t": 2}
             about, batch, end = (read_frame(gateway, 7, number) for number in range(3))
     assert (about.kind, batch.kind, end.kind) == (TABLE, BATCH, END)
-    assert json.loads(about.payload) == {"table": "t", "columns": [{"name": "d:score", "type": "float"}], "replaces": False}
+    assert json.loads(about.payload) == {"table": "t", "columns": [{"name": "d:score", "type": "float"}], "mode": "puts"}
     assert (batch.rows, batch.key_width) == (2, 3)
     assert batch.payload[batch.batch_bytes :] == b"a\0\0bcd"
     assert pa.ipc.read_record_batch(pa.py_buffer(batch.payload[: batch.batch_bytes]), table.schema)["d:score"].null_count == 1

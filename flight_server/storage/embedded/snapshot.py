@@ -82,6 +82,18 @@ class Snapshot:
             columns.setdefault(record.table_name, {})[record.name] = TYPES[record.type]
         self.columns: Mapping[str, Mapping[str, pa.DataType]] = columns
 
+    def segments(self, table: Table) -> Sequence[Segment]:
+        """Return the segments of a table, oldest first.
+
+        Raises
+        ------
+        AlertflightError
+            The table cannot be read.
+        """
+        if table_fault := self.fault(table):
+            raise table_fault
+        return self._segments.get(table.name, ())
+
     def state(self, table: Table) -> TableState:
         """Return the state of a table."""
         records = [record for record in self._state.segments if record.table_name == table.name]

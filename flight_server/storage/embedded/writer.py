@@ -29,6 +29,7 @@ from flight_server.storage.embedded.manifest import (
     ManifestState,
     SegmentRecord,
 )
+from flight_server.storage.embedded.removal import rewrite_without
 from flight_server.storage.embedded.segment_output import SegmentOutput
 from flight_server.storage.embedded.segments import WRITTEN, data_file, key_file
 from flight_server.storage.embedded.snapshot import Snapshot
@@ -91,6 +92,7 @@ class Transaction:
         self._runs: dict[str, Runs] = {}
         self._shared = SharedKeys(self._catalog)
         self.sharing = Sharing()
+        self._removed: dict[str, npt.NDArray[np.bytes_]] = {}
         self._records: list[SegmentRecord | BlockRecord | ColumnRecord | IngestRecord] = []
         self._number = next_number(self._state)
         last = max((record.written for record in self._state.ingests), default=0)
@@ -105,18 +107,37 @@ class Transaction:
             self._runs.setdefault(table.name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
             self._shared.add(table, rows, keys)
 
+    def remove(self, table: Table, keys: npt.NDArray[np.bytes_]) -> None:
+        """Remove rows; see `RowWriter.remove`."""
+        self._removed[table.name] = np.unique(keys)
+
     def commit(self, files: int, alerts: int) -> dict[str, int]:
         """Write all gathered rows and make them visible at once; return the number of rows written to each table."""
         counts = {}
         self.sharing = self._shared.settle(self._view)
+        replaced = self._rewrite()
         for name in sorted(self._runs):
             counts[name] = self._write_table(self._catalog.table(name), self._runs.pop(name))
         self._records += self._blocks.records
-        if self._records:
+        if self._records or replaced:
             number = 1 + max((record.id for record in self._state.ingests), default=0)
-            self._manifest.commit([*self._records, IngestRecord(number, self._written, files, alerts)])
+            ingest = IngestRecord(number, self._written, files, alerts)
+            self._manifest.commit([*self._records, ingest], remove_segments=replaced)
         shutil.rmtree(self._folder / RUN_FOLDER, ignore_errors=True)
+        if replaced:
+            remove_leftovers(self._folder, self._manifest.read())
         return counts
+
+    def _rewrite(self) -> list[int]:
+        """Write the segments with removed rows again; return the IDs of those that they replace."""
+        replaced = []
+        for name, keys in sorted(self._removed.items()):
+            table = self._catalog.table(name)
+            made = rewrite_without(self._folder, self._state, table, self._view.segments(table), keys=keys, number=self._number)
+            self._records += made.records
+            self._number += len(made.records)
+            replaced += made.replaced
+        return replaced
 
     def _write_table(self, table: Table, runs: Runs) -> int:
         columns = self._columns(table, runs)
@@ -166,12 +187,14 @@ class Transaction:
         self, table: Table, columns: list[Column], rows: pa.Table, keys: npt.NDArray[np.bytes_]
     ) -> tuple[pa.Table, npt.NDArray[np.bytes_], npt.NDArray[np.bool_]]:
         """Merge rows with stored ones of the same keys, and leave out rows that this does not change."""
-        parts = list(self._view.scan(Scan(table=table, columns=Projection(columns), keys=keys)))
+        removed = self._removed.get(table.name, keys[:0])
+        here = np.flatnonzero(~np.isin(keys, removed))
+        parts = list(self._view.scan(Scan(table=table, columns=Projection(columns), keys=keys[here])))
         replaced = np.zeros(len(keys), dtype=bool)
         if not parts:
             return rows, keys, replaced
         held = pa.Table.from_batches([part.batch for part in parts])
-        where = np.concatenate([part.request_index for part in parts])
+        where = here[np.concatenate([part.request_index for part in parts])]
         replaced[where] = True
         merged, changed = merge_over(held, where, rows, table)
         return merged.filter(pa.array(changed)), keys[changed], replaced[changed]

@@ -34,7 +34,7 @@ from flight_server.storage.runs import Runs
 from flight_server.storage.scans import Scan
 from flight_server.storage.shared_keys import SharedKeys
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
-from hbase_bridge import Gateway, WriteChannel
+from hbase_bridge import Gateway, Mode, WriteChannel
 
 __all__ = ["HBaseWriter"]
 
@@ -44,8 +44,8 @@ COMPRESSION = "LZ4"
 COMMIT_SECONDS = 20.0
 TABLES_TOGETHER = 8
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
-# rows, their keys, and whether they replace stored rows instead of adding cells to them
-Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_], bool]]
+# rows, their keys, and what becomes of the stored rows with these keys
+Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_], Mode]]
 
 
 class Views(Protocol):
@@ -85,6 +85,7 @@ class HBaseWriter:
         self._runs: dict[str, Runs] = {}
         self._shared = SharedKeys(catalog)
         self.sharing = Sharing()
+        self._removed: dict[str, npt.NDArray[np.bytes_]] = {}
         self._newest: dict[str, tuple[str, str]] = {}  # by survey: the newest version and its schema row
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
@@ -100,6 +101,10 @@ class HBaseWriter:
             if table == self._catalog.surveys[table.survey].alert_table:
                 self._note_version(table, rows)
 
+    def remove(self, table: Table, keys: npt.NDArray[np.bytes_]) -> None:
+        """Remove rows; see `RowWriter.remove`."""
+        self._removed[table.name] = np.unique(keys)
+
     def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
         """Write all gathered rows; return the number of rows written to each table."""
         tables = self._tables()
@@ -109,9 +114,16 @@ class HBaseWriter:
             self._write_schema_row(table)
         view = self._fresh_view()
         self.sharing = self._shared.settle(view)
-        return {
+        counts = {
             table.name: self._write_table(table, view, self._runs.pop(table.name)) for table in tables if table.name in self._runs
         }
+        for name, keys in self._removed.items():
+            self._delete(self._catalog.table(name), keys)
+        return counts
+
+    def _delete(self, table: Table, keys: npt.NDArray[np.bytes_]) -> None:
+        nothing = pa.RecordBatch.from_arrays([pa.nulls(len(keys), pa.bool_())], names=["nothing"])
+        self._put(table, [], [(nothing, keys, "deletes")])
 
     def _tables(self) -> list[Table]:
         """Return all tables of the surveys with alerts in this ingest, and the loaded ones, in the order of writing."""
@@ -160,7 +172,7 @@ class HBaseWriter:
         if new:
             cells = pa.RecordBatch.from_pydict({name: [kind] for name, kind in new.items()})
             columns = [Column(name=name, type=pa.string()) for name in new]
-            self._put(table, columns, [(cells, np.array([key.encode()]), False)])
+            self._put(table, columns, [(cells, np.array([key.encode()]), "puts")])
 
     def _write_table(self, table: Table, view: RowView, runs: Runs) -> int:
         if fault := view.fault(table):
@@ -184,6 +196,12 @@ class HBaseWriter:
                 known = self._catalog.known[table.survey]
                 rows = place_stamps(table, layout, known, rows, keys, view, self._cutouts, self._blocks_of(table))
             rows = _as_columns(rows, columns)
+            again = np.isin(keys, self._removed.get(table.name, keys[:0]))
+            if again.any():
+                # a deletion would hide a row that is put in the same millisecond, so the stored row is replaced instead
+                yield from _batches(rows.filter(pa.array(again)), keys[again], mode="replaces")
+                self._removed[table.name] = np.setdiff1d(self._removed[table.name], keys[again])
+                rows, keys = rows.filter(pa.array(~again)), keys[~again]
             scan = Scan(table=table, columns=Projection(columns), keys=keys)
             held = list(view.scan(scan))
             if held:
@@ -192,7 +210,7 @@ class HBaseWriter:
                 rows, changed = merge_over(stored, where, rows, table)
                 gone = lost_cells(rows, stored, where)
                 if gone.any():
-                    yield from _batches(rows.filter(pa.array(gone)), keys[gone], replaces=True)
+                    yield from _batches(rows.filter(pa.array(gone)), keys[gone], mode="replaces")
                     changed &= ~gone
                 # the other cells keep their timestamps, by which a read with `as_of` sees how old the row is
                 rows = changed_cells(rows, stored, where)
@@ -226,11 +244,11 @@ class HBaseWriter:
         with WriteChannel(self._gateway.socket, opened["id"], opened["secret"], timeout) as channel:
             name = self._prefix + table.name
             words = [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns]
-            told: bool | None = None
-            for batch, keys, replaces in batches:
-                if replaces != told:
-                    channel.table(name, words, replaces=replaces)
-                    told = replaces
+            told: Mode | None = None
+            for batch, keys, mode in batches:
+                if mode != told:
+                    channel.table(name, words, mode=mode)
+                    told = mode
                 _write(channel, batch, keys)
                 sent += len(keys)
                 injection_point("hbase.put")
@@ -261,13 +279,13 @@ def _brought(runs: Runs) -> dict[str, pa.DataType]:
     return {name: kind for name, kind in runs.types.items() if name not in {ALERT, VERSION} and not name.startswith(STAMPS)}
 
 
-def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_], *, replaces: bool = False) -> Batches:
+def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_], *, mode: Mode = "puts") -> Batches:
     if not len(rows):
         return
     together = max(1, int(BATCH_BYTES * len(rows) // max(rows.nbytes, 1)))
     for first in range(0, len(rows), together):
         batch = rows.slice(first, together).combine_chunks().to_batches()[0]
-        yield batch, keys[first : first + together], replaces
+        yield batch, keys[first : first + together], mode
 
 
 def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[str, str], stamps: pa.Table) -> pa.Table:

@@ -69,6 +69,16 @@ final class BatchReader {
     return rows;
   }
 
+  /** Reads the keys of a batch, and returns a deletion of each of these rows. */
+  static List<Delete> deleting(Channel.Received frame) {
+    frame.payload().order(ByteOrder.LITTLE_ENDIAN);
+    List<Delete> rows = new ArrayList<>(frame.rows());
+    for (int row = 0; row < frame.rows(); row++) {
+      rows.add(new Delete(key(frame.payload(), frame, row)));
+    }
+    return rows;
+  }
+
   private static Put put(List<Column> columns, Channel.Received frame, int row) {
     Put put = new Put(key(frame.payload(), frame, row));
     for (Column column : columns) {

@@ -94,7 +94,7 @@ final class WriteRun implements Run {
   private Map<String, Long> receive(Channel channel) throws IOException, BridgeException, InterruptedException {
     Map<String, Long> rows = new LinkedHashMap<>();
     List<ColumnSpec> columns = List.of();
-    boolean replaces = false;
+    String mode = "puts";
     Semaphore free = new Semaphore(PUTS_AT_ONCE);
     CompletableFuture<Void> failed = new CompletableFuture<>();
     while (true) {
@@ -109,14 +109,19 @@ final class WriteRun implements Run {
       if (frame.kind() == Frame.TABLE) {
         JsonNode words = JSON.readTree(frame.payload().array());
         table = words.path("table").asText();
-        replaces = words.path("replaces").asBoolean(false);
+        mode = words.path("mode").asText();
         columns = new ArrayList<>();
         for (JsonNode each : words.path("columns")) {
           columns.add(ColumnSpec.of(each));
         }
         continue;
       }
-      List<? extends Row> changes = replaces ? BatchReader.replacing(columns, frame) : BatchReader.rows(columns, frame);
+      List<? extends Row> changes = switch (mode) {
+        case "puts" -> BatchReader.rows(columns, frame);
+        case "replaces" -> BatchReader.replacing(columns, frame);
+        case "deletes" -> BatchReader.deleting(frame);
+        default -> throw new BridgeException("internal", "a write has no mode " + mode);
+      };
       String target = table;
       free.acquire();
       rethrow(failed);
