@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,9 +119,14 @@ def _attempt(
 
 @contextmanager
 def naming_faults(what: str = "the file") -> Iterator[None]:
-    """Convert exceptions of the readers on malformed input to a BadValue about that input."""
+    """Convert exceptions of the readers on malformed input to a BadValue about that input, which may also have gone."""
     try:
         yield
+    except OSError as error:
+        # told here, since the store takes any other error of the system as one of its own disk
+        raise BadValue(
+            f"{what} cannot be read: {os.strerror(error.errno) if error.errno else error}"[:200], field="path"
+        ) from error
     except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadValue(f"{what} cannot be read: {type(error).__name__} {error}"[:200], field="path") from error
 

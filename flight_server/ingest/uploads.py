@@ -6,6 +6,7 @@ writers.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -164,7 +165,7 @@ class Upload:
         """Yield groups of batches that are written together."""
         some: list[pa.RecordBatch] = []
         size = 0
-        with pa.memory_map(str(self._file)) as kept:
+        with _naming_disk(), pa.memory_map(str(self._file)) as kept:
             for batch in pa.ipc.open_stream(kept):
                 if some and size + batch.nbytes > TOGETHER_BYTES:
                     yield some
@@ -190,5 +191,7 @@ def _naming_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BackendLost(f"the upload could not be buffered on disk: {reason}; nothing of it is stored") from error
+        # not the text of the error, which may name a path of the server
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        message = f"the upload could not be buffered on disk: {reason}; nothing of it is stored, send it again"
+        raise BackendLost(message) from error

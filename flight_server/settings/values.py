@@ -33,6 +33,9 @@ Positive = Annotated[int, Meta(ge=1, description="an integer, one or more")]
 Seconds = Annotated[
     Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)], Meta(description="a number of seconds, zero or more")
 ]
+SomeSeconds = Annotated[
+    Annotated[int, Meta(gt=0)] | Annotated[float, Meta(gt=0)], Meta(description="a number of seconds above zero")
+]
 Texts = Annotated[tuple[str, ...], Meta(description="a list of strings")]
 TextMap = Annotated[Mapping[str, str], Meta(description="a mapping of strings to strings")]
 Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
@@ -76,10 +79,10 @@ class Limits:
     Concurrent streams, seconds per answer, seconds without progress until a stream is ended, cutouts per answer.
     """
 
-    streams: Count
-    seconds: Seconds
-    stall_seconds: Seconds
-    cutouts: Count
+    streams: Positive
+    seconds: SomeSeconds
+    stall_seconds: SomeSeconds
+    cutouts: Positive
 
 
 @dataclass(frozen=True, slots=True)
