@@ -18,17 +18,17 @@ from flight_client.calls import act
 from flight_client.connections import calling, disconnect
 from flight_client.endpoints import MAX_QUERY_BYTES, checked_schema
 from flight_client.exchange import Exchange, batches_of_ids, batches_of_places
+from flight_client.moments import MOMENTS, moment
 from flight_client.parallel import Ahead
 from flight_client.profiles import find_profile
 from flight_client.retries import FIRST, Retries
-from flight_client.values import angle, angles, centre, centres, id_list, moment, plain_ids
+from flight_client.values import angle, angles, centre, centres, id_list, plain_ids
 from flight_server.protocol.errors import BadValue
 from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["Archive", "connect"]
 
 LISTS = ("columns", "cutouts")
-MOMENTS = ("start", "stop")
 
 
 def connect(
@@ -236,8 +236,7 @@ class Archive:
         if name in LISTS:
             return [value] if isinstance(value, str) else list(value)
         if name in MOMENTS:
-            # only a Time needs the scale, which costs a call to the server
-            return moment(value, _time_scale(self.url, table) if hasattr(value, "scale") else "utc", name)
+            return moment(name, value, lambda: _time_scale(self.url, table))
         return value
 
 
