@@ -25,7 +25,10 @@ TYPES: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: its name with the family, its Arrow type and its meaning."""
+    """One column: its name with the family, its Arrow type and its meaning.
+
+    `missing` are the texts that stand for a missing value.
+    """
 
     name: str
     type: pa.DataType
@@ -35,6 +38,7 @@ class Column:
     origin: str = "broker"
     time_scale: str | None = None
     time_reference: str | None = None
+    missing: tuple[str, ...] = ()
 
     def field(self) -> pa.Field:
         """Return the Arrow field, with unit, UCD, description and origin as metadata."""

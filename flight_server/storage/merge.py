@@ -1,7 +1,7 @@
 """Merging of rows with the same row key.
 
-In each column the latest value that is not null is kept, as in HBase. Before that, whole rows may be superseded by others
-of the same key: in tables that overwrite, and where points of a history share a key with an alert.
+In each column the latest value that is not missing is kept, as in HBase that which is not null. Before that, whole rows may
+be superseded by others of the same key: in tables that overwrite, and where points of a history share a key with an alert.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.declarations import Points, Table
+from flight_server.catalog.missing import missing_as_null
 
 __all__ = ["changed_cells", "drop_superseded", "key_array", "lost_cells", "merge_equal_keys", "merge_over"]
 
@@ -46,7 +47,7 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
     Returns
     -------
     rows and keys
-        One row per key: in each column the last value that is not null.
+        One row per key: in each column the last value that is neither null nor NaN, else NaN, if there is one.
 
     Examples
     --------
@@ -62,10 +63,18 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
     positions = np.arange(len(keys))
     columns = []
     for column in rows.columns:
-        valid = column.is_valid().to_numpy()
-        latest = np.maximum.reduceat(np.where(valid, positions, -1), starts)
+        latest = _latest_of(column.is_valid(), positions, starts)
+        if pa.types.is_floating(column.type):  # NaN is kept where there is no value
+            values = _latest_of(missing_as_null(column).is_valid(), positions, starts)
+            latest = np.where(values < 0, latest, values)
         columns.append(column.take(pa.array(latest, mask=latest < 0)))
     return pa.Table.from_arrays(columns, schema=rows.schema), keys[starts]
+
+
+def _latest_of(kept: pa.ChunkedArray, positions: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the last position of each key that is kept, -1 if there is none."""
+    found: npt.NDArray[np.int64] = np.maximum.reduceat(np.where(kept.to_numpy(), positions, -1), starts)
+    return found
 
 
 def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, npt.NDArray[K]]:
@@ -88,7 +97,7 @@ def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple
     """
     if table.on_equal_key == "overwrite":
         kept = _latest(rows, keys, table.latest)
-    elif table.points is not None and table.points.lacks in rows.column_names:
+    elif table.points is not None:
         kept = _alerts_or_latest(rows, keys, table.points)
     else:
         return rows, keys
@@ -97,7 +106,8 @@ def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple
 
 def _alerts_or_latest(rows: pa.Table, keys: npt.NDArray[K], points: Points) -> npt.NDArray[np.bool_]:
     """Return a mask of the rows to keep, of alerts and points."""
-    alert: npt.NDArray[np.bool_] = rows[points.lacks].is_valid().to_numpy()
+    lacks = rows[points.lacks] if points.lacks in rows.column_names else pa.chunked_array([pa.nulls(len(rows))])
+    alert: npt.NDArray[np.bool_] = missing_as_null(lacks).is_valid().to_numpy()
     if alert.all():
         return alert
     group = _groups(keys)
