@@ -158,6 +158,8 @@ def _needed(
         yield table.time
     if selection.exact is not None:
         yield selection.exact[0]
+    if selection.leading is not None and selection.leading.column is not None:
+        yield selection.leading.column
     # an answer of cutouts alone needs rows too
     if not by_id or not shape.columns or shape.derived or query.limit_objects is not None:
         yield table.id
