@@ -195,6 +195,13 @@ def test_an_earlier_state_is_named_by_any_form_of_time(archive: af.Archive) -> N
             archive.objects(NAME, as_of=value)
 
 
+def test_a_plan_takes_the_same(archive: af.Archive) -> None:
+    wanted = archive.objects(NAME, columns="i:jd", start="2020-08-25T06:30").to_arrow()
+    for name in ("datetime in New York", "datetime64[ns]", "Time in TAI", "jd as text"):
+        (endpoint,) = af.plan(archive.url, {"table": "ztf", "ids": [NAME], "columns": ["i:jd"], "start": SAME[name]}).endpoints
+        assert sum(len(piece.batch) for piece in af.read_endpoint(endpoint)) == len(wanted)
+
+
 def test_nights_of_a_table(archive: af.Archive) -> None:
     for value in (date(2020, 8, 31), "2020-08-31", 20200831):
         assert archive.select(table="statistics_class", night=value).to_arrow() is not None
