@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.flight as fl
 from alertflight_config import DEFAULT_TABLE
 
 from flight_client.answer import Answer
 from flight_client.calls import act
-from flight_client.connections import calling, disconnect
-from flight_client.endpoints import MAX_QUERY_BYTES, checked_schema
+from flight_client.connections import disconnect
+from flight_client.endpoints import MAX_QUERY_BYTES, time_scale
 from flight_client.exchange import Exchange, batches_of_ids, batches_of_places
+from flight_client.moments import MOMENTS, moment
 from flight_client.parallel import Ahead
 from flight_client.profiles import find_profile
-from flight_client.retries import FIRST, Retries
-from flight_client.values import angle, angles, centre, centres, id_list, moment, plain_ids
+from flight_client.retries import Retries
+from flight_client.values import angle, angles, centre, centres, id_list, plain_ids
 from flight_server.protocol.errors import BadValue
 from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["Archive", "connect"]
 
 LISTS = ("columns", "cutouts")
-MOMENTS = ("start", "stop")
 
 
 def connect(
@@ -236,21 +234,5 @@ class Archive:
         if name in LISTS:
             return [value] if isinstance(value, str) else list(value)
         if name in MOMENTS:
-            # only a Time needs the scale, which costs a call to the server
-            return moment(value, _time_scale(self.url, table) if hasattr(value, "scale") else "utc", name)
+            return moment(name, value, lambda: time_scale(self.url, table))
         return value
-
-
-@lru_cache(maxsize=256)
-def _time_scale(url: str, table: str) -> str:
-    """Return the time scale of a table, from the server."""
-
-    def ask(server: str) -> pa.Schema:
-        with calling(server) as client:
-            return client.get_schema(fl.FlightDescriptor.for_path(table)).schema
-
-    fields = checked_schema(FIRST.call((url,), ask))
-    scales = {field.metadata[b"time_scale"].decode() for field in fields if b"time_scale" in (field.metadata or {})}
-    if len(scales) != 1:
-        raise BadValue(f"table {table} has times in {len(scales)} scales: give a number instead of a Time", field="start")
-    return str(scales.pop())

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_client.connections import calling
+from flight_client.proxies import proxy_hint
 from flight_server.protocol.errors import AlertflightError, BackendLost, from_info
 
 __all__ = ["act", "to_domain"]
@@ -19,7 +20,8 @@ def to_domain(error: Exception, url: str) -> AlertflightError:
     domain = from_info(getattr(error, "extra_info", b"") or b"")
     if domain is not None:
         return domain
-    return BackendLost(f"no answer from {url}; is the server running? ({str(error).splitlines()[0][:120]})")
+    why = proxy_hint(url) or "is the server running?"
+    return BackendLost(f"no answer from {url:.80}; {why} ({str(error).splitlines()[0][:120]})")
 
 
 def act(url: str, action: str, body: str = "") -> Any:

@@ -10,7 +10,7 @@ import click
 import pyarrow as pa
 from alertflight_config import DEFAULT_TABLE
 
-from flight_client.options import moment_option, server_options, split_option
+from flight_client.options import server_options, split_option
 from flight_client.output import show, write_csv, write_file
 from flight_client.profiles import find_profile
 from flight_client.stream import Stream
@@ -40,8 +40,9 @@ SHOWN_MISSING = 5
 @click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")
 @click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
 @click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Cutouts as stored, as plain FITS, or as pixels.")
-@click.option("--start", callback=moment_option, help="Earliest time, included: ISO (UTC), JD or MJD.")
-@click.option("--stop", callback=moment_option, help="Latest time, excluded.")
+@click.option("--start", metavar="TIME", help="Earliest time, included: a date (UTC), JD or MJD.")
+@click.option("--stop", metavar="TIME", help="Latest time, excluded.")
+@click.option("--as-of", metavar="TIME", help="The state of the archive at this time.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many rows.")
 @click.option("--limit-objects", type=click.IntRange(1), help="At most this many objects.")
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
@@ -65,8 +66,9 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     columns: list[str],
     cutouts: list[str],
     cutout_format: str | None,
-    start: float | str | None,
-    stop: float | str | None,
+    start: str | None,
+    stop: str | None,
+    as_of: str | None,
     limit: int | None,
     limit_objects: int | None,
     upper_limits: bool,
@@ -98,6 +100,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
         "cutout_format": cutout_format,
         "start": start,
         "stop": stop,
+        "as_of": as_of,
         "limit": limit,
         "limit_objects": limit_objects,
         "upper_limits": upper_limits,

@@ -19,6 +19,7 @@ from weakref import WeakSet
 import pyarrow as pa
 import pyarrow.flight as fl
 
+from flight_client.proxies import is_direct
 from flight_server.protocol.errors import BadValue, NotSupported
 
 __all__ = ["Interrupted", "OpenExchange", "OpenStream", "calling", "connect", "disconnect"]
@@ -28,6 +29,7 @@ OPTIONS = [
     ("grpc.keepalive_time_ms", 310_000),  # detects a dead peer; servers allow one ping in five minutes
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
+NO_PROXY = ("grpc.enable_http_proxy", 0)
 SENT_AT_ONCE = 1000  # rows: the server answers the first ones while the others are sent
 CALLS_SECONDS = 20.0  # how long a fork waits for calls in progress
 THREADS_SECONDS = 2.0  # how long it waits for the threads of gRPC to end
@@ -48,7 +50,7 @@ def connect(url: str) -> fl.FlightClient:
         The URL is not an address.
     """
     try:
-        return fl.FlightClient(url, generic_options=OPTIONS)
+        return fl.FlightClient(url, generic_options=[*OPTIONS, *([NO_PROXY] if is_direct(url) else [])])
     except (ValueError, KeyError, pa.ArrowException):
         message = f"{url!r:.80} is not the address of a server; give one such as grpc://127.0.0.1:8815"
         raise BadValue(message, field="url", value=url) from None

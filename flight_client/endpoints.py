@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
@@ -17,10 +18,11 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flight_client.connections import Interrupted, calling
+from flight_client.moments import MOMENTS, moment
 from flight_client.records import Record
 from flight_client.retries import FIRST, Retries
 from flight_client.stream import Piece, Stream
-from flight_server.protocol.errors import AlertflightError, BackendLost, CorruptData, from_info
+from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, CorruptData, from_info
 from flight_server.protocol.query import Query
 from flight_server.protocol.ticket_json import parse_ticket
 
@@ -56,7 +58,7 @@ def plans(url: str, query: Query | dict[str, Any], retries: Retries | None = Non
     url
         The server.
     query
-        The query, or the fields of a ticket.
+        The query, or the fields of a ticket; `start`, `stop`, `as_of` and `night` may be of any form that `moment` takes.
     retries
         How failed calls are retried.
 
@@ -65,7 +67,7 @@ def plans(url: str, query: Query | dict[str, Any], retries: Retries | None = Non
     AlertflightError
         What the server raised, as the same class.
     """
-    whole = query if isinstance(query, Query) else parse_ticket(json.dumps(query).encode(), MAX_QUERY_BYTES)
+    whole = query if isinstance(query, Query) else _parsed(url, query)
     limited = whole.limit is not None or whole.limit_objects is not None or whole.resume_after is not None
     if whole.ids is None or len(whole.ids) <= IDS_A_CALL or limited:
         yield _plan(url, whole, retries or FIRST)
@@ -105,6 +107,34 @@ def checked_schema(schema: pa.Schema) -> pa.Schema:
     if refused is not None:
         raise refused
     return schema
+
+
+@lru_cache(maxsize=256)
+def time_scale(url: str, table: str) -> str:
+    """Return the time scale of a table, from the server.
+
+    Raises
+    ------
+    BadValue
+        The table has times in several scales, or none.
+    """
+
+    def ask(server: str) -> pa.Schema:
+        with calling(server) as client:
+            return client.get_schema(fl.FlightDescriptor.for_path(table)).schema
+
+    fields = checked_schema(FIRST.call((url,), ask))
+    scales = {field.metadata[b"time_scale"].decode() for field in fields if b"time_scale" in (field.metadata or {})}
+    if len(scales) != 1:
+        raise BadValue(f"table {table} has times in {len(scales)} scales: give a number instead of a Time", field="start")
+    return str(scales.pop())
+
+
+def _parsed(url: str, fields: dict[str, Any]) -> Query:
+    """Return the query of the fields of a ticket, whose times may be Python's."""
+    table = str(fields.get("table"))
+    times = {name: moment(name, fields[name], lambda: time_scale(url, table)) for name in MOMENTS if name in fields}
+    return parse_ticket(json.dumps(fields | times).encode(), MAX_QUERY_BYTES)
 
 
 def _plan(url: str, query: Query, retries: Retries) -> Plan:

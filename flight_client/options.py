@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
 from flight_client.profiles import find_profile
 
-__all__ = ["chosen_server", "moment_option", "server_options", "server_or_store_options", "split_option"]
+__all__ = ["chosen_server", "server_options", "server_or_store_options", "split_option"]
 
-COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, not a Julian date
 DEFAULT_SERVER = "[default: $ALERTFLIGHT_URL, the URL of your default profile, or grpc://127.0.0.1:8815]"
 
 
@@ -50,13 +48,3 @@ def chosen_server(url: str | None, profile: str | None, data: str | None, config
 def split_option(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> list[str]:
     """Parse comma-separated names of an option that may be repeated."""
     return [part.strip() for text in value for part in text.split(",") if part.strip()]
-
-
-def moment_option(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
-    """Parse a time: a number is a JD or an MJD, other text is left to the ticket."""
-    if value is None or COMPACT_DATE.fullmatch(value):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value

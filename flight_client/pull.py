@@ -9,7 +9,7 @@ import click
 from alertflight_config import DEFAULT_TABLE
 
 from flight_client.endpoints import MAX_QUERY_BYTES
-from flight_client.options import moment_option, server_options, split_option
+from flight_client.options import server_options, split_option
 from flight_client.profiles import find_profile
 from flight_client.pull_files import MISSING, OBJECTS_A_FILE, pull_into
 from flight_server.protocol.errors import BadValue, NoSelection
@@ -31,8 +31,8 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
 @click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Cutouts as stored, as plain FITS, or as pixels.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="One row per alert, or one row per object.")
-@click.option("--start", callback=moment_option, help="Earliest time, included: ISO (UTC), JD or MJD.")
-@click.option("--stop", callback=moment_option, help="Latest time, excluded.")
+@click.option("--start", metavar="TIME", help="Earliest time, included: a date (UTC), JD or MJD.")
+@click.option("--stop", metavar="TIME", help="Latest time, excluded.")
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
 @click.option("--objects-per-file", type=click.IntRange(1), default=OBJECTS_A_FILE, show_default=True, help="IDs per file.")
 @click.option("-o", "--output", type=FOLDER, required=True, metavar="DIR", help="The output folder.")
@@ -46,8 +46,8 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     cutouts: list[str],
     cutout_format: str | None,
     layout: str | None,
-    start: float | str | None,
-    stop: float | str | None,
+    start: str | None,
+    stop: str | None,
     upper_limits: bool,
     objects_per_file: int,
     output: Path,

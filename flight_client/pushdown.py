@@ -15,7 +15,7 @@ from importlib.resources import files
 import yaml
 
 from flight_server.protocol.query import MAX_INTEGER, Query
-from flight_server.protocol.times import JD_FROM
+from flight_server.protocol.times import number_format
 
 __all__ = ["Condition", "declared", "narrowed"]
 
@@ -135,7 +135,7 @@ def _within(query: Query, table: Table, condition: Condition) -> Query | None:
     stop = None if condition.relation.startswith(">") else math.nextafter(max(found), math.inf)
     starts = [value for value in (start, query.start) if isinstance(value, float)]
     stops = [value for value in (stop, query.stop) if isinstance(value, float)]
-    if not all(_is_own(value, table) for value in stops):  # the step left the range of MJDs
+    if not all(_is_own(value, table) for value in stops):  # the step left the range of times
         return query
     if starts and stops and max(starts) >= min(stops):
         return None
@@ -150,5 +150,5 @@ def _moment(value: object, table: Table) -> float | None:
 
 
 def _is_own(value: float, table: Table) -> bool:
-    """Return whether a ticket reads the number in the format of the column: from 2,400,000 on as JD, else as MJD."""
-    return (value >= JD_FROM) == (table.time_format == "jd")
+    """Return whether a ticket reads the number in the format of the column."""
+    return number_format(value) == table.time_format

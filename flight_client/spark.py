@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -29,8 +28,6 @@ FLAGS = ("all", "upper_limits")
 MOMENTS = ("start", "stop")
 TICKET_OPTIONS = ("table", *LISTS, *FLAGS, *MOMENTS, "layout", "cutout_format")
 OPTIONS = ("url", "query", *TICKET_OPTIONS)
-COMPACT_DATE = re.compile(r"\d{8}")  # 20200815, not a Julian date
-NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 PUSHING_WORKER = "pyspark.sql.worker.data_source_pushdown_filters"
 RELATIONS = {
     "EqualTo": "in",
@@ -210,8 +207,6 @@ def _value(name: str, text: str) -> object:
         if text.lower() not in {"true", "false"}:
             raise BadValue(f"{name} must be true or false, not {text[:80]}", field=name, value=text)
         return text.lower() == "true"
-    if name in MOMENTS and NUMBER.fullmatch(text) and not COMPACT_DATE.fullmatch(text):
-        return float(text)
     return text
 
 

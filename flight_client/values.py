@@ -1,4 +1,4 @@
-"""Conversion of user values (arrays of IDs, SkyCoord, Quantity, Time) to those of tickets. Nothing here loads astropy."""
+"""Conversion of user values (arrays of IDs, SkyCoord, Quantity) to those of tickets. Nothing here loads astropy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from flight_server.protocol.errors import BadValue
 
-__all__ = ["angle", "angles", "centre", "centres", "id_list", "moment", "plain_ids"]
+__all__ = ["angle", "angles", "centre", "centres", "id_list", "plain_ids"]
 
 
 def id_list(ids: object) -> list[str | int]:
@@ -104,23 +104,3 @@ def centre(place: tuple[Any, ...]) -> tuple[float, float]:
     """Return one right ascension and declination; see `centres`."""
     ra, dec = centres(place)
     return _one(ra, "cone.ra"), _one(dec, "cone.dec")
-
-
-def moment(value: Any, scale: str, name: str) -> float | str:
-    """Return a time for a ticket: a Time as JD in the scale of the table, numbers and strings unchanged.
-
-    Raises
-    ------
-    BadValue
-        The value is none of these, or more than one.
-    """
-    if hasattr(value, "jd") and hasattr(value, "scale"):
-        value = getattr(value, scale).jd
-    if isinstance(value, str):
-        return value
-    if hasattr(value, "to_value"):
-        raise BadValue(f"{name} must be a Time, a JD, an MJD or an ISO date, not {value!r:.60}", field=name, value=value)
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise BadValue(f"{name} must be one Time, JD, MJD or ISO date, not {value!r:.60}", field=name, value=value) from error

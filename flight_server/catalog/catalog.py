@@ -178,6 +178,11 @@ class Catalog:
         known = self.described(table).get(name)
         return known.type if known else self.stored.get(table.name, {}).get(name)
 
+    def possible_columns(self, table: Table) -> dict[str, Column]:
+        """Return the stored columns of a table, and those that it can store but has no cell of: they are null."""
+        described = {name: column for name, column in self.described(table).items() if self.storable(table, name)}
+        return described | self.stored_columns(table)
+
     def storable(self, table: Table, name: str) -> bool:
         """Return whether cells of this column can be stored in a table."""
         column = self.described(table).get(name)
@@ -208,7 +213,7 @@ def _columns(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
 
 
 def _column(name: str, words: Mapping[str, Any]) -> Column:
-    typed = {**words, "type": TYPES[words["type"]]}
+    typed = {**words, "type": TYPES[words["type"]], "missing": tuple(words.get("missing", ()))}
     if "bounds" in words:
         low, high = words["bounds"]
         typed["bounds"] = (float(low), float(high))

@@ -28,6 +28,7 @@ class Column:
     """One column: its name with the family, its Arrow type and its meaning.
 
     `bounds` are the smallest and the largest possible value; rows with others are refused where they come in.
+    `missing` are the texts that stand for a missing value.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Column:
     time_scale: str | None = None
     time_reference: str | None = None
     bounds: tuple[float, float] | None = None
+    missing: tuple[str, ...] = ()
 
     def field(self) -> pa.Field:
         """Return the Arrow field, with unit, UCD, description and origin as metadata."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.columns import Column
+from flight_server.catalog.missing import missing_as_null
 from flight_server.protocol.errors import BadValue, UnknownColumn
 
 __all__ = ["Codes", "Inputs", "Numbers", "declinations", "to_numbers"]
@@ -54,7 +55,7 @@ class Inputs:
         """
         name = column.name
         if name not in self._made:
-            array = self._array(name, wanted_by)
+            array = self._array(column, wanted_by)
             is_text = _is_text(array.type)
             if is_text != _is_text(column.type) and not pa.types.is_null(array.type):
                 message = f"{wanted_by} needs {name} as {column.type}, but the rows have it as {array.type}"
@@ -66,18 +67,21 @@ class Inputs:
         """Return a number for each distinct value of a column, -1 for null."""
         name = column.name
         if name not in self._codes:
-            indices = self._array(name, wanted_by).dictionary_encode().indices
+            indices = self._array(column, wanted_by).dictionary_encode().indices
             self._codes[name] = indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
         return self._codes[name]
 
-    def _array(self, name: str, wanted_by: str) -> pa.Array:
+    def _array(self, column: Column, wanted_by: str) -> pa.Array:
+        """Return the cells of a column, with null for what is missing."""
+        name = column.name
         if name not in self._held:
             raise UnknownColumn(
                 f"{wanted_by} cannot be computed: it needs the column {name}, which is missing", field=wanted_by, value=name
             )
         array = self._rows.column(name)
         array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-        return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+        array = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+        return missing_as_null(array, column.missing)
 
 
 def to_numbers(array: pa.Array) -> Numbers:

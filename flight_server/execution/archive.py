@@ -132,6 +132,8 @@ class Archive:
             query = replace(query, as_of=view.as_of)
         if plan.ids is not None or plan.selection.index is not None:
             return list(endpoint_queries(query, most=most)), True
+        if plan.selection.leading is not None:  # its rows are not in the order of the keys
+            return [query], True
         scan = Scan(table=plan.table, columns=Projection(), spans=plan.selection.spans, within=plan.within)
         parts = list(endpoint_queries(query, view.split(scan), most))
         if not plan.selection.newest:

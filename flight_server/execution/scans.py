@@ -9,6 +9,7 @@ import numpy as np
 
 from flight_server.catalog.columns import Column, Projection
 from flight_server.execution.filters import after_time, equal_to
+from flight_server.execution.leading_rows import leading_first
 from flight_server.execution.light_curves import with_upper_limits
 from flight_server.execution.newest_first import newest_first
 from flight_server.execution.reader import PlanReader
@@ -45,6 +46,8 @@ def scan_plan(reader: PlanReader) -> Iterator[Rows]:
 def _scan_spans(reader: PlanReader, spans: tuple[Span, ...], columns: Projection) -> Iterator[Rows]:
     """Read the rows of spans after the plan's cursor."""
     plan, after = reader.plan, reader.plan.after
+    if plan.selection.leading is not None:
+        return leading_first(reader, spans, plan.selection.leading, columns)
     time = plan.table.time if plan.selection.newest else None
     reached = 0.0
     if time is None or after is None:

@@ -45,14 +45,14 @@ class FlightInfos:
         self._max_bytes = settings.tickets.max_bytes
         self._locations = settings.server.locations
 
-    def tables(self) -> list[fl.FlightInfo]:
+    def tables(self, caller: Caller) -> list[fl.FlightInfo]:
         """Return the FlightInfo of each table."""
-        return [self._table_info(name) for name in self._archive.catalog().tables]
+        return [self._table_info(name, caller) for name in self._archive.catalog().tables]
 
     def info(self, descriptor: fl.FlightDescriptor, caller: Caller) -> fl.FlightInfo:
         """Plan a query (command) or describe a table (path)."""
         if is_path(descriptor):
-            return self._table_info(table_name(descriptor))
+            return self._table_info(table_name(descriptor), caller)
         return self._plan_info(self._plan(descriptor, caller), descriptor, caller)
 
     def schema(self, descriptor: fl.FlightDescriptor, caller: Caller) -> pa.Schema:
@@ -104,8 +104,10 @@ class FlightInfos:
         table = catalog.table(name)
         return pa.schema([column.field() for column in catalog.stored_columns(table).values()])
 
-    def _table_info(self, name: str) -> fl.FlightInfo:
+    def _table_info(self, name: str, caller: Caller) -> fl.FlightInfo:
+        """Return the FlightInfo of a table, with one endpoint that is the whole table."""
         schema = self._table_schema(name)
         state = self._archive.states()[name]
         totals = (-1 if count is None else count for count in (state.rows, state.bytes))
-        return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), [], *totals, ordered=False)
+        endpoints = self._endpoints([Query(table=name, all=True)], caller)
+        return fl.FlightInfo(schema, fl.FlightDescriptor.for_path(name), endpoints, *totals, ordered=True)

@@ -63,11 +63,11 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
 
     @guarded
     def list_flights(self, context: fl.ServerCallContext, criteria: bytes) -> list[fl.FlightInfo]:
-        """Return one FlightInfo per table: path, schema and totals."""
+        """Return one FlightInfo per table: path, schema, totals and an endpoint."""
         self._check_open()
         if criteria:
             raise NotSupported("list_flights takes no criteria: it lists the tables", field="criteria")
-        return self._infos.tables()
+        return self._infos.tables(Call(context).caller())
 
     @guarded
     def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.columns import TYPES
+from flight_server.catalog.missing import missing_as_null
 from flight_server.protocol.errors import BadValue
 
 __all__ = ["cast_exactly", "stored_type", "widest"]
@@ -17,7 +18,7 @@ SMALL_INTEGERS = (pa.int8(), pa.int16(), pa.uint8(), pa.uint16())
 
 
 def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
-    """Cast values to a type without losing anything; float64 becomes float32 by rounding to nearest.
+    """Cast values to a type without losing anything; float64 becomes float32 by rounding to nearest, NaN null if it has no NaN.
 
     Parameters
     ----------
@@ -39,9 +40,11 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     [1, None]
     """
     values = _simple(values)
+    if pa.types.is_floating(values.type) and not pa.types.is_floating(kind):
+        values = missing_as_null(values)  # pandas writes missing integers, flags and texts as NaN
     if values.type == kind:
         return _checked(values, column)
-    if pa.types.is_null(values.type):
+    if values.null_count == len(values):
         return pa.nulls(len(values), kind)
     try:
         # the cast checks text only; numbers are checked below, since they may be rounded

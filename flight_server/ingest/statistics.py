@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
+from flight_server.catalog.missing import missing_as_null
 from flight_server.derive.classes import load_classes
 from flight_server.ingest.table_load import LoadReport, put_rows
 from flight_server.ingest.tables import computed_columns, computed_from
@@ -77,10 +78,11 @@ def _columns(catalog: Catalog, alerts: Table) -> Projection:
 def _count(nights: dict[str, _Night], catalog: Catalog, alerts: Table, rows: pa.Table) -> None:
     """Add alerts to the counts of their nights."""
     if alerts.points:
-        rows = rows.filter(pc.is_valid(rows[alerts.points.lacks]))  # points of a history are not alerts
+        rows = rows.filter(pc.is_valid(missing_as_null(rows[alerts.points.lacks])))  # points of a history are not alerts
     columns = {name: rows[name].combine_chunks() for name in rows.column_names}
     classes = computed_columns(catalog.surveys[alerts.survey], columns, len(rows)).get("d:classification")
     labels = columns.get("d:cdsxmatch", pa.nulls(len(rows), pa.string()))
+    labels = missing_as_null(labels, catalog.known[alerts.survey]["d:cdsxmatch"].missing)
     days = np.floor(columns["i:jd"].to_numpy() - UNIX_EPOCH).astype("datetime64[D]")
     hosts = pa.array(sorted(load_classes(alerts.survey).extragalactic), pa.string())
     matched = pc.fill_null(

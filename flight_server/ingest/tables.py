@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Column
 from flight_server.catalog.declarations import Condition, Points, Survey, Table, Where
+from flight_server.catalog.missing import missing_as_null
 from flight_server.derive import derive, load_derived
 from flight_server.ingest.bounds import check_bounds
 from flight_server.ingest.casts import cast_exactly, stored_type
@@ -108,11 +109,7 @@ def _alert_rows(table: Table, catalog: Catalog, columns: Columns, version: pa.St
     rows = pa.table({**{name: values for name, values in columns.items() if table.takes(name)}, VERSION: version})
     if table.where is None:
         return rows
-    tested = {
-        name: columns[name] if name in columns else pa.nulls(len(version), catalog.type_of(table, name))
-        for name in table.where.columns()
-    }
-    meant = meets(table.where, tested, len(version))
+    meant = meets(table.where, _tested(table.where, table, catalog, columns, len(version)), len(version))
     return rows if meant.all() else rows.filter(pa.array(meant))
 
 
@@ -153,7 +150,9 @@ def _history_rows(
             columns[name] = pa.nulls(len(points), kind)
     with _naming_points():
         check_bounds(columns, catalog.known[survey.name])
-    meant = meets(table.where, columns, len(points)) if table.where else np.ones(len(points), bool)
+    meant = np.ones(len(points), bool)
+    if table.where:
+        meant = meets(table.where, _tested(table.where, table, catalog, columns, len(points)), len(points))
     rows = pa.table({**{name: columns[name] for name in table.columns or names}, VERSION: cells.version.take(parents)})
     rows = rows.filter(pa.array(meant))
     if not table.if_last or every:
@@ -185,8 +184,7 @@ def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, ce
         if table.takes(name) and kind is not None:
             values = pc.struct_field(points, field.name)
             columns[name] = cast_exactly(_sure(values) if pa.types.is_integer(kind) else values, kind, name)
-    tested = {name: columns.get(name, pa.nulls(len(points), catalog.type_of(table, name))) for name in declared.where.columns()}
-    meant = meets(declared.where, tested, len(points))
+    meant = meets(declared.where, _tested(declared.where, table, catalog, columns, len(points)), len(points))
     columns[declared.lacks] = pa.nulls(len(points), catalog.type_of(table, declared.lacks))
     # sorts before the version of any alert
     return pa.table({**columns, VERSION: pa.array([""] * len(points), pa.string())}).filter(pa.array(meant))
@@ -204,8 +202,19 @@ def _candidate(survey: Survey) -> str:
     return next(f"{name}:" for name, family in survey.alerts.families.items() if family.struct)
 
 
+def _tested(where: Where, table: Table, catalog: Catalog, columns: Columns, rows: int) -> Columns:
+    """Return the columns of a condition, with null for what is missing."""
+    known = catalog.described(table)
+    return {
+        name: missing_as_null(columns[name], known[name].missing if name in known else ())
+        if name in columns
+        else pa.nulls(rows, catalog.type_of(table, name))
+        for name in where.columns()
+    }
+
+
 def meets(where: Where, columns: Columns, rows: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return a mask of the n rows that meet a condition."""
+    """Return a mask of the n rows that meet a condition; in the columns null stands for all that is missing."""
     result = np.ones(rows, dtype=bool)
     for name, condition in where.conditions.items():
         result &= _holds(condition, columns[name])

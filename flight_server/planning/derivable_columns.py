@@ -14,19 +14,19 @@ __all__ = ["TICKET_FIELD_FOR_INPUT", "derivable", "refusal"]
 TICKET_FIELD_FOR_INPUT = {"centre": "cone"}  # the ticket field with this input of a derivation
 
 
-def refusal(column: DerivedColumn, table: Table, stored: Container[str], selections: Container[str]) -> AlertflightError | None:
+def refusal(column: DerivedColumn, table: Table, possible: Container[str], selections: Container[str]) -> AlertflightError | None:
     """Return the error for a derived column that is not possible, or None if it is.
 
     Parameters
     ----------
     column, table
         The column and the table.
-    stored
-        The stored columns of the table.
+    possible
+        The columns that the table can store; where there are none of their cells, they count as null.
     selections
         The selections of the ticket.
     """
-    if missing := column.missing(stored):
+    if missing := column.missing(possible):
         message = f"{column.name} is derived from {', '.join(missing)}, which {table.name} does not have"
         return UnknownColumn(message, field="columns", value=column.name)
     if column.derivation.over == "object" and not table.by_object:
@@ -38,9 +38,9 @@ def refusal(column: DerivedColumn, table: Table, stored: Container[str], selecti
     return None
 
 
-def derivable(table: Table, stored: Container[str]) -> Iterator[DerivedColumn]:
+def derivable(table: Table, possible: Container[str]) -> Iterator[DerivedColumn]:
     """Yield the derived columns that a table supports with some ticket, in the order of their declaration."""
     selections = tuple(selections_of(table))
     for column in load_derived(table.survey).values():
-        if refusal(column, table, stored, selections) is None:
+        if refusal(column, table, possible, selections) is None:
             yield column

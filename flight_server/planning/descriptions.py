@@ -63,8 +63,9 @@ def describe(catalog: Catalog, table: Table) -> list[dict[str, Any]]:
     if table.cutouts is not None:
         kinds = catalog.surveys[table.survey].alerts.cutout_columns
         found += [_words(column) | {"with": ["cutouts"]} for column in catalog.cutout_columns(table, kinds, "bytes")]
-    for derived in derivable(table, stored):
-        made = {"made_of": list(derived.reads(stored)), "over": derived.derivation.over}
+    possible = catalog.possible_columns(table)
+    for derived in derivable(table, possible):
+        made = {"made_of": list(derived.reads(possible)), "over": derived.derivation.over}
         brought = [TICKET_FIELD_FOR_INPUT[given] for given in derived.derivation.given]
         found.append(_words(derived.column) | made | ({"with": brought} if brought else {}))
     return found

@@ -185,8 +185,6 @@ def _bounds(query: Query, table: Table, catalog: Catalog) -> tuple[float | None,
         None if value is None else to_table_time(name, value, table.time_format, scale)
         for name, value in (("start", query.start), ("stop", query.stop))
     )
-    if start is not None and stop is not None and start > stop:
-        raise BadValue(f"start {query.start} is after stop {query.stop}", field="start", value=query.start)
     return start, stop
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from flight_server.catalog.catalog import Catalog
@@ -12,7 +13,29 @@ from flight_server.protocol.errors import BadValue, NoSelection, NotSupported
 from flight_server.protocol.query import FIELDS, Query
 from flight_server.storage.scans import Span
 
-__all__ = ["RowSelection", "select_rows", "unknown_class"]
+__all__ = ["Leading", "RowSelection", "select_rows", "unknown_class"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """The rows of exactly the requested name, which come before those of names that begin with it.
+
+    Parameters
+    ----------
+    span
+        The span of keys that begin with the name and its end.
+    column
+        The column of the name; None if it is only in the key.
+    value
+        The name.
+    lower
+        Whether case is ignored.
+    """
+
+    span: Span
+    column: str | None
+    value: str
+    lower: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +49,8 @@ class RowSelection:
     exact
         A column and its required value. Values may contain the separator of row keys, so that a span can contain rows
         with other values.
+    leading
+        The rows that come first, if names with a common prefix are selected.
     newest
         Whether rows are ordered by time, newest first.
     index
@@ -36,6 +61,7 @@ class RowSelection:
 
     spans: tuple[Span, ...] | None = None
     exact: tuple[str, str] | None = None
+    leading: Leading | None = None
     newest: bool = False
     index: Table | None = None
     named: tuple[str, tuple[str, ...]] | None = None
@@ -66,7 +92,8 @@ def select_rows(query: Query, table: Table, catalog: Catalog, start: float | Non
     if field in AREAS:
         return RowSelection(index=_index(table, field, catalog))
     if field in table.select:
-        return _selected(table, table.select[field], getattr(query, FIELDS.get(field, field)), start, stop)
+        known = catalog.described(table)
+        return _selected(table, table.select[field], getattr(query, FIELDS.get(field, field)), start, stop, columns=known)
     if field == "all" or (field == "ids" and table.by_object):
         return RowSelection()
     own = ", ".join(selections_of(table))
@@ -92,12 +119,18 @@ def _index(table: Table, field: str, catalog: Catalog) -> Table:
     return catalog.table(table.cone)
 
 
-def _selected(table: Table, selection: Selection, value: str, start: float | None, stop: float | None) -> RowSelection:
+def _selected(
+    table: Table, selection: Selection, value: str, start: float | None, stop: float | None, *, columns: Container[str]
+) -> RowSelection:
     text = value.lower() if selection.lower else value
     span = Span(prefix=text) if selection.prefix else Span(values=(text,), start=start, stop=stop)
     named = None
     if selection.known:
         classes = load_classes(table.survey)
         named = text, tuple(name for kind in selection.known for name in getattr(classes, kind))
+    leading = None
+    if selection.prefix and table.key.count("{") > 1:  # else the key of exactly this name is the first one anyway
+        column = selection.column if selection.column in columns else None
+        leading = Leading(Span(values=(text,)), column, text, selection.lower)
     exact = None if selection.prefix or selection.lower else (selection.column, value)
-    return RowSelection(spans=(span,), exact=exact, newest=table.newest_first, named=named)
+    return RowSelection(spans=(span,), exact=exact, leading=leading, newest=table.newest_first, named=named)

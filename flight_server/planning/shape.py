@@ -158,12 +158,14 @@ def _needed(
         yield table.time
     if selection.exact is not None:
         yield selection.exact[0]
+    if selection.leading is not None and selection.leading.column is not None:
+        yield selection.leading.column
     # an answer of cutouts alone needs rows too
     if not by_id or not shape.columns or shape.derived or query.limit_objects is not None:
         yield table.id
-    stored = catalog.stored_columns(table)
+    possible = catalog.possible_columns(table) if shape.derived else {}
     for column in shape.derived.values():
-        yield from column.reads(stored)
+        yield from column.reads(possible)
 
 
 def _columns(query: Query, table: Table, catalog: Catalog) -> tuple[Projection, Mapping[str, DerivedColumn]]:
@@ -183,7 +185,7 @@ def _columns(query: Query, table: Table, catalog: Catalog) -> tuple[Projection, 
 
 def _derived(query: Query, table: Table, catalog: Catalog, name: str) -> DerivedColumn:
     column = find_derived(name, load_derived(table.survey))
-    refused = refusal(column, table, catalog.stored_columns(table), query.selections)
+    refused = refusal(column, table, catalog.possible_columns(table), query.selections)
     if refused is not None:
         raise refused
     return column

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict, get_args
 from msgspec import Meta
 
 from flight_server.protocol.query import MAX_INTEGER, MAX_MESSAGE_BYTES, Compression, CutoutFormat, CutoutKind, Layout
+from flight_server.protocol.times import FORMS, NIGHT_FORMS
 
 __all__ = ["FIELD_TYPES", "MAX_NSIDE", "ConeFields", "SkyMapFields", "TicketFields"]
 
@@ -24,9 +25,9 @@ Moment = Annotated[
     Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
     | Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
     | Annotated[str, Meta(min_length=1)],
-    Meta(description="a JD, an MJD or an ISO date"),
+    Meta(description=FORMS),
 ]
-Night = Annotated[str, Meta(pattern=r"^[0-9]{1,8}\Z", description="a date as YYYYMMDD, or the beginning of one")]
+Night = Annotated[int | str, Meta(description=NIGHT_FORMS)]
 MessageBytes = Annotated[int, Meta(ge=1, le=MAX_MESSAGE_BYTES, description=f"a positive integer, at most {MAX_MESSAGE_BYTES}")]
 Ids = Annotated[list[ObjectId], Meta(description="a list of strings or integers")]
 Columns = Annotated[list[Text], Meta(description="a list of strings")]
@@ -77,7 +78,7 @@ TicketFields = TypedDict(
         "stop": Moment,
         "limit": Count,
         "limit_objects": Count,
-        "as_of": Count,
+        "as_of": Moment,
         "resume_after": Text,
         "compression": Compression,
         "digest": bool,

@@ -17,6 +17,7 @@ from flight_server.protocol.json_text import decode_once, load_object
 from flight_server.protocol.query import FIELDS, MAX_TICKET_BYTES, SELECTIONS, Query
 from flight_server.protocol.ticket_fields import FIELD_TYPES, TicketFields
 from flight_server.protocol.ticket_values import MEANINGS, checked
+from flight_server.protocol.times import check_order
 
 __all__ = ["decode_query", "parse_exchange", "parse_query", "parse_ticket"]
 
@@ -111,6 +112,8 @@ def _query(given: Iterable[tuple[str, Any]]) -> Query:
     query = Query(**{FIELDS.get(name, name): MEANINGS[name](value) if name in MEANINGS else value for name, value in given})
     if query.columns == () and not query.cutouts:
         raise BadValue("columns is empty: name some, or leave it out for all", field="columns", value="[]")
+    if query.start is not None and query.stop is not None:
+        check_order(query.start, query.stop)
     return query
 
 

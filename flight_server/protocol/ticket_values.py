@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, is_typeddict
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from flight_server.protocol.errors import BadValue
 from flight_server.protocol.query import Cone, SkyMap
 from flight_server.protocol.ticket_fields import FIELD_TYPES, ConeFields, SkyMapFields
+from flight_server.protocol.times import read_milliseconds, read_night, read_time
 from flight_server.protocol.validation import explain
 
 __all__ = ["MEANINGS", "checked", "cone_of"]
@@ -85,10 +87,6 @@ def _cutouts(found: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _moment(found: float | str) -> float | str:
-    return found if isinstance(found, str) else float(found)
-
-
 # Fields that are not here need no conversion.
 MEANINGS: Mapping[str, Callable[[Any], Any]] = {
     "ids": _ids,
@@ -97,6 +95,8 @@ MEANINGS: Mapping[str, Callable[[Any], Any]] = {
     "key_range": _key_range,
     "columns": _columns,
     "cutouts": _cutouts,
-    "start": _moment,
-    "stop": _moment,
+    "start": partial(read_time, "start"),
+    "stop": partial(read_time, "stop"),
+    "as_of": partial(read_milliseconds, "as_of"),
+    "night": partial(read_night, "night"),
 }

@@ -1,8 +1,8 @@
 """Merging of rows with the same row key.
 
-In each column the latest value that is not null is kept, as in HBase. Before that, whole rows may be superseded by others
-of the same key: in tables that overwrite, where points of a history share a key with an alert or with each other, and
-where a key has rows of several alerts. So no row has cells of two alerts or of two points.
+In each column the latest value that is not missing is kept, as in HBase that which is not null. Before that, whole rows may
+be superseded by others of the same key: in tables that overwrite, where points of a history share a key with an alert or with
+each other, and where a key has rows of several alerts. So no row has cells of two alerts or of two points.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.declarations import Points, Table
+from flight_server.catalog.missing import missing_as_null
 
 __all__ = ["changed_cells", "drop_superseded", "key_array", "lost_cells", "merge_equal_keys", "merge_over"]
 
@@ -47,7 +48,7 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
     Returns
     -------
     rows and keys
-        One row per key: in each column the last value that is not null.
+        One row per key: in each column the last value that is neither null nor NaN, else NaN, if there is one.
 
     Examples
     --------
@@ -63,10 +64,18 @@ def merge_equal_keys(rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, np
     positions = np.arange(len(keys))
     columns = []
     for column in rows.columns:
-        valid = column.is_valid().to_numpy()
-        latest = np.maximum.reduceat(np.where(valid, positions, -1), starts)
+        latest = _latest_of(column.is_valid(), positions, starts)
+        if pa.types.is_floating(column.type):  # NaN is kept where there is no value
+            values = _latest_of(missing_as_null(column).is_valid(), positions, starts)
+            latest = np.where(values < 0, latest, values)
         columns.append(column.take(pa.array(latest, mask=latest < 0)))
     return pa.Table.from_arrays(columns, schema=rows.schema), keys[starts]
+
+
+def _latest_of(kept: pa.ChunkedArray, positions: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the last position of each key that is kept, -1 if there is none."""
+    found: npt.NDArray[np.int64] = np.maximum.reduceat(np.where(kept.to_numpy(), positions, -1), starts)
+    return found
 
 
 def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple[pa.Table, npt.NDArray[K]]:
@@ -89,7 +98,7 @@ def drop_superseded(table: Table, rows: pa.Table, keys: npt.NDArray[K]) -> tuple
     """
     if table.on_equal_key == "overwrite" or table.latest:
         return _filtered(rows, keys, _latest(rows, keys, table.latest))
-    if table.points is not None and table.points.lacks in rows.column_names:
+    if table.points is not None:
         rows, keys = _filtered(rows, keys, _alerts_or_latest(rows, keys, table.points))
     if table.keeps_each_alert and table.alert_id in rows.column_names:
         rows, keys = _filtered(rows, keys, _of_last_alert(rows, keys, table.alert_id))
@@ -116,7 +125,8 @@ def _of_last_alert(rows: pa.Table, keys: npt.NDArray[K], column: str) -> npt.NDA
 
 def _alerts_or_latest(rows: pa.Table, keys: npt.NDArray[K], points: Points) -> npt.NDArray[np.bool_]:
     """Return a mask of the rows to keep, of alerts and points."""
-    alert: npt.NDArray[np.bool_] = rows[points.lacks].is_valid().to_numpy()
+    lacks = rows[points.lacks] if points.lacks in rows.column_names else pa.chunked_array([pa.nulls(len(rows))])
+    alert: npt.NDArray[np.bool_] = missing_as_null(lacks).is_valid().to_numpy()
     if alert.all():
         return alert
     group = _groups(keys)

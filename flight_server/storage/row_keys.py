@@ -11,8 +11,9 @@ import pyarrow as pa
 from flight_server.catalog.declarations import Table
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, row_keys
 from flight_server.storage.merge import key_array
+from flight_server.storage.scans import Span
 
-__all__ = ["LONGEST_KEY", "check_keys", "keys_of", "keys_of_parts", "object_key", "object_keys", "parts_of"]
+__all__ = ["LONGEST_KEY", "check_keys", "keys_of", "keys_of_parts", "object_key", "object_keys", "parts_of", "span_prefix"]
 
 LONGEST_KEY = 4 * MAX_KEY_BYTES  # no row key is longer; numpy pads all keys of an array to the longest one
 
@@ -30,6 +31,17 @@ def object_key(table: Table, key: bytes) -> bytes:
 def object_keys(table: Table, ids: Iterable[str | int]) -> list[bytes]:
     """Return the prefix of the row keys of each object, as `object_key` does; row keys begin with the object ID."""
     return [prefix.rstrip(b"\0") for prefix in key_expression(table.key).prefixes(table.id, ids)]
+
+
+def span_prefix(table: Table, span: Span) -> bytes | None:
+    """Return the common prefix of the row keys of a span without bounds, or None if no such key is possible.
+
+    >>> from flight_server.catalog.declarations import load_surveys
+    >>> span_prefix(load_surveys()["ztf"].tables["ztf.sso_resolver"], Span(values=("8467",)))
+    b'8467@'
+    """
+    found = key_expression(table.key).span(span, None)
+    return None if found is None else found[0]
 
 
 def check_keys(table: Table, rows: pa.Table) -> None:

@@ -159,19 +159,6 @@ def test_a_sky_map_is_read_from_a_file_or_its_bytes(archive: af.Archive, client:
         assert archive.skymap(source, columns=["i:objectId", "i:jd"]).to_arrow().equals(wanted)
 
 
-def test_times_are_taken_in_the_scale_of_the_table(archive: af.Archive) -> None:
-    whole = archive.objects(IDS[0], columns=["i:jd"]).to_arrow()["i:jd"].to_pylist()
-    fourth = Time(whole[3], format="jd", scale="utc")
-    for moment in (fourth, whole[3], np.float64(whole[3])):
-        assert archive.objects(IDS[0], columns=["i:jd"], start=moment).to_arrow()["i:jd"].to_pylist() == whole[3:]
-    later = archive.objects(IDS[0], columns=["i:jd"], start=fourth.tai + 1 * u.s, stop=Time("2020-08-25"))
-    assert later.to_arrow()["i:jd"].to_pylist() == [jd for jd in whole[4:] if jd < Time("2020-08-25").jd]
-    for wrong in (Time(["2020-08-25", "2020-08-26"]), 3 * u.d, [1, 2]):
-        with pytest.raises(af.errors.BadValue) as caught:
-            archive.objects(IDS[0], start=wrong)
-        assert caught.value.field == "start"
-
-
 def test_astropy_gets_units_scales_and_masks(archive: af.Archive) -> None:
     answer = archive.objects(IDS, columns=[*COLUMNS, "v:lastdate", "i:magnr"])
     table, arrow = answer.to_astropy(), answer.to_arrow()

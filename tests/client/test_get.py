@@ -147,8 +147,7 @@ def test_exit_codes(url: str, tmp_path: Path) -> None:
 
 def test_bounds_are_never_dropped_in_silence(url: str, tmp_path: Path) -> None:
     assert get(url, "--ids", "ZTF20abfcszi", "--start", "").exit_code == 2
-    assert "no rows for 1" in get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "--stop", "0").stderr
-    assert len(get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "--start", "20200825").stdout.splitlines()) == 6
+    assert "no rows for 1" in get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "--stop", "1990-01-01").stderr
     for target in (tmp_path / "absent" / "x.csv", Path(__file__) / "x.csv"):
         done = get(url, "--ids", "ZTF20abfcszi", "--columns", "i:jd", "-o", str(target))
         assert done.exit_code == 2

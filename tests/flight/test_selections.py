@@ -257,7 +257,7 @@ BAD: list[tuple[Fields, str, str]] = [
     ({"table": "ztf", "start": 2459000.0}, "no_selection", "ids"),
     ({"table": "ztf.class", "class": "SN candidate", "all": True}, "invalid_ticket", "all"),
     ({"table": "ztf", "ids": ["a"], "cone": {"ra": 1, "dec": 0, "radius": 1}}, "invalid_ticket", "cone"),
-    ({"table": "statistics_class", "night": "2020-08"}, "bad_value", "night"),
+    ({"table": "statistics_class", "night": "2020-8"}, "bad_value", "night"),
     ({"table": "ztf.tns_resolver", "name": "AT 2020", "start": 2459000.0}, "not_supported", "start"),
     ({"table": "ztf", "skymap": {"nside": 100, "ranges": [[0, 1]]}}, "bad_value", "skymap.nside"),
     ({"table": "ztf", "skymap": {"nside": 2, "ranges": [[0, 48]]}}, "bad_value", "skymap.ranges"),

@@ -121,6 +121,14 @@ def test_plain_tickets_are_answered_unless_only_signed_ones_are(serve_signed: Ca
 
 
 @pytest.mark.both_stores
+def test_a_flight_has_a_signed_ticket_of_its_table(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    client = serve_signed(signed_only=True)
+    flights = {info.descriptor.path[0].decode(): info for info in client.list_flights()}
+    (endpoint,) = flights["ztf"].endpoints
+    assert endpoint.expiration_time is not None
+    assert len(client.do_get(endpoint.ticket).read_all()) == flights["ztf"].total_records
+
+
 def test_a_signed_ticket_goes_on_from_every_cursor(serve_signed: Callable[..., fl.FlightClient]) -> None:
     client = serve_signed(signed_only=True)
     (endpoint,) = plan(client, table="ztf", all=True, limit=1000, max_message_bytes=30_000).endpoints

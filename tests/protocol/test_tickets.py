@@ -1,6 +1,7 @@
 import json
 import sys
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from depth import more_examples
@@ -48,12 +49,12 @@ def refused(ticket):
         ("start", 59092, 59092.0),
         ("start", 2459092.8803819, 2459092.8803819),
         ("start", "2020-08-31", "2020-08-31"),
-        ("stop", -1.5, -1.5),
-        ("stop", LARGEST, float(LARGEST)),
+        ("stop", "59092", 59092.0),
+        ("stop", 20200831, "2020-08-31"),
         ("limit", 1, 1),
         ("limit", LARGEST, LARGEST),
-        ("as_of", 1, 1),
-        ("as_of", LARGEST, LARGEST),
+        ("as_of", 1598864864996, 1598864864996),
+        ("as_of", "2020-08-31", 1598832000000),
         ("resume_after", "anything", "anything"),
         ("compression", "none", "none"),
         ("compression", "lz4", "lz4"),
@@ -98,7 +99,7 @@ BAD = {
     "start": NO_MOMENT,
     "stop": NO_MOMENT,
     "limit": NO_COUNT,
-    "as_of": NO_COUNT,
+    "as_of": NO_MOMENT,
     "resume_after": NO_TEXT,
     "compression": [*NO_TEXT, "LZ4", "gzip"],
     "digest": NO_FLAG,
@@ -198,7 +199,9 @@ def test_no_depth_of_nesting_breaks_the_parser(field, opening, closing):
 
 
 TEXT = st.text(min_size=1, max_size=20)
-MOMENT = st.none() | TEXT | st.floats(-1e18, 1e18)
+START = st.none() | st.dates(date(1990, 1, 1), date(2019, 12, 31)).map(str) | st.floats(2447892.5, 2458849.5)
+STOP = st.none() | st.dates(date(2020, 1, 1), date(2100, 12, 31)).map(str) | st.floats(58849.0, 88433.5)
+AS_OF = st.integers(631_152_000_000, 4_133_980_799_999)
 COLUMNS = st.lists(TEXT, min_size=1, max_size=5, unique=True).map(tuple).filter(lambda names: names != ("*",))
 SELECTION = st.just({"all": True}) | st.builds(
     lambda ids: {"ids": tuple(ids)}, st.lists(TEXT | st.integers(-LARGEST, LARGEST), min_size=1, max_size=5, unique=True)
@@ -210,10 +213,10 @@ OTHERS = st.fixed_dictionaries(
         "cutouts": st.lists(st.sampled_from(CUTOUT_KINDS), unique=True).map(tuple),
         "cutout_format": st.sampled_from(["bytes", "fits"]),
         "upper_limits": st.booleans(),
-        "start": MOMENT,
-        "stop": MOMENT,
+        "start": START,
+        "stop": STOP,
         "limit": st.none() | st.integers(1, LARGEST),
-        "as_of": st.none() | st.integers(1, LARGEST),
+        "as_of": st.none() | AS_OF,
         "resume_after": st.none() | TEXT,
         "compression": st.sampled_from(["none", "lz4", "zstd"]),
         "digest": st.booleans(),

@@ -138,7 +138,7 @@ def class_of(alert: dict[str, Any]) -> str | None:
         return alert[name] is not None and alert[name] > least
 
     label, roid, detections = alert["d:cdsxmatch"], alert["d:roid"], alert["i:ndethist"]
-    if label is None:
+    if label in {None, "", "nan"}:
         return None
     if label not in {"Unknown", "Transient"} and not label.startswith("Fail") and not label.startswith("Galaxy"):
         return str(label)

@@ -236,12 +236,12 @@ def tickets(draw: st.DrawFn, pair: Pair) -> dict[str, Any]:
     names = st.sampled_from(COLUMNS[:3] if table in OTHERS else [*COLUMNS, *DERIVED])
     optional = {
         "columns": st.lists(names, min_size=1, max_size=6, unique=True) | st.just(["*"]),
-        "start": number | st.sampled_from(["2020-08-02", "2025"]),
+        "start": number | st.sampled_from(["2020-08-02", "20250101"]),
         "stop": number | st.sampled_from(["2020-08-28T12:00:00", "2021-01-01"]),
         "limit": st.integers(1, 400),
         "limit_objects": st.integers(1, 60),
         "layout": st.sampled_from(["rows", "nested"]),
-        "as_of": st.sampled_from([1, 4_000_000_000_000]),
+        "as_of": st.sampled_from([631_152_000_000, 4_000_000_000_000]),
         "upper_limits": st.just(True),
         "compression": st.sampled_from(["none", "lz4", "zstd"]),
         "digest": st.booleans(),
