@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 from waiting import wait_until
@@ -19,7 +20,7 @@ begun = threading.Event()
 def hang():
     begun.set()
     threading.Event().wait()
-Workers(1).submit(hang)
+Workers(1).submit(None, hang)
 assert begun.wait(60)
 print("end")
 """
@@ -40,13 +41,13 @@ def test_no_more_threads_than_allowed_and_none_when_idle(monkeypatch: pytest.Mon
         done.release()
 
     for _ in range(20):
-        pool.submit(work)
+        pool.submit(None, work)
     assert running(others) == 3
     go_on.set()
     for _ in range(20):
         assert done.acquire(timeout=60)
     wait_until(lambda: running(others) == 0, "the threads end")
-    pool.submit(work)
+    pool.submit(None, work)
     assert done.acquire(timeout=60), "work after that is done too"
 
 
@@ -55,8 +56,48 @@ def test_work_that_comes_as_threads_end_is_done(monkeypatch: pytest.MonkeyPatch)
     done = threading.Semaphore(0)
     pool = Workers(2)
     for _ in range(2000):
-        pool.submit(done.release)
+        pool.submit(None, done.release)
         assert done.acquire(timeout=60)
+
+
+def queued(pool: Workers, pieces: str) -> tuple[threading.Event, list[str], threading.Semaphore]:
+    """Queue a piece of work for each letter, whose owner it is; none begins before the event."""
+    go_on, begun, done = threading.Event(), threading.Event(), threading.Semaphore(0)
+    order: list[str] = []
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    def work(owner: str) -> None:
+        order.append(owner)
+        done.release()
+
+    pool.submit("gate", wait)
+    assert begun.wait(60)
+    for owner in pieces:
+        pool.submit(owner, partial(work, owner))
+    return go_on, order, done
+
+
+def test_owners_take_turns() -> None:
+    go_on, order, done = queued(Workers(1), "aaaaabbbc")
+    go_on.set()
+    for _ in range(9):
+        assert done.acquire(timeout=60)
+    assert "".join(order) == "abcababaa"
+
+
+def test_dropped_work_is_not_done() -> None:
+    pool = Workers(1)
+    go_on, order, done = queued(pool, "aaabab")
+    assert pool.drop("a") == 4
+    assert pool.drop("a") == pool.drop("nobody") == 0
+    pool.submit("a", done.release)
+    go_on.set()
+    for _ in range(3):
+        assert done.acquire(timeout=60)
+    assert order == ["b", "b"]
 
 
 def test_work_that_hangs_does_not_keep_the_process_from_ending() -> None:
