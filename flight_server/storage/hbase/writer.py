@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -31,6 +29,7 @@ from flight_server.storage.merge import changed_cells, drop_superseded, key_arra
 from flight_server.storage.protocols import ALERT, VERSION, RowView
 from flight_server.storage.runs import Runs
 from flight_server.storage.scans import Scan
+from flight_server.storage.scratch import ScratchFolder
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
 from hbase_bridge import Gateway, WriteChannel
 
@@ -78,7 +77,7 @@ class HBaseWriter:
         self._fresh_view = fresh_view
         self._cutouts = cutouts
         self._prefix = prefix
-        self._folder = TemporaryDirectory(prefix="alertflight-ingest-")
+        self._folder = ScratchFolder("ingest")
         self._alerts = SpilledAlerts()
         self._runs: dict[str, Runs] = {}
         self._newest: dict[str, tuple[str, str]] = {}  # by survey: the newest version and its schema row
@@ -91,7 +90,7 @@ class HBaseWriter:
             if ALERT in rows.column_names:
                 index = rows.column_names.index(ALERT)
                 rows = rows.set_column(index, ALERT, pa.array(places[rows[ALERT].to_numpy()]))  # noqa: PLW2901
-            self._runs.setdefault(table.name, Runs(Path(self._folder.name))).add(rows, keys)
+            self._runs.setdefault(table.name, Runs(self._folder.path)).add(rows, keys)
             if table == self._catalog.surveys[table.survey].alert_table:
                 self._note_version(table, rows)
 

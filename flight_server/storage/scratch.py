@@ -1,0 +1,73 @@
+"""Folders for temporary files. Those of a process that was killed are removed by the next server."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+__all__ = ["ScratchFolder", "remove_abandoned"]
+
+log = logging.getLogger(__name__)
+PREFIX = "alertflight-"
+MARK = ".scratch-"  # between the prefix and a random part; other folders are not ours to remove
+
+
+class ScratchFolder:
+    """A new folder in that for temporary files, locked while its process lives; removed by `cleanup`.
+
+    Parameters
+    ----------
+    purpose
+        A word for its name.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    def __init__(self, purpose: str) -> None:
+        # under its final name it is never without a lock
+        draft = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+        lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path = draft.with_name(f"{PREFIX}{purpose}{MARK}{draft.name.removeprefix(f'.{PREFIX}')}")
+        draft.rename(self.path)
+        self._end = weakref.finalize(self, _remove, self.path, lock)
+
+    def cleanup(self) -> None:
+        """Remove the folder with all files in it; a second call does nothing."""
+        self._end()
+
+
+def remove_abandoned() -> list[Path]:
+    """Remove the folders of this user whose processes were killed; return which these were."""
+    removed = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*{MARK}*"):
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:  # gone meanwhile, or that of another user
+            continue
+        try:
+            if os.fstat(lock).st_uid != os.geteuid():
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # its process lives
+            continue
+        else:
+            log.info("removing %s, which a killed process has left", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+        finally:
+            os.close(lock)
+    return removed
+
+
+def _remove(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
