@@ -18,6 +18,7 @@ __all__ = [
     "Hdfs",
     "Ingest",
     "Limits",
+    "Scrub",
     "Server",
     "Settings",
     "Tickets",
@@ -104,6 +105,13 @@ class Compaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Scrub:
+    """The scrub of a served store: the seconds in which all of its files are read once; 0 for none."""
+
+    seconds: Seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Hbase:
     """HBase and its tables.
 
@@ -155,6 +163,7 @@ class Settings:
     ingest: Ingest
     limits: Limits
     compaction: Compaction
+    scrub: Scrub
     cutouts: Cutouts
     hbase: Hbase
     gateway: GatewayProcess
