@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
 import shutil
@@ -14,7 +15,7 @@ __all__ = ["ScratchFolder", "remove_abandoned"]
 
 log = logging.getLogger(__name__)
 PREFIX = "alertflight-"
-MARK = ".scratch-"  # between the prefix and a random part; other folders are not ours to remove
+PURPOSES = ("upload", "ingest", "gateway")
 
 
 class ScratchFolder:
@@ -23,7 +24,7 @@ class ScratchFolder:
     Parameters
     ----------
     purpose
-        A word for its name.
+        A word for its name, one of `PURPOSES`.
 
     Attributes
     ----------
@@ -33,10 +34,12 @@ class ScratchFolder:
 
     def __init__(self, purpose: str) -> None:
         # under its final name it is never without a lock
+        if purpose not in PURPOSES:
+            raise ValueError(f"nothing removes folders for {purpose}")
         draft = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
         lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.path = draft.with_name(f"{PREFIX}{purpose}{MARK}{draft.name.removeprefix(f'.{PREFIX}')}")
+        self.path = draft.with_name(f"{PREFIX}{purpose}-{draft.name.removeprefix(f'.{PREFIX}')}")
         draft.rename(self.path)
         self._end = weakref.finalize(self, _remove, self.path, lock)
 
@@ -48,7 +51,8 @@ class ScratchFolder:
 def remove_abandoned() -> list[Path]:
     """Remove the folders of this user whose processes were killed; return which these were."""
     removed = []
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*{MARK}*"):
+    temporary = Path(tempfile.gettempdir())
+    for folder in itertools.chain.from_iterable(temporary.glob(f"{PREFIX}{purpose}-*") for purpose in PURPOSES):
         try:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:  # gone meanwhile, or that of another user

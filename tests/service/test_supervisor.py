@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.flight as fl
+import pyarrow.parquet as pq
 import pytest
 from alert_data import TDE
 from archives import ask
@@ -153,6 +155,24 @@ def test_a_server_ends_with_its_supervisor(running: Serving) -> None:
     running.process.kill()
     running.process.wait(60)
     wait_until(lambda: not is_running(server), "the server ends too")
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next_one(store: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [COMMAND, "serve", "--port", "0", "--data", store]
+    environment = {"TMPDIR": str(temporary), "ALERTFLIGHT_INGEST__DO_PUT": "allow"}
+    alerts = pq.read_table(TDE)
+    with serving(command, environment) as running, fl.connect(running.url) as client:
+        writer, _ = client.do_put(fl.FlightDescriptor.for_command(b'{"survey": "ztf"}'), alerts.schema)
+        writer.write_table(alerts)
+        wait_until(lambda: list(temporary.glob("*/*")), "the upload is kept in a file")
+        end_by(signal.SIGKILL, running)
+        with pytest.raises((fl.FlightError, pa.ArrowException)):
+            writer.close()
+    assert list(temporary.iterdir())
+    with serving(command, environment):
+        assert not list(temporary.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,11 @@ def test_one_that_is_forgotten_is_removed_too(temporary_files: Path) -> None:
 
 
 def test_those_of_killed_processes_are_removed_and_no_others(temporary_files: Path) -> None:
-    others = [temporary_files / name for name in ("alertflight-build-1", "other.scratch-1", "alertflight-upload-2")]
+    others = [temporary_files / name for name in ("alertflight-build-1", "other-upload-1", "alertflight-uploads")]
     for folder in others:
         folder.mkdir()
-    (temporary_files / "alertflight-file.scratch-1").write_bytes(b"")
-    (temporary_files / "alertflight-link.scratch-1").symlink_to(others[0])
+    (temporary_files / "alertflight-upload-file").write_bytes(b"")
+    (temporary_files / "alertflight-upload-link").symlink_to(others[0])
     processes = [
         subprocess.Popen([sys.executable, "-c", HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
