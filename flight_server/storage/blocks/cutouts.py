@@ -76,9 +76,9 @@ class BlockCutouts:
             pass
         return stamps
 
-    def submit(self, reading: _Reading, work: Callable[[], None]) -> None:
-        """Submit work of a read to the threads, which all reads share in turn."""
-        self._workers.submit(reading, work)
+    def submit(self, reading: _Reading, work: Callable[[], None], served: int) -> None:
+        """Submit work of a read, for which some was done before, to the threads that all reads share."""
+        self._workers.submit(reading, work, served)
 
     def drop(self, reading: _Reading) -> int:
         """Forget the work of a read that has not begun; return how many pieces these were."""
@@ -143,6 +143,7 @@ class _Reading:
         self._bytes_read = 0
         self._lock = threading.Lock()
         self._left = len(requests)
+        self._served = 0  # pieces of work that were begun
         self._cancelled = False
         self._done = threading.Event()
         if not requests:
@@ -167,10 +168,12 @@ class _Reading:
 
     def _submit(self, do: Callable[..., None], *parameters: object) -> None:
         """Queue a piece of work, which `_left` counts already."""
-        self._cutouts.submit(self, partial(self._work, partial(do, *parameters)))
+        self._cutouts.submit(self, partial(self._work, partial(do, *parameters)), self._served)
 
     def _work(self, work: Callable[[], None]) -> None:
         """Run a part of the work; `wait` raises its errors, or it would never return."""
+        with self._lock:
+            self._served += 1
         try:
             if not self._cancelled:
                 work()
@@ -182,6 +185,7 @@ class _Reading:
         self._ended(1)
 
     def _ended(self, pieces: int) -> None:
+        """Count pieces of work that are done or dropped."""
         with self._lock:
             self._left -= pieces
             if not self._left:

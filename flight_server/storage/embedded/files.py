@@ -19,7 +19,7 @@ def sync(path: Path) -> None:
 
 
 def follow_mode(path: Path) -> None:
-    """Give a file or folder the permissions of the folder that holds it; a file cannot be executed.
+    """Set the permissions of a file or folder to those of the folder that holds it; a file cannot be executed.
 
     A store that is made is open to its owner only. Who opens its folder to others, opens what is written later too.
     """

@@ -25,6 +25,7 @@ __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestS
 
 FORMAT = 2
 BUSY_SECONDS = 60.0
+JOURNALS = ("-journal", "-wal", "-shm")  # files that SQLite opens beside its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ class Manifest:
 
     def change_counter(self) -> int:
         """Return a number that changes whenever another connection commits; cheap to call."""
+        _check_file(self._file, create=True)  # if it is missing, the open connection goes on without it
         with self._lock, _naming_damage():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
@@ -277,14 +279,15 @@ class Manifest:
 
 
 def _check_file(file: Path, *, create: bool) -> None:
-    """Raise if the manifest is no regular file; SQLite would wait for a FIFO."""
-    try:
-        check_regular(file)
-    except FileNotFoundError as error:
-        if not create:
-            raise CorruptData("the manifest is missing", field="manifest") from error
-    except OSError as error:
-        raise CorruptData(f"the manifest cannot be read: {error.strerror}", field="manifest") from error
+    """Raise if the manifest, or a journal of it, is no regular file; SQLite would wait for a FIFO."""
+    for name in (file.name, *(f"{file.name}{ending}" for ending in JOURNALS)):
+        try:
+            check_regular(file.with_name(name))
+        except FileNotFoundError as error:
+            if name == file.name and not create:
+                raise CorruptData("the manifest is missing", field="manifest") from error
+        except OSError as error:
+            raise CorruptData(f"the manifest cannot be read: {name}: {error.strerror}", field="manifest") from error
 
 
 @contextmanager

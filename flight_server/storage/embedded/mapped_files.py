@@ -6,6 +6,8 @@ So the size is compared, at intervals, before a map is used.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import mmap
 import os
 import time
@@ -21,6 +23,7 @@ __all__ = ["LOOK_SECONDS", "LookPace", "MappedFile"]
 
 LOOK_SECONDS = 1.0  # the longest time between two looks at files in use
 LOOK_SHARE = 0.02  # of the time that may be spent on looking
+MADV_POPULATE_READ = 22  # of madvise(2), since Linux 5.14
 
 
 class MappedFile:
@@ -48,17 +51,31 @@ class MappedFile:
             if state.st_size != size:
                 raise ValueError(f"it has {state.st_size} bytes instead of {size}")
             self.stamp: FileStamp = stamp_of(state)
-            # the map keeps a descriptor of its own; an empty file cannot be mapped
-            self._map = mmap.mmap(handle, size, access=mmap.ACCESS_READ) if size else None
+            # the very file that was opened; a map needs no descriptor, of which a process has a limited number
+            mapped = pa.memory_map(f"/proc/self/fd/{handle}").read_buffer() if size else pa.py_buffer(b"")
         finally:
             os.close(handle)
         self._size = size
-        self.buffer: pa.Buffer = pa.py_buffer(b"" if self._map is None else self._map)
+        self.buffer: pa.Buffer = mapped
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the mapped file has the size that it had, also if its path now names another one or none."""
-        return self._map is None or self._map.size() == self._size
+    def is_whole(self, now: FileStamp) -> bool:
+        """Return whether the mapped file has the size that it had.
+
+        Parameters
+        ----------
+        now
+            The present stamp of its path, which may name another file or none.
+        """
+        if now[:2] == self.stamp[:2]:
+            return now == self.stamp or now[2] == self._size
+        return not self._size or self._has_last_page()
+
+    def _has_last_page(self) -> bool:
+        """Return whether the last page can be read, as far as the kernel tells; unlike a read, to ask is harmless."""
+        last = self.buffer.address + (self._size - 1) // mmap.PAGESIZE * mmap.PAGESIZE
+        libc = ctypes.CDLL(None, use_errno=True)
+        asked = libc.madvise(ctypes.c_void_p(last), ctypes.c_size_t(mmap.PAGESIZE), MADV_POPULATE_READ)
+        return asked == 0 or ctypes.get_errno() != errno.EFAULT
 
 
 class Looking(Protocol):

@@ -89,7 +89,7 @@ class Segment:
         stamp = segment_stamp(self._stem)
         if stamp == self._looked:
             return
-        if not all(file.is_whole for file in self._files):
+        if not all(file.is_whole(now) for file, now in zip(self._files, stamp, strict=True)):
             raise CorruptData(f"a file of {self._label} has been cut short or extended", field=self.record.table_name)
         self.forget()
         self._looked = stamp

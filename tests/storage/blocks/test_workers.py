@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -86,6 +87,42 @@ def test_owners_take_turns() -> None:
     for _ in range(9):
         assert done.acquire(timeout=60)
     assert "".join(order) == "abcababaa"
+
+
+def test_who_wants_little_does_not_wait_for_the_turns_of_all_others() -> None:
+    pool = Workers(1)
+    go_on, order, done = queued(pool, "abcdefgh" * 4)
+    turns = []
+
+    def come_late() -> None:
+        turns.append(len(order))
+        pool.submit("late", lambda: turns.append(len(order)))
+
+    pool.submit("a", come_late)
+    go_on.set()
+    for _ in range(32):
+        assert done.acquire(timeout=60)
+    wait_until(lambda: len(turns) == 2, "the late piece is done")
+    assert turns[1] - turns[0] <= 1
+
+
+def test_who_wants_much_is_served_while_others_come_and_come() -> None:
+    pool = Workers(1)
+    go_on, order, done = queued(pool, "a" * 20)
+    places = []
+
+    def another(number: int) -> None:
+        places.append(len(order))
+        if number < 19:
+            pool.submit(number, partial(another, number + 1))
+
+    pool.submit("first", partial(another, 0))
+    go_on.set()
+    for _ in range(20):
+        assert done.acquire(timeout=60)
+    wait_until(lambda: len(places) == 20, "all others are done")
+    assert max(later - earlier for earlier, later in itertools.pairwise([0, *places])) <= 1, "each was served at once"
+    assert places[-1] >= 18, "and between two of them was a piece of the large one"
 
 
 def test_dropped_work_is_not_done() -> None:

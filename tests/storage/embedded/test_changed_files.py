@@ -212,6 +212,27 @@ def test_an_answer_under_way_goes_on_with_the_mapped_file_when_that_is_deleted(
     assert 0 < sum(len(some) for some in running_scan) < rows
 
 
+def test_an_answer_under_way_ends_when_its_deleted_file_is_cut_short(opened: Opened, running_scan: Iterator[Rows]) -> None:
+    file = file_of(opened, "arrow")
+    with file.open("r+b") as handle:
+        file.unlink()
+        handle.truncate(4096)
+        with pytest.raises(CorruptData, match="cut short"):
+            list(running_scan)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_open_segments_need_no_descriptors(opened: Opened) -> None:
+    before = descriptors()
+    again = open_embedded(opened.settings.folder)
+    everything(again)
+    assert descriptors() - before < len(list(opened.settings.folder.glob("segments/*/*")))
+    again.store.close()
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_manifest_is_damage_of_all_tables_until_it_is_mended(opened: Opened, change: Change) -> None:
     before = everything(opened)
@@ -234,6 +255,29 @@ def test_a_changed_manifest_is_damage_of_all_tables_until_it_is_mended(opened: O
     assert everything(opened).record == before.record
     assert opened.archive.faults() == {}
     assert not list(verify_folder(opened.settings.folder))
+
+
+@pytest.mark.parametrize("change", [become_folder, become_fifo, become_socket, become_device])
+def test_a_store_whose_manifest_is_no_file_is_not_opened(opened: Opened, change: Change) -> None:
+    folder = opened.settings.folder
+    change(folder / "manifest.sqlite")
+    with pytest.raises(CorruptData, match=r"the manifest cannot be read: manifest.sqlite: it is a .*, not a file"):
+        open_embedded(folder)
+    assert [line for line in verify_folder(folder) if "not a file" in line]
+
+
+@pytest.mark.parametrize("change", [become_folder, become_fifo, become_socket])
+def test_a_journal_that_is_no_file_is_damage_of_the_manifest(opened: Opened, change: Change) -> None:
+    journal = opened.settings.folder / "manifest.sqlite-journal"
+    journal.touch()
+    change(journal)
+    opened.store.refresh()
+    with pytest.raises(CorruptData, match=r"manifest.sqlite-journal: it is a"):
+        everything(opened)
+    mend(journal, b"")
+    journal.unlink()
+    opened.store.refresh()
+    assert everything(opened).record["complete"]
 
 
 def test_a_manifest_of_another_store_is_served_if_its_files_are_there(opened: Opened, tmp_path: Path) -> None:
