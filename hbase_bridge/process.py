@@ -44,6 +44,8 @@ class GatewaySettings:
         How long a call may take, and how long the gateway may be silent while it works, seconds.
     jar
         The gateway's jar; None to find or build it.
+    folder
+        Where each process makes a folder for its socket; None for that for temporary files.
     reached_at
         Maps a port of the gateway to the port to connect to, for a proxy in between.
     """
@@ -54,6 +56,7 @@ class GatewaySettings:
     frame_bytes: int = 268_435_456
     call_timeout: float = 30.0
     jar: Path | None = None
+    folder: Path | None = None
     reached_at: Callable[[int], int] = lambda port: port
 
 
@@ -101,12 +104,13 @@ class GatewayProcess:
     java: JavaGateway
 
     def __init__(self, settings: GatewaySettings, jar: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="alertflight-"))
+        command = _command(settings, jar)
+        self.folder = Path(tempfile.mkdtemp(prefix="alertflight-" if settings.folder is None else None, dir=settings.folder))
         self.socket = str(self.folder / "rows")
         self.sequence = itertools.count(1)
         # in a session of its own: Ctrl-C in the terminal reaches the server only, which then ends the gateway
         self._popen = subprocess.Popen(  # noqa: S603  (our own command)
-            _command(settings, jar), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -39,10 +40,12 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
     """
     settings = load_settings(config, data=data)
     catalog = load_catalog()
-    store = open_store(settings, catalog)
     terminal = sys.stderr.isatty()
     total = sum(found.size for found in find_files(paths) if found.alerts) if terminal else 0
-    with click.progressbar(length=max(total, 1), label="ingest", file=sys.stderr, hidden=not terminal) as bar:
+    with (
+        closing(open_store(settings, catalog)) as store,
+        click.progressbar(length=max(total, 1), label="ingest", file=sys.stderr, hidden=not terminal) as bar,
+    ):
 
         def progress(found: Found, line: str) -> None:
             if terminal:
@@ -51,7 +54,6 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
                 click.echo(f"{found.path}: {line}", err=True)
 
         report = run_ingest(store, catalog, paths, progress, history=history)
-    store.close()
     for path, reason in report.failures.items() if terminal else ():
         click.echo(f"{path}: refused: {reason}", err=True)
     for path in report.skipped:

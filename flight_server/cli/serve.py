@@ -1,21 +1,14 @@
-"""The command `serve`."""
+"""The command `serve`. It imports little: what serves is loaded in the process that its supervisor starts."""
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
 import click
-from alertflight_config import DEFAULT_TABLE, EXAMPLE_COLUMNS
 
 from flight_server.cli.options import store_options
-from flight_server.cli.welcome import example_id
-from flight_server.execution.archive import Archive
-from flight_server.flight.server import FlightServer, address
-from flight_server.service.process import Door
-from flight_server.service.process import serve as run
-from flight_server.settings import load_settings
+from flight_server.service.supervisor import Start, supervise
 
 __all__ = ["serve"]
 
@@ -27,27 +20,10 @@ __all__ = ["serve"]
 def serve(host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
     """Serve the archive until interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = load_settings(config, data=data, host=host, port=port)
 
-    def ready(server: Door, archive: Archive) -> None:
-        url = address(settings.server.host, server.port)
-        rows = archive.states()[DEFAULT_TABLE].rows
-        what = "the tables" if rows is None else f"{rows} alerts"
-        for name, fault in archive.faults().items():
-            click.echo(f"{name} is not served: {fault.message}")
-        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive)}")
+    def run(start: Start) -> None:
+        from flight_server.cli.server import run_server
 
-    run(settings, FlightServer, ready)
+        run_server(start, host=host, port=port, data=data, config=config)
 
-
-def _snippet(url: str, archive: Archive) -> str:
-    """Return a `do_get` to paste into Python, for an object in the archive."""
-    ticket = {"table": DEFAULT_TABLE, "ids": [example_id(archive)], "columns": list(EXAMPLE_COLUMNS)}
-    return f"""
-Paste into Python (pip install pyarrow pandas):
-
-import json, pandas as pd, pyarrow.flight as fl
-ticket = {json.dumps(ticket)}
-reader = fl.connect("{url}").do_get(fl.Ticket(json.dumps(ticket)))
-print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
-"""
+    supervise(run)

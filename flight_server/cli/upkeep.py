@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -25,12 +26,12 @@ def compact(full: bool, data: str | None, config: Path | None) -> None:
     """Merge segments and free disk space. A running server is not interrupted."""
     settings = load_settings(config, data=data)
     store = EmbeddedStore(embedded_folder(settings))
-    archive = Archive(load_catalog(), store, store.cutouts, settings)
-    _end_if_damaged(archive)
-    total = sum(state.rows or 0 for state in archive.states().values())
-    with click.progressbar(length=max(total, 1), label="compact", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        report = store.compact(full=full, progress=lambda _, rows: bar.update(rows))
-    store.close()
+    with closing(store):
+        archive = Archive(load_catalog(), store, store.cutouts, settings)
+        _end_if_damaged(archive)
+        total = sum(state.rows or 0 for state in archive.states().values())
+        with click.progressbar(length=max(total, 1), label="compact", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+            report = store.compact(full=full, progress=lambda _, rows: bar.update(rows))
     for name, (before, after) in report.segments.items():
         click.echo(f"{name}: {before} segments, " + (f"now {after}" if before != after else "unchanged"))
     if report.blocks_unused:

@@ -7,11 +7,9 @@ writers.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -22,6 +20,7 @@ from flight_server.ingest.tables import table_rows
 from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
 from flight_server.storage.protocols import RowStore
 from flight_server.storage.row_keys import check_keys
+from flight_server.storage.scratch import ScratchFolder
 
 __all__ = ["Upload", "UploadReport"]
 
@@ -75,8 +74,8 @@ class Upload:
         self._alerts = 0
         self._unchecked: dict[int, pa.RecordBatch] = {}
         self._unchecked_bytes = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="alertflight-upload-")
-        self._file = Path(self._folder.name) / "alerts.arrow"
+        self._folder = ScratchFolder("upload")
+        self._file = self._folder.path / "alerts.arrow"
         with _naming_disk():
             self._sink = pa.OSFile(str(self._file), "wb")
             self._kept = pa.ipc.new_stream(self._sink, schema)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flight_server.protocol.errors import BadValue
+from flight_server.storage.regular_files import open_regular
 
 __all__ = ["load_keys"]
 
@@ -26,7 +27,7 @@ def load_keys(file: Path) -> dict[str, bytes]:
         line.
     """
     try:
-        with file.open("rb") as handle:
+        with os.fdopen(open_regular(file), "rb") as handle:
             if os.fstat(handle.fileno()).st_mode & TOO_OPEN:
                 raise BadValue(f"the keys in {file} are open to other users: chmod 600 it", field=SETTING, value=file)
             lines = handle.read().decode("ascii", "replace").splitlines()

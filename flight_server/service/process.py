@@ -16,8 +16,11 @@ from flight_server.catalog.catalog import load_catalog
 from flight_server.execution.archive import Archive
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.service.compaction import BackgroundCompaction
+from flight_server.service.scrub import BackgroundScrub
 from flight_server.service.stores import Store, open_store
 from flight_server.settings import Settings
+from flight_server.storage.embedded import EmbeddedStore
+from flight_server.storage.scratch import remove_abandoned
 
 __all__ = ["embedded_folder", "open_archive", "serve"]
 
@@ -87,6 +90,7 @@ def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], re
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     _check_port(settings)
+    remove_abandoned()
     archive, store = open_archive(settings)
     try:
         server = open_door(archive, settings)
@@ -98,11 +102,16 @@ def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], re
         if settings.compaction.background and settings.store == "embedded"
         else None
     )
+    scrub = (
+        BackgroundScrub(store, settings.scrub.seconds) if isinstance(store, EmbeddedStore) and settings.scrub.seconds else None
+    )
     ready(server, archive)
     os.read(stopped, 1)
     server.drain()
     if compaction is not None:
         compaction.stop()
+    if scrub is not None:
+        scrub.stop()
     closing = threading.Thread(target=server.shutdown, daemon=True)
     closing.start()
     closing.join(GRACE_SECONDS)

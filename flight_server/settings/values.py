@@ -18,6 +18,7 @@ __all__ = [
     "Hdfs",
     "Ingest",
     "Limits",
+    "Scrub",
     "Server",
     "Settings",
     "Tickets",
@@ -107,6 +108,13 @@ class Compaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Scrub:
+    """The scrub of a served store: the seconds in which all of its files are read once; 0 for none."""
+
+    seconds: Seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Hbase:
     """HBase and its tables.
 
@@ -158,6 +166,7 @@ class Settings:
     ingest: Ingest
     limits: Limits
     compaction: Compaction
+    scrub: Scrub
     cutouts: Cutouts
     hbase: Hbase
     gateway: GatewayProcess

@@ -58,6 +58,12 @@ def bare_server(upstream: Served, work: Path) -> Iterator[Served]:
         yield served
 
 
+def _answering(pid: int) -> int:
+    """Return the process that answers: that of `alertflight serve` supervises it."""
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(below[0]) if below else pid
+
+
 @contextmanager
 def _started(command: Sequence[str | Path], log: Path) -> Iterator[Served]:
     begun = time.perf_counter()
@@ -73,7 +79,7 @@ def _started(command: Sequence[str | Path], log: Path) -> Iterator[Served]:
             raise click.ClickException(f"{command[0]} ended without being ready: {log.read_text()[-500:]}")
         with fl.connect(found.group(1)) as client:
             client.wait_for_available()
-            yield Served(found.group(1), process.pid, seconds, client)
+            yield Served(found.group(1), _answering(process.pid), seconds, client)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -22,7 +22,7 @@ import pytest
 from alert_data import ROOT, SHARED, TDE, alert_files
 from archives import ask
 from click.testing import CliRunner, Result
-from processes import COMMAND
+from processes import COMMAND, children
 
 import flight_client as af
 from flight_server.cli.app import main
@@ -301,8 +301,7 @@ def deletion(served: Served) -> None:
 def several_processes(served: Served) -> None:
     serve_refuses("--workers", "2", because="No such option")
     has_no_setting(served, "workers", "server", value=2)
-    children = [Path(task, "children").read_text() for task in Path(f"/proc/{served.process}/task").iterdir()]
-    assert "".join(children).split() == []
+    assert children(served.process) == []
     serve_refuses("--port", str(served.port), "--data", served.store, because="is taken")
 
 
@@ -329,9 +328,11 @@ def the_first_call_is_answered(served: Served) -> None:
         [COMMAND, "serve", "--port", "0", "--data", served.store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while not (ports := listening(process.pid)):
+        ports: set[int] = set()
+        while not ports:
             assert process.poll() is None
             time.sleep(0.001)
+            ports = set[int]().union(*map(listening, children(process.pid)))
         with fl.connect(f"grpc://127.0.0.1:{ports.pop()}") as client:
             assert action(client, "health")["status"] == "serving"
     finally:

@@ -50,7 +50,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     subprocess.run([COMMAND, "ingest", TDE, "--data", store], check=True, capture_output=True)
     given = {"ALERTFLIGHT_INGEST__DO_PUT": "allow", "ALERTFLIGHT_TICKETS__SIGNING_KEY_FILE": str(keys)}
     with serving([COMMAND, "serve", "--port", "0", "--data", store], given) as running:
-        yield Served(running.url, running.process.pid, store, folder)
+        yield Served(running.url, running.server, store, folder)
 
 
 @pytest.fixture

@@ -13,18 +13,10 @@ from pathlib import Path
 import pytest
 from clusters import Cluster
 from hbase_rig import Rig, Truth
-from processes import COMMAND, serving
+from processes import COMMAND, children, serving
 from waiting import is_running, wait_until
 
 from hbase_bridge import GatewayLost, ScanChannel
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found += [int(word) for word in (task / "children").read_text().split()]
-    return found
 
 
 @pytest.fixture
@@ -36,7 +28,7 @@ def settings_file(cluster: Cluster, filled: str) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_its_server(number: signal.Signals, settings_file: Path) -> None:
     with serving([COMMAND, "serve", "--config", settings_file]) as running:
-        (gateway,) = children(running.process.pid)
+        (gateway,) = children(running.server)
         assert is_running(gateway)
         running.process.send_signal(number)
         running.process.wait(60)

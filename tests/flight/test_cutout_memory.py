@@ -51,7 +51,7 @@ def drain(url: str, ticket: dict[str, Any]) -> tuple[int, int, dict[str, Any]]:
 def test_ten_thousand_alerts_with_three_stamps_each(folder: Path, cutout_format: str) -> None:
     with serving([COMMAND, "serve", "--port", "0", "--data", folder]) as running:
         ticket = {"table": "ztf", "all": True, "columns": ["i:candid"], "cutouts": KINDS, "cutout_format": cutout_format}
-        with watching(running.process.pid) as seen:
+        with watching(running.server) as seen:
             rows, size, record = drain(running.url, ticket)
     assert rows == record["rows"] == ALERTS
     assert record["missing_cutouts"] == 0

@@ -55,7 +55,7 @@ def test_a_million_ids_pass(folder: Path) -> None:
 
         sending = threading.Thread(target=send)
         rows = 0
-        with watching(running.process.pid) as seen:
+        with watching(running.server) as seen:
             sending.start()
             for chunk in reader:
                 rows += len(chunk.data)

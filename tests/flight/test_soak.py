@@ -123,7 +123,7 @@ def soak(running: Serving, nights: list[Path], store: Path, turns: int, asks: in
             command("ingest", nights[1 + turn % (len(nights) - 1)], "--data", store)
             done = sum((one.result() for one in asked), Counter[str]())
         assert done.total() == READERS * asks
-        held.append(use_of(running.process.pid))
+        held.append(use_of(running.server))
     return held
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ from archives import Opened
 from changed_alerts import alerts_of, saved, with_candidates, with_fields
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.ingest import Upload, load, uploads
+from flight_server.ingest import Upload, load
 from flight_server.ingest import ingest as run_ingest
 from flight_server.ingest.files import Found
 from flight_server.protocol.errors import BackendLost, BadValue
@@ -80,7 +81,7 @@ def test_a_file_that_goes_away_is_named_and_not_the_store(open_store: Callable[.
 def test_an_upload_whose_buffer_goes_away_says_so(
     open_store: Callable[..., Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     alerts = alerts_of(TDE)
     upload = Upload(open_store().store, load_catalog(), "ztf", alerts.schema)
     upload.add(alerts.combine_chunks().to_batches()[0])

@@ -1,4 +1,5 @@
 import base64
+import os
 
 import pytest
 
@@ -70,7 +71,8 @@ def test_a_file_without_keys_is_refused(written, text):
 
 
 def test_a_file_that_is_not_there_or_no_file_is_refused(tmp_path):
-    for file in (tmp_path / "none", tmp_path):
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    for file in (tmp_path / "none", tmp_path, tmp_path / "fifo"):
         with pytest.raises(BadValue, match="cannot be read") as caught:
             load_keys(file)
         assert str(file) in caught.value.message

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,26 @@ COMMAND = Path(sys.executable).with_name("alertflight")
 
 @dataclass
 class Serving:
-    """A serving process: its address, and its output until it was ready."""
+    """A command that serves: its address, and its output until it was ready."""
 
     process: subprocess.Popen[str]
     url: str
     printed: str
+
+    @property
+    def server(self) -> int:
+        """The ID of the process that answers, below the one that supervises it."""
+        (server,) = children(self.process.pid)
+        return server
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that have not ended."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return found
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,9 +58,11 @@ class BlockCutouts:
         """Begin to read the cutouts of n alerts; see `CutoutStore.begin`."""
         encoded = paths.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        order = np.argsort(codes, kind="stable")
+        ends = np.searchsorted(codes[order], np.arange(-1, len(encoded.dictionary)), side="right").tolist()
         requests = []
-        for code, path in enumerate(encoded.dictionary.to_pylist()):
-            here = np.flatnonzero(codes == code)
+        for path, (first, last) in zip(encoded.dictionary.to_pylist(), itertools.pairwise(ends), strict=True):
+            here = order[first:last]
             chosen = pa.array(here)
             requests.append(_BlockRequest(path, here, object_ids.take(chosen), alert_ids.take(chosen)))
         return _Reading(self, layout, requests, len(paths), tuple(kinds))
@@ -73,9 +76,13 @@ class BlockCutouts:
             pass
         return stamps
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Submit work of a read to the threads."""
-        self._workers.submit(work)
+    def submit(self, reading: _Reading, work: Callable[[], None], served: int) -> None:
+        """Submit work of a read, for which some was done before, to the threads that all reads share."""
+        self._workers.submit(reading, work, served)
+
+    def drop(self, reading: _Reading) -> int:
+        """Forget the work of a read that has not begun; return how many pieces these were."""
+        return self._workers.drop(reading)
 
     def index(self, path: str, layout: BlockLayout) -> tuple[BlockIndex, int]:
         """Return the index of a block, from the cache or by opening it, and the bytes read for it."""
@@ -91,7 +98,7 @@ class BlockCutouts:
 
     def forget(self, path: str, layout: BlockLayout, index: BlockIndex) -> None:
         """Drop the cached index of a block with faults."""
-        self._cache.drop((path, index.file.version, layout))
+        self._cache.drop((path, index.file.version, layout), index)
 
     def _check_footer(self, path: str, file: BlockFile) -> None:
         wanted = self._footer_crc(path)
@@ -136,12 +143,13 @@ class _Reading:
         self._bytes_read = 0
         self._lock = threading.Lock()
         self._left = len(requests)
+        self._served = 0  # pieces of work that were begun
         self._cancelled = False
         self._done = threading.Event()
         if not requests:
             self._done.set()
         for one in requests:
-            cutouts.submit(partial(self._work, partial(self._open, one)))
+            self._submit(self._open, one)
 
     def wait(self, seconds: float) -> Stamps | None:
         """Wait for the cutouts; return None on timeout."""
@@ -156,9 +164,16 @@ class _Reading:
     def cancel(self) -> None:
         """Stop the read early."""
         self._cancelled = True
+        self._ended(self._cutouts.drop(self))
+
+    def _submit(self, do: Callable[..., None], *parameters: object) -> None:
+        """Queue a piece of work, which `_left` counts already."""
+        self._cutouts.submit(self, partial(self._work, partial(do, *parameters)), self._served)
 
     def _work(self, work: Callable[[], None]) -> None:
         """Run a part of the work; `wait` raises its errors, or it would never return."""
+        with self._lock:
+            self._served += 1
         try:
             if not self._cancelled:
                 work()
@@ -167,15 +182,19 @@ class _Reading:
         except BaseException:
             log.exception("reading a block failed unexpectedly")
             self._end(InternalError("reading a block failed unexpectedly"))
+        self._ended(1)
+
+    def _ended(self, pieces: int) -> None:
+        """Count pieces of work that are done or dropped."""
         with self._lock:
-            self._left -= 1
+            self._left -= pieces
             if not self._left:
                 self._done.set()
 
     def _end(self, error: Exception) -> None:
-        self._cancelled = True
         with self._lock:
             self._error = self._error or error
+        self.cancel()
 
     def _open(self, request: _BlockRequest) -> None:
         try:
@@ -192,7 +211,7 @@ class _Reading:
             self._bytes_read += taken
             self._left += len(wanted) - 1
         for one in wanted[1:]:
-            self._cutouts.submit(partial(self._work, partial(self._read, one)))
+            self._submit(self._read, one)
         self._read(wanted[0])
 
     def _read(self, wanted: _KindRequest) -> None:
@@ -207,10 +226,21 @@ class _Reading:
         with self._lock:
             self._bytes_read += taken
         column = BlockColumn(wanted.index, leaf, pages)
-        for batch in column.batches(wanted.rows):
-            if self._cancelled:
-                return
-            self._read_batch(wanted, column, batch)
+        batches = column.batches(wanted.rows)
+        first = next(batches, None)
+        if first is not None:
+            self._read_next(wanted, column, first, batches)
+
+    def _read_next(
+        self, wanted: _KindRequest, column: BlockColumn, batch: Sequence[PlacedPage], others: Iterator[Sequence[PlacedPage]]
+    ) -> None:
+        """Read a batch, and queue the next one as a piece of its own, so that other reads have their turn between them."""
+        self._read_batch(wanted, column, batch)
+        following = next(others, None)
+        if following is not None and not self._cancelled:
+            with self._lock:
+                self._left += 1
+            self._submit(self._read_next, wanted, column, following, others)
 
     def _read_batch(self, wanted: _KindRequest, column: BlockColumn, batch: Sequence[PlacedPage]) -> None:
         first, last = np.searchsorted(wanted.rows, [batch[0].first_row, batch[-1].first_row + batch[-1].page.rows])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from flight_server.protocol.errors import CorruptData
+from flight_server.storage.regular_files import check_regular, open_regular, stamp_of
 
 __all__ = ["BlockFault", "BlockFile", "BlockFiles", "BlockPaths", "Content", "LocalFiles"]
 
@@ -31,8 +33,8 @@ class BlockFile(Protocol):
         """The length in bytes."""
 
     @property
-    def version(self) -> tuple[int, int]:
-        """The modification time and length, which identify the content."""
+    def version(self) -> tuple[int, ...]:
+        """Numbers that identify the content, such as the modification time and length."""
 
     def read(self, offset: int, length: int) -> bytes | bytearray:
         """Read exactly `length` bytes.
@@ -127,13 +129,8 @@ class LocalFiles:
         named = path if path.startswith("/") or "://" in path else f"{self._root}/{path}"
         real = Path(self._paths.path(named)).resolve()
         self._paths.path(str(real))  # no symbolic link may lead out of the folder
-        try:
-            state = real.stat()
-        except FileNotFoundError as error:
-            raise BlockFault("block_missing", "there is no such file") from error
-        except OSError as error:
-            raise BlockFault("block_damaged", f"it cannot be read from disk: {error.strerror}") from error
-        return _LocalFile(real, state)
+        with _naming_disk():
+            return _LocalFile(real, check_regular(real))
 
 
 class _LocalFile:
@@ -142,20 +139,26 @@ class _LocalFile:
     def __init__(self, path: Path, state: os.stat_result) -> None:
         self._path = path
         self.size = state.st_size
-        self.version = (state.st_mtime_ns, state.st_size)
+        self.version = stamp_of(state)
 
     def read(self, offset: int, length: int) -> bytes:
         """Read exactly `length` bytes; see `BlockFile.read`."""
-        try:
-            handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        with _naming_disk():
+            handle = open_regular(self._path)
             try:
                 data = os.pread(handle, length, offset)
             finally:
                 os.close(handle)
-        except FileNotFoundError as error:
-            raise BlockFault("block_missing", "there is no such file") from error
-        except OSError as error:
-            raise BlockFault("block_damaged", f"it cannot be read from disk: {error.strerror}") from error
         if len(data) != length:
             raise BlockFault("block_damaged", f"it ends before byte {offset + length}")
         return data
+
+
+@contextmanager
+def _naming_disk() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlockFault("block_missing", "there is no such file") from error
+    except OSError as error:
+        raise BlockFault("block_damaged", f"it cannot be read from disk: {error.strerror}") from error

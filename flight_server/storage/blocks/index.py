@@ -50,6 +50,11 @@ class BlockIndex:
         The unparsed offset indexes that were read with the footer.
     bytes_read
         The bytes read to open the block.
+
+    Attributes
+    ----------
+    cost
+        The approximate size in memory, in bytes. It grows as pages are found.
     """
 
     file: BlockFile
@@ -59,14 +64,17 @@ class BlockIndex:
     bytes_read: int
     pages: dict[str, list[Pages]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    cost: int = field(init=False)
 
-    @property
-    def cost(self) -> int:
-        """The approximate size in memory, in bytes."""
+    def __post_init__(self) -> None:
+        """Compute the cost."""
+        self._measure()
+
+    def _measure(self) -> None:
         pages = sum(len(one.data) for some in self.pages.values() for one in some)
         encoded = sum(len(one or b"") for some in self.encoded.values() for one in some)
         held = 0 if self.ids.object_ids is None else self.ids.object_ids.nbytes
-        return self.ids.alert_ids.nbytes * 2 + held + encoded + PAGE_COST * (pages + 4 * len(self.chunks))
+        self.cost = self.ids.alert_ids.nbytes * 2 + held + encoded + PAGE_COST * (pages + 4 * len(self.chunks))
 
     def find(self, object_ids: pa.Array, alert_ids: pa.Array) -> npt.NDArray[np.int64]:
         """Return the row of each alert: the first of several, or -1 if the block has no such alert of the object."""
@@ -99,6 +107,7 @@ class BlockIndex:
             found, taken = self._find_pages(leaf)
             self.pages[leaf] = found
             self.encoded.pop(leaf, None)
+            self._measure()
             return found, taken
 
     def _find_pages(self, leaf: str) -> tuple[list[Pages], int]:
@@ -139,31 +148,42 @@ def open_index(file: BlockFile, layout: BlockLayout) -> BlockIndex:
 
 
 class IndexCache:
-    """A thread-safe LRU cache of indexes, by path, version and layout."""
+    """A thread-safe LRU cache of indexes, by path, version and layout, bounded by their total cost."""
 
     def __init__(self, most: int = CACHED_BYTES) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._held: OrderedDict[object, BlockIndex] = OrderedDict()
+        self._held: OrderedDict[object, tuple[BlockIndex, int]] = OrderedDict()  # each with the cost that was counted
+        self._total = 0
 
     def get(self, key: object) -> BlockIndex | None:
         """Return a cached index, or None."""
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-            return self._held.get(key)
+            if key not in self._held:
+                return None
+            index = self._held[key][0]
+            self._count(key, index)  # it may have grown
+            return index
 
     def put(self, key: object, index: BlockIndex) -> None:
         """Cache an index, and evict those least recently used."""
         with self._lock:
-            self._held[key] = index
-            while len(self._held) > 1 and sum(one.cost for one in self._held.values()) > self._most:
-                self._held.popitem(last=False)
+            self._count(key, index)
 
-    def drop(self, key: object) -> None:
-        """Evict an index."""
+    def drop(self, key: object, index: BlockIndex) -> None:
+        """Evict an index, unless another one has taken its place."""
         with self._lock:
-            self._held.pop(key, None)
+            if key in self._held and self._held[key][0] is index:
+                self._total -= self._held.pop(key)[1]
+
+    def _count(self, key: object, index: BlockIndex) -> None:
+        self._total -= self._held.pop(key, (index, 0))[1]
+        cost = index.cost
+        self._held[key] = (index, cost)
+        self._total += cost
+        while len(self._held) > 1 and self._total > self._most:
+            _, (_, freed) = self._held.popitem(last=False)
+            self._total -= freed
 
 
 def _encoded_index(chunk: Chunk, footer: Footer) -> Content | None:

@@ -18,8 +18,9 @@ from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Column, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.manifest import Manifest, ManifestState, SegmentRecord
+from flight_server.storage.embedded.segment_cache import SegmentCache
 from flight_server.storage.embedded.segment_output import SEGMENT_BYTES, SegmentOutput
-from flight_server.storage.embedded.segments import Segment, SegmentCache
+from flight_server.storage.embedded.segments import Segment
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.versions import newest_replacement
 from flight_server.storage.embedded.writer import next_number, remove_leftovers

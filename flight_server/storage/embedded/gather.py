@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentProjection
+from flight_server.storage.embedded.segment_cache import OpenBatch
+from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentProjection
 
 __all__ = ["gather", "runs_of"]
 

@@ -6,6 +6,7 @@ checksum over its other values, which detects a flipped bit in it.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import zlib
@@ -16,12 +17,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flight_server.protocol.errors import BadValue, CorruptData
+from flight_server.storage.embedded.files import follow_mode
 from flight_server.storage.injection import injection_point
+from flight_server.storage.regular_files import check_regular, file_stamp, open_regular
 
 __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
 
 FORMAT = 2
 BUSY_SECONDS = 60.0
+JOURNALS = ("-journal", "-wal", "-shm")  # files that SQLite opens beside its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +119,46 @@ _KEYS = {"segment": "id", "block": "name", "held_column": "table_name, name", "i
 
 
 class Manifest:
-    """The manifest of one store; safe to use from several threads and processes."""
+    """The manifest of one store; safe to use from several threads and processes.
 
-    def __init__(self, file: Path) -> None:
+    Parameters
+    ----------
+    file
+        The file.
+    create
+        Whether to make a new one if there is none. Else that is damage.
+    """
+
+    def __init__(self, file: Path, *, create: bool = True) -> None:
+        _check_file(file, create=create)
+        if not file.exists():  # SQLite would let everybody read it
+            os.close(open_regular(file, create=True))
+            follow_mode(file)
+        self._file = file
         self._lock = threading.Lock()
         self.commits = 0  # made through this object
         self._connection = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         # damaged text must reach its checksum
         self._connection.text_factory = lambda text: text.decode(errors="surrogateescape")
+        self._opened = file_stamp(file)[:2]
+        try:
+            self._prepare(file, create=create)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, file: Path, *, create: bool) -> None:
         with _naming_damage():
             self._connection.execute("PRAGMA synchronous = FULL")
             # a file without tables is new, or its creation was interrupted
             if not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                if any(file.parent.glob("segments/*/*")) or any(file.parent.glob("blocks/*")):
+                if not create or any(file.parent.glob("segments/*/*")) or any(file.parent.glob("blocks/*")):
                     raise CorruptData("the manifest is empty, but the store holds files", field="manifest")
                 self._create()
             if self._format() == 1:
                 self._migrate()
             found = self._format()
         if found != FORMAT:
-            self._connection.close()
             raise BadValue(f"the store has format {found}, but this release reads format {FORMAT}", field="data", value=found)
 
     def close(self) -> None:
@@ -144,7 +168,8 @@ class Manifest:
 
     def change_counter(self) -> int:
         """Return a number that changes whenever another connection commits; cheap to call."""
-        with self._lock:
+        _check_file(self._file, create=True)  # if it is missing, the open connection goes on without it
+        with self._lock, _naming_damage():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def read(self) -> ManifestState:
@@ -176,6 +201,9 @@ class Manifest:
     def commit(self, add: Iterable[Record], remove_segments: Iterable[int] = (), remove_blocks: Iterable[str] = ()) -> None:
         """Add records, and remove segments and blocks, in one transaction."""
         injection_point("commit.before")
+        if file_stamp(self._file)[:2] != self._opened:
+            message = "the manifest was replaced or removed while data were written: they are not in the store"
+            raise CorruptData(message, field="manifest")
         with self._lock, _transaction(self._connection, "IMMEDIATE"):
             self._connection.executemany("DELETE FROM segment WHERE id = ?", [(number,) for number in remove_segments])
             self._connection.executemany("DELETE FROM block WHERE name = ?", [(name,) for name in remove_blocks])
@@ -248,6 +276,18 @@ class Manifest:
                 raise
             message = f"the store has format 1 and cannot be migrated to format {FORMAT}: {error}"
             raise BadValue(message, field="data") from error
+
+
+def _check_file(file: Path, *, create: bool) -> None:
+    """Raise if the manifest, or a journal of it, is no regular file; SQLite would wait for a FIFO."""
+    for name in (file.name, *(f"{file.name}{ending}" for ending in JOURNALS)):
+        try:
+            check_regular(file.with_name(name))
+        except FileNotFoundError as error:
+            if name == file.name and not create:
+                raise CorruptData("the manifest is missing", field="manifest") from error
+        except OSError as error:
+            raise CorruptData(f"the manifest cannot be read: {name}: {error.strerror}", field="manifest") from error
 
 
 @contextmanager

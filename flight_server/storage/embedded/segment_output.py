@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.declarations import Table
-from flight_server.storage.embedded.files import sync
+from flight_server.storage.embedded.files import follow_mode, make_folder, sync
 from flight_server.storage.embedded.manifest import SegmentRecord
 from flight_server.storage.embedded.segments import BATCH_ROWS, DIRECTORY, WRITTEN, data_file, key_file
 from flight_server.storage.injection import injection_point
@@ -111,7 +111,7 @@ class SegmentOutput:
             self._open.close()
 
     def _begin(self) -> _Files:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         return _Files(self._folder / f"{self._number:08d}", self._schema, self._width)
 
     def _finish_file(self) -> None:
@@ -132,6 +132,8 @@ class _Files:
         self._sink = pa.OSFile(str(data_file(stem)), "wb")
         self._writer = pa.ipc.new_file(self._sink, schema)
         self._key_sink = key_file(stem).open("wb")
+        follow_mode(data_file(stem))
+        follow_mode(key_file(stem))
         self._key_digest = hashlib.sha256()
         self._directory: list[tuple[int, int, int, int, int]] = []
         self._fences: list[bytes] = []

@@ -2,16 +2,13 @@
 
 The data file has record batches of `BATCH_ROWS` rows, the last one fewer, so that the batch of a row follows from its
 index. The key file has all row keys at a fixed width, so that a lookup is a binary search on a memory map. Checksums of
-batches and their keys are verified on first use. A lookup finds the batch by its first key, which is in the manifest
-(`fences`), so that it never reads keys that were not verified.
+batches and their keys are verified on first use, and again once a file has changed. A lookup finds the batch by its first
+key, which is in the manifest (`fences`), so that it never reads keys that were not verified.
 """
 
 from __future__ import annotations
 
-import threading
 import zlib
-from collections import OrderedDict
-from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
@@ -22,10 +19,12 @@ import pyarrow as pa
 from flight_server.catalog.columns import Projection
 from flight_server.protocol.errors import CorruptData
 from flight_server.storage.embedded.manifest import SegmentRecord
+from flight_server.storage.embedded.mapped_files import MappedFile
 from flight_server.storage.embedded.objects import ObjectIndex
 from flight_server.storage.keys import KeyExpression
+from flight_server.storage.regular_files import FileStamp, file_stamp
 
-__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "OpenBatch", "Segment", "SegmentCache", "SegmentProjection"]
+__all__ = ["BATCH_ROWS", "DIRECTORY", "WRITTEN", "Segment", "SegmentProjection", "data_file", "key_file", "segment_stamp"]
 
 BATCH_ROWS = 1000
 FEW_BATCHES = 16
@@ -36,24 +35,81 @@ DIRECTORY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("rows", "<i8"), ("c
 
 
 class Segment:
-    """An open segment: memory-mapped files, with batches read on first use."""
+    """An open segment: memory-mapped files, with batches read on first use.
+
+    Attributes
+    ----------
+    stamp
+        What identified the content of the files when they were mapped; see `segment_stamp`.
+    damage
+        The last damage that was found in the files, by a reader or a scrub; None if there was none.
+    generation
+        Changes when batches that were read before must be verified again.
+    """
 
     def __init__(self, stem: Path, record: SegmentRecord) -> None:
         self.record = record
+        self._stem = stem
         self._label = f"segment {record.name} of {record.table_name}"
-        self._data = self._map(data_file(stem), record.data_bytes)
-        keys = self._map(key_file(stem), record.rows * record.key_width)
+        self._files = (
+            self._map(data_file(stem), record.data_bytes),
+            self._map(key_file(stem), record.rows * record.key_width),
+        )
+        self.stamp = self._looked = (self._files[0].stamp, self._files[1].stamp)
+        self._data, keys = (file.buffer for file in self._files)
         self._keys: npt.NDArray[np.bytes_] = np.frombuffer(keys, dtype=f"S{record.key_width}")
         self.fences: npt.NDArray[np.bytes_] = np.frombuffer(record.fences, dtype=f"S{record.key_width}")
         self._directory = np.frombuffer(record.batches, dtype=DIRECTORY)
-        self._objects: ObjectIndex | None = None
-        self._offsets: npt.NDArray[np.int32] | None = None
-        self._checked = np.zeros(len(self._directory), dtype=bool)
-        self._keys_checked = np.zeros(len(self._directory), dtype=bool)
+        self.generation = 0
+        self.damage: CorruptData | None = None
+        self.forget()
         if zlib.crc32(self._data.slice(0, int(self._directory[0]["offset"]))) != record.head_crc:
             raise CorruptData(f"the schema of {self._label} is damaged: its checksum is wrong", field=record.table_name)
         # the file begins with the magic bytes, padded to 8 bytes, then the schema message
         self.schema: pa.Schema = pa.ipc.read_schema(pa.ipc.read_message(self._data.slice(8)))
+
+    def forget(self) -> None:
+        """Verify everything anew from now on."""
+        self._objects: ObjectIndex | None = None
+        self._offsets: npt.NDArray[np.int32] | None = None
+        self._checked = np.zeros(len(self._directory), dtype=bool)
+        self._keys_checked = np.zeros(len(self._directory), dtype=bool)
+        self.generation += 1
+
+    def look(self) -> None:
+        """Look at the files before their maps are used; verify everything anew if they have changed.
+
+        Files that were deleted or replaced stay mapped, so that a running answer can go on.
+
+        Raises
+        ------
+        CorruptData
+            A file has another size than when it was mapped.
+        """
+        stamp = segment_stamp(self._stem)
+        if stamp == self._looked:
+            return
+        if not all(file.is_whole(now) for file, now in zip(self._files, stamp, strict=True)):
+            raise CorruptData(f"a file of {self._label} has been cut short or extended", field=self.record.table_name)
+        self.forget()
+        self._looked = stamp
+
+    def recheck(self, number: int) -> None:
+        """Verify a batch and its keys, also if they were verified before.
+
+        Raises
+        ------
+        CorruptData
+            They are damaged. Who reads them from now on gets this error too.
+        """
+        self.look()
+        first = number * BATCH_ROWS
+        entry = self._directory[number]
+        message = self._data.slice(int(entry["offset"]), int(entry["length"]))
+        keys = self._keys[first : first + BATCH_ROWS].tobytes()
+        if zlib.crc32(message) != entry["crc"] or zlib.crc32(keys) != entry["key_crc"]:
+            self.forget()
+            raise self._damaged(number)
 
     def batch(self, number: int, schema: pa.Schema | None = None) -> pa.RecordBatch:
         """Read record batch `number`, zero-copy from the memory map; `schema` may replace the metadata of its columns.
@@ -65,10 +121,11 @@ class Segment:
         """
         entry = self._directory[number]
         message = self._data.slice(int(entry["offset"]), int(entry["length"]))
-        if not self._checked[number]:
+        checked = self._checked  # another thread may begin anew meanwhile
+        if not checked[number]:
             if zlib.crc32(message) != entry["crc"]:
                 raise self._damaged(number)
-            self._checked[number] = True
+            checked[number] = True
         return pa.ipc.read_record_batch(pa.ipc.read_message(message), self.schema if schema is None else schema)
 
     def keys(self, low: int, high: int) -> npt.NDArray[np.bytes_]:
@@ -90,9 +147,10 @@ class Segment:
 
     def objects(self, expression: KeyExpression) -> ObjectIndex:
         """Return the index of objects; built on first use."""
-        if self._objects is None:
-            self._objects = ObjectIndex(self.keys(0, self.record.rows), expression)
-        return self._objects
+        found = self._objects
+        if found is None:
+            self._objects = found = ObjectIndex(self.keys(0, self.record.rows), expression)
+        return found
 
     def offsets(self, numbers: list[int], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the file offsets of the values of columns, of shape (batches, columns).
@@ -100,17 +158,19 @@ class Segment:
         An offset is -1 if the column has nulls, has no values of fixed width, or is missing (place -1). Offsets are cached,
         since reading the header of a batch takes longer than reading its values.
         """
-        if self._offsets is None:
-            self._offsets = np.full((len(self._directory), len(self.schema) + 1), UNKNOWN, dtype=np.int32)
-            self._offsets[:, -1] = -1
-        found = self._offsets[numbers][:, places]
+        offsets = self._offsets
+        if offsets is None:
+            offsets = np.full((len(self._directory), len(self.schema) + 1), UNKNOWN, dtype=np.int32)
+            offsets[:, -1] = -1
+            self._offsets = offsets
+        found = offsets[numbers][:, places]
         lacking = np.flatnonzero((found == UNKNOWN).any(axis=1))
         for row in lacking.tolist():
             batch = self.batch(numbers[row])
             for place in places.tolist():
-                self._offsets[numbers[row], place] = self._offset_of(batch.column(place)) if place >= 0 else -1
+                offsets[numbers[row], place] = self._offset_of(batch.column(place)) if place >= 0 else -1
         if len(lacking):
-            found = self._offsets[numbers][:, places]
+            found = offsets[numbers][:, places]
         return found.astype(np.int64)
 
     def _offset_of(self, column: pa.Array) -> int:
@@ -184,27 +244,32 @@ class Segment:
         return low
 
     def _check_keys(self, numbers: npt.NDArray[np.int64]) -> None:
-        for number in numbers[~self._keys_checked[numbers]].tolist():
+        checked = self._keys_checked
+        for number in numbers[~checked[numbers]].tolist():
             first = number * BATCH_ROWS
             if zlib.crc32(self._keys[first : first + BATCH_ROWS].tobytes()) != self._directory[number]["key_crc"]:
                 raise self._damaged(number)
-            self._keys_checked[number] = True
+            checked[number] = True
 
     def _damaged(self, number: int) -> CorruptData:
-        """Return the error for a damaged batch, with its key range from the manifest."""
+        """Note that a batch is damaged, and return the error for it, with its key range from the manifest."""
         fences = [key.decode(errors="replace") for key in self.fences[number : number + 2].tolist()]
         span = f"from {fences[0]} up to {fences[1]}" if len(fences) > 1 else f"from {fences[0]} on"
-        return CorruptData(f"{self._label} is damaged: wrong checksum, keys {span}", field=self.record.table_name)
+        self.damage = CorruptData(f"{self._label} is damaged: wrong checksum, keys {span}", field=self.record.table_name)
+        return self.damage
 
-    def _map(self, file: Path, size: int) -> pa.Buffer:
+    def _map(self, file: Path, size: int) -> MappedFile:
         try:
-            found = pa.memory_map(str(file)).read_buffer() if size else pa.py_buffer(b"")
+            return MappedFile(file, size)
+        except FileNotFoundError as error:
+            message = f"a file of {self._label} is missing"
+            raise CorruptData(message, field=self.record.table_name) from error
         except OSError as error:
-            raise CorruptData(f"a file of {self._label} is missing or cannot be read", field=self.record.table_name) from error
-        if found.size != size:
-            message = f"a file of {self._label} is damaged: it has {found.size} bytes instead of {size}"
-            raise CorruptData(message, field=self.record.table_name)
-        return found
+            message = f"a file of {self._label} cannot be read: {error.strerror}"
+            raise CorruptData(message, field=self.record.table_name) from error
+        except ValueError as error:
+            message = f"a file of {self._label} is damaged: {error}"
+            raise CorruptData(message, field=self.record.table_name) from error
 
 
 class SegmentProjection:
@@ -214,8 +279,8 @@ class SegmentProjection:
     """
 
     def __init__(self, segment: Segment, columns: Projection) -> None:
-        self._segment = segment
-        self.key = (segment.record.id, columns.key)
+        self.segment = segment
+        self.key = (segment, columns.key)
         self.schema = schema = columns.schema
         self.places = [segment.schema.get_field_index(name) for name in schema.names]
         self._whole = -1 not in self.places
@@ -225,7 +290,7 @@ class SegmentProjection:
 
     def batch(self, number: int) -> pa.RecordBatch:
         """Read a batch; see `Segment.batch`."""
-        batch = self._segment.batch(number, self._read_as)
+        batch = self.segment.batch(number, self._read_as)
         if self._whole:
             return batch.select(self.places)
         arrays = [
@@ -235,57 +300,9 @@ class SegmentProjection:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-class OpenBatch:
-    """A batch of a projection, and its size in a message, bytes."""
-
-    __slots__ = ("batch", "bytes")
-
-    def __init__(self, batch: pa.RecordBatch) -> None:
-        self.batch = batch
-        self.bytes = int(pa.ipc.get_record_batch_size(batch))
-
-
-class SegmentCache:
-    """A cache of the last opened batches, by segment, number and projection; bounded by their number."""
-
-    def __init__(self, batches: int = 512) -> None:
-        self._held: OrderedDict[tuple[int, str, int], OpenBatch] = OrderedDict()
-        self._projections: dict[tuple[int, str], SegmentProjection] = {}
-        self._most = batches
-        self._lock = threading.Lock()
-
-    def keep(self, segments: Collection[int]) -> None:
-        """Drop the batches of all other segments, so that their files are closed."""
-        with self._lock:
-            for key in [key for key in self._held if key[0] not in segments]:
-                del self._held[key]
-            self._projections.clear()
-
-    def projection(self, segment: Segment, columns: Projection) -> SegmentProjection:
-        """Return a segment as a projection, cached."""
-        key = (segment.record.id, columns.key)
-        found = self._projections.get(key)
-        if found is None:
-            found = SegmentProjection(segment, columns)
-            with self._lock:
-                if len(self._projections) >= self._most:
-                    self._projections.clear()
-                self._projections[key] = found
-        return found
-
-    def batch(self, projection: SegmentProjection, number: int) -> OpenBatch:
-        """Return a batch of a segment, cached."""
-        key = (*projection.key, number)
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
-        made = OpenBatch(projection.batch(number))
-        with self._lock:
-            self._held[key] = made
-            while len(self._held) > self._most:
-                self._held.popitem(last=False)
-        return made
+def segment_stamp(stem: Path) -> tuple[FileStamp, FileStamp]:
+    """Return numbers that change whenever one of the two files of a segment has other content."""
+    return file_stamp(f"{stem}.arrow"), file_stamp(f"{stem}.keys")
 
 
 def data_file(stem: Path) -> Path:

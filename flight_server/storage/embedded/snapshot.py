@@ -8,7 +8,8 @@ segments have a row with the same key, the newest one wins.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,9 @@ from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import AlertflightError
 from flight_server.storage.embedded.gather import gather, runs_of
 from flight_server.storage.embedded.manifest import ManifestState
-from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentCache, SegmentProjection
+from flight_server.storage.embedded.mapped_files import LookPace
+from flight_server.storage.embedded.segment_cache import OpenBatch, SegmentCache
+from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentProjection
 from flight_server.storage.embedded.versions import segments_until, written_at
 from flight_server.storage.keys import MAX_KEY_BYTES, KeyExpression, key_expression, prefix_ranges
 from flight_server.storage.protocols import TableState
@@ -62,7 +65,9 @@ class Snapshot:
     cache
         The cache of opened batches, shared with other snapshots.
     faults
-        The errors of tables with damaged files, by table.
+        The errors of tables that cannot be read, by table.
+    reported
+        Returns the error of a table with damage that a scrub has found, or None; its other rows are read.
     """
 
     def __init__(
@@ -71,11 +76,14 @@ class Snapshot:
         segments: Mapping[str, Sequence[Segment]],
         cache: SegmentCache,
         faults: Mapping[str, AlertflightError] | None = None,
+        reported: Callable[[str], AlertflightError | None] = lambda _: None,
     ) -> None:
         self._state = state
         self._segments = segments
         self._cache = cache
+        self._paces: defaultdict[str, LookPace] = defaultdict(LookPace)
         self.faults = faults or {}
+        self._reported = reported
         self.as_of = max((record.written for record in state.ingests), default=0)
         columns: dict[str, dict[str, pa.DataType]] = {}
         for record in sorted(state.columns, key=lambda found: found.position):
@@ -108,12 +116,15 @@ class Snapshot:
         )
 
     def fault(self, table: Table) -> AlertflightError | None:
-        """Return the error of a table that cannot be read, or None."""
-        return self.faults.get(table.name)
+        """Return the error of a table that cannot be read, or of which damage is known; or None."""
+        if table.name in self.faults:
+            return self.faults[table.name]
+        damaged = (segment.damage for segment in self._segments.get(table.name, ()) if segment.damage is not None)
+        return next(damaged, None) or self._reported(table.name)
 
     def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Split a scan at batch boundaries into parts of about `PART_BYTES`."""
-        if table_fault := self.fault(scan.table):
+        if table_fault := self.faults.get(scan.table.name):
             raise table_fault
         state = self.state(scan.table)
         batch_bytes = max(1, (state.bytes or 0) * BATCH_ROWS // max(1, state.rows or 0))
@@ -133,7 +144,7 @@ class Snapshot:
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows, ordered by request index, then by row key."""
-        if table_fault := self.fault(scan.table):
+        if table_fault := self.faults.get(scan.table.name):
             raise table_fault
         segments = self._segments.get(scan.table.name, ())
         until = None
@@ -143,6 +154,8 @@ class Snapshot:
             until = scan.as_of if any(segment.record.written > scan.as_of for segment in segments) else None
         if not segments:
             return
+        pace = self._paces[scan.table.name]
+        pace.look(segments)
         hits = _find(segments, scan)
         counts = hits.high - hits.low
         reader = _Reader(segments, scan, self._cache, until)
@@ -152,6 +165,7 @@ class Snapshot:
         row_bytes = reader.row_bytes(hits)
         for first, last in _groups(counts.sum(axis=0), row_bytes, scan.reverse):
             scan.deadline.check()
+            pace.look(segments)
             some = _Hits(hits.request_index[first:last], hits.low[:, first:last], hits.high[:, first:last])
             found = reader.read(some, row_bytes)
             yield from _turned(found) if scan.reverse else found

@@ -16,7 +16,7 @@ from flight_server.catalog.declarations import AlertLayout, Table
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.blocks.footers import footer_crc
 from flight_server.storage.blocks.output import block_schema, write_block
-from flight_server.storage.embedded.files import publish
+from flight_server.storage.embedded.files import make_folder, publish
 from flight_server.storage.embedded.manifest import BlockRecord
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.injection import injection_point
@@ -70,7 +70,7 @@ class StampBlocks:
         for kind, column in zip(kinds, stamps.columns, strict=True):
             cells.append(pa.StructArray.from_arrays([column.combine_chunks()], fields=list(schema.field(f"cutout{kind}").type)))
         folder = self._folder / BLOCK_FOLDER
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         draft = folder / f"draft-{os.getpid()}.parquet"
         write_block(draft, pa.Table.from_arrays(cells, schema=schema))
         injection_point("block.drafted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import numpy as np
 from flight_server.protocol.errors import AlertflightError
 from flight_server.storage.embedded.manifest import BlockRecord, Manifest, ManifestState, SegmentRecord
 from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, data_file, key_file
+from flight_server.storage.regular_files import open_regular
 
-__all__ = ["verify"]
+__all__ = ["file_fault", "verify"]
 
 CHUNK = 1 << 22
 
@@ -44,10 +46,9 @@ def _segment(folder: Path, record: SegmentRecord, progress: Callable[[int], None
     stem = folder / "segments" / record.table_name / record.name
     wrong = False
     for file, digest in ((data_file(stem), record.data_sha256), (key_file(stem), record.keys_sha256)):
-        found = _digest(file, progress)
-        if found != digest:
+        if fault := file_fault(file, digest, progress):
             wrong = True
-            yield f"{file.relative_to(folder)}: {'is missing' if found is None else 'is not what was written'}"
+            yield f"{file.relative_to(folder)}: {fault}"
     try:
         segment = Segment(stem, record)
         for number in range(-(-record.rows // BATCH_ROWS)):
@@ -63,9 +64,8 @@ def _segment(folder: Path, record: SegmentRecord, progress: Callable[[int], None
 
 
 def _block(folder: Path, record: BlockRecord, progress: Callable[[int], None]) -> Iterator[str]:
-    found = _digest(folder / record.name, progress)
-    if found != record.sha256:
-        yield f"{record.name}: {'is missing' if found is None else 'is not what was written'}"
+    if fault := file_fault(folder / record.name, record.sha256, progress):
+        yield f"{record.name}: {fault}"
 
 
 def _missing(state: ManifestState) -> Iterator[str]:
@@ -75,13 +75,24 @@ def _missing(state: ManifestState) -> Iterator[str]:
         yield f"manifest.sqlite: the table {name} has rows but no columns"
 
 
-def _digest(file: Path, progress: Callable[[int], None]) -> str | None:
-    digest = hashlib.sha256()
+def file_fault(file: Path, digest: str, progress: Callable[[int], None]) -> str | None:
+    """Read a file; return what is wrong with it, or None if its SHA-256 is `digest`.
+
+    Parameters
+    ----------
+    file, digest
+        The file, and its digest in hexadecimal.
+    progress
+        Called with the number of bytes read since the last call.
+    """
+    found = hashlib.sha256()
     try:
-        with file.open("rb") as handle:
+        with os.fdopen(open_regular(file), "rb") as handle:
             while chunk := handle.read(CHUNK):
-                digest.update(chunk)
+                found.update(chunk)
                 progress(len(chunk))
     except FileNotFoundError:
-        return None
-    return digest.hexdigest()
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if found.hexdigest() == digest else "is not what was written"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ import pyarrow as pa
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import TYPES, Column, Projection
 from flight_server.catalog.declarations import Table
+from flight_server.storage.embedded.files import follow_mode
 from flight_server.storage.embedded.manifest import (
     BlockRecord,
     ColumnRecord,
@@ -37,6 +39,7 @@ from flight_server.storage.embedded.stamp_blocks import BLOCK_FOLDER, StampBlock
 from flight_server.storage.keys import row_keys
 from flight_server.storage.merge import drop_superseded, key_array, merge_equal_keys, merge_over
 from flight_server.storage.protocols import VERSION, Sharing
+from flight_server.storage.regular_files import open_regular
 from flight_server.storage.runs import Runs
 from flight_server.storage.scans import Scan
 from flight_server.storage.shared_keys import SharedKeys
@@ -52,7 +55,11 @@ RUN_FOLDER = "runs"
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold the lock of the store: one process writes at a time, the others wait."""
-    with (folder / "lock").open("w") as handle:
+    lock = folder / "lock"
+    is_new = not lock.exists()
+    with os.fdopen(open_regular(lock, create=True), "wb") as handle:
+        if is_new:
+            follow_mode(lock)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from flight_server.storage.scratch import ScratchFolder
 
 __all__ = ["SpilledAlerts"]
 
@@ -21,12 +21,12 @@ class SpilledAlerts:
     """Nested alerts on disk; each has a number, its place."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="alertflight-ingest-")
+        self._folder = ScratchFolder("ingest")
         self._tables: list[pa.Table] = []
 
     def add(self, alerts: pa.Table) -> npt.NDArray[np.int64]:
         """Store n alerts; return their places, shape (n,)."""
-        file = Path(self._folder.name) / f"{len(self._tables)}.arrow"
+        file = self._folder.path / f"{len(self._tables)}.arrow"
         with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, alerts.schema) as writer:
             writer.write_table(alerts, max_chunksize=SPILL_ROWS)
         self._tables.append(pa.ipc.open_file(pa.memory_map(str(file))).read_all())

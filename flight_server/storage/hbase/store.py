@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.protocol.errors import AlertflightError, TableRefused
@@ -15,6 +16,7 @@ from flight_server.storage.hbase.schema_rows import NEWEST, TableSchema, find_sc
 from flight_server.storage.hbase.view import HBaseView, Known, domain_error
 from flight_server.storage.hbase.writer import HBaseWriter
 from flight_server.storage.hdfs_blocks import HdfsBlocks
+from flight_server.storage.scratch import ScratchFolder
 from hbase_bridge import BridgeFault, Gateway, GatewaySettings
 
 __all__ = ["HBaseStore"]
@@ -68,12 +70,17 @@ class HBaseStore:
         self._left_out: dict[str, Counter[str]] = {}
         self._looking = threading.Lock()
         self._found = time.monotonic()
-        with _in_domain():
-            self.gateway = Gateway(gateway)
+        self._scratch = ScratchFolder("gateway")
+        try:
+            with _in_domain():
+                self.gateway = Gateway(replace(gateway, folder=self._scratch.path))
+        except BaseException:
+            self._scratch.cleanup()
+            raise
         try:
             self._known = self._find()
         except BaseException:
-            self.gateway.close()
+            self.close()
             raise
 
     def view(self) -> HBaseView:
@@ -122,6 +129,7 @@ class HBaseStore:
     def close(self) -> None:
         """Stop the bridge."""
         self.gateway.close()
+        self._scratch.cleanup()
 
     def _fresh_view(self) -> HBaseView:
         self.refresh()

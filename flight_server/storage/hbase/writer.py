@@ -10,8 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -32,6 +30,7 @@ from flight_server.storage.merge import changed_cells, drop_superseded, key_arra
 from flight_server.storage.protocols import ALERT, VERSION, RowView, Sharing
 from flight_server.storage.runs import Runs
 from flight_server.storage.scans import Scan
+from flight_server.storage.scratch import ScratchFolder
 from flight_server.storage.shared_keys import SharedKeys
 from flight_server.storage.stamp_rows import BLOCK_ROWS, place_stamps
 from hbase_bridge import Gateway, Mode, WriteChannel
@@ -80,7 +79,7 @@ class HBaseWriter:
         self._fresh_view = fresh_view
         self._cutouts = cutouts
         self._prefix = prefix
-        self._folder = TemporaryDirectory(prefix="alertflight-ingest-")
+        self._folder = ScratchFolder("ingest")
         self._alerts = SpilledAlerts()
         self._runs: dict[str, Runs] = {}
         self._shared = SharedKeys(catalog)
@@ -96,7 +95,7 @@ class HBaseWriter:
             if ALERT in rows.column_names:
                 index = rows.column_names.index(ALERT)
                 rows = rows.set_column(index, ALERT, pa.array(places[rows[ALERT].to_numpy()]))  # noqa: PLW2901
-            self._runs.setdefault(table.name, Runs(Path(self._folder.name))).add(rows, keys)
+            self._runs.setdefault(table.name, Runs(self._folder.path)).add(rows, keys)
             self._shared.add(table, rows, keys)
             if table == self._catalog.surveys[table.survey].alert_table:
                 self._note_version(table, rows)
@@ -184,7 +183,7 @@ class HBaseWriter:
 
     def _changed(self, table: Table, columns: list[Column], view: RowView, runs: Runs) -> Batches:
         """Yield the rows that are new to the table or change it."""
-        others = Runs(Path(self._folder.name))
+        others = Runs(self._folder.path)
         exactly = BLOCK_ROWS if table.rows == "stamps" else None
         plain = (self._shared.divide(table, *part, others) for part in runs.parts(exactly))
         # a generator, as the others are complete once all plain ones were read

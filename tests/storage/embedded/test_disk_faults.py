@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pyarrow.flight as fl
 import pytest
-from alert_data import MANY_AVRO, TDE
-from archives import Opened, ask
+from alert_data import MANY_AVRO, NIGHT, TDE
+from archives import Opened, ask, open_embedded
 from processes import COMMAND, serving
 from store_faults import (
     COMPACTING,
@@ -289,3 +290,20 @@ def test_readers_go_on_while_an_ingest_fails(
                 do(scene, opened.store)
         assert {name: everything(opened.archive, name) for name in scene.before} == scene.before
     assert json.dumps(scene.before) == json.dumps(contents(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(None, 0o600), (0o750, 0o640), (0o2770, 0o660)])
+def test_only_those_who_may_see_the_folder_may_see_its_files(tmp_path: Path, folder_mode: int | None, file_mode: int) -> None:
+    store = tmp_path / "store"
+    if folder_mode is not None:
+        store.mkdir()
+        store.chmod(folder_mode)
+    opened = open_embedded(store)
+    for file in (TDE, NIGHT):
+        opened.ingest(file)
+    opened.store.compact(full=True)  # type: ignore[union-attr]
+    opened.store.close()
+    modes = {path.is_dir(): set() for path in (store, store / "manifest.sqlite")}
+    for path in (store, *store.rglob("*")):
+        modes[path.is_dir()].add(stat.S_IMODE(path.stat().st_mode))
+    assert modes == {True: {folder_mode or 0o700}, False: {file_mode}}

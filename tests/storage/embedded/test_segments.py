@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from flight_server.catalog.catalog import load_catalog
 from flight_server.catalog.columns import Column, Projection
 from flight_server.protocol.errors import AlertflightError, CorruptData
+from flight_server.storage.embedded.segment_cache import SegmentCache
 from flight_server.storage.embedded.segment_output import SegmentOutput
-from flight_server.storage.embedded.segments import WRITTEN, Segment, SegmentCache, SegmentProjection
+from flight_server.storage.embedded.segments import WRITTEN, Segment, SegmentProjection
 
 TABLE = load_catalog().table("ztf")
 
@@ -208,7 +209,7 @@ def test_the_cache_keeps_what_was_used_last():
 
     def get(name):
         batch = lambda number: made.append(name) or pa.record_batch({name: [number]})  # noqa: E731
-        return cache.batch(SimpleNamespace(key=(1, name), batch=batch), 1).batch
+        return cache.batch(SimpleNamespace(key=(1, name), segment=SimpleNamespace(generation=1), batch=batch), 1).batch
 
     for name in "abacab":
         assert get(name).schema.names == [name]

@@ -12,11 +12,7 @@ from typing import Any
 
 import pyarrow.flight as fl
 from archives import ask
-from processes import COMMAND, example, serving
-
-
-def children(process: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+from processes import COMMAND, children, example, serving
 
 
 def test_a_server_over_hbase_serves_and_takes_its_gateway_with_it(ingested: Any) -> None:
@@ -31,7 +27,7 @@ def test_a_server_over_hbase_serves_and_takes_its_gateway_with_it(ingested: Any)
         assert "i:magpsf" in done.stdout
         with fl.connect(running.url) as client:
             assert ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"]).record["missing_cutouts"] == 0
-        (gateway,) = children(running.process.pid)
+        (gateway,) = children(running.server)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(60) == 0
         assert not is_running(gateway)

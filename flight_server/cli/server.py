@@ -1,0 +1,54 @@
+"""The server process of the command `serve`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import click
+from alertflight_config import DEFAULT_TABLE, EXAMPLE_COLUMNS
+
+from flight_server.cli.welcome import example_id
+from flight_server.execution.archive import Archive
+from flight_server.flight.server import FlightServer, address
+from flight_server.service.process import Door
+from flight_server.service.process import serve as run
+from flight_server.service.supervisor import Start
+from flight_server.settings import load_settings
+
+__all__ = ["run_server"]
+
+log = logging.getLogger(__name__)
+
+
+def run_server(start: Start, *, host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
+    """Serve until SIGTERM; say on standard output what is served, unless this takes the place of a server that said it."""
+    settings = load_settings(config, data=data, host=host, port=port if start.port is None else start.port)
+
+    def ready(server: Door, archive: Archive) -> None:
+        url = address(settings.server.host, server.port)
+        rows = archive.states()[DEFAULT_TABLE].rows
+        what = "the tables" if rows is None else f"{rows} alerts"
+        start.report(server.port)
+        if start.port is not None:
+            log.warning("the server is ready again at %s", url)
+            return
+        for name, fault in archive.faults().items():
+            click.echo(f"{name} is not served: {fault.message}")
+        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive)}")
+
+    run(settings, FlightServer, ready)
+
+
+def _snippet(url: str, archive: Archive) -> str:
+    """Return a `do_get` to paste into Python, for an object in the archive."""
+    ticket = {"table": DEFAULT_TABLE, "ids": [example_id(archive)], "columns": list(EXAMPLE_COLUMNS)}
+    return f"""
+Paste into Python (pip install pyarrow pandas):
+
+import json, pandas as pd, pyarrow.flight as fl
+ticket = {json.dumps(ticket)}
+reader = fl.connect("{url}").do_get(fl.Ticket(json.dumps(ticket)))
+print(reader.read_all().to_pandas(types_mapper=pd.ArrowDtype))
+"""
