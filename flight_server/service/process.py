@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -25,6 +28,10 @@ from flight_server.storage.scratch import remove_abandoned
 __all__ = ["embedded_folder", "open_archive", "serve"]
 
 GRACE_SECONDS = 10.0
+LOOK_SECONDS = 0.05
+EXIT_CUT = 1
+
+log = logging.getLogger(__name__)
 
 
 def open_archive(settings: Settings) -> tuple[Archive, Store]:
@@ -75,8 +82,8 @@ def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], re
 
     Notes
     -----
-    Streams under way get `GRACE_SECONDS` to finish. pyarrow's own shutdown waits for ever for a client that
-    has stopped reading, so after that the process ends whatever it says.
+    Streams under way get `GRACE_SECONDS` to finish; a second signal ends that time. pyarrow's own shutdown waits for ever
+    for a client that has stopped reading, so after that the process ends whatever it says, with the exit code 1.
     """
     # a pipe, since a handler that sets an event can meet the very lock that waiting for it holds; written to by the
     # interpreter itself, since a handler in Python would wait for a read that has begun just behind the signal
@@ -114,10 +121,15 @@ def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], re
         scrub.stop()
     closing = threading.Thread(target=server.shutdown, daemon=True)
     closing.start()
-    closing.join(GRACE_SECONDS)
+    end = time.monotonic() + GRACE_SECONDS
+    while closing.is_alive() and time.monotonic() < end and not select.select([stopped], [], [], LOOK_SECONDS)[0]:
+        pass
+    cut = closing.is_alive()
     store.close()
-    if closing.is_alive():
-        os._exit(0)
+    if cut:
+        log.error("calls under way were cut off: their clients have not read their answers to the end")
+        logging.shutdown()
+        os._exit(EXIT_CUT)
 
 
 def _check_port(settings: Settings) -> None:
