@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -52,6 +53,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
         click.echo(f"{path}: skipped, not an alert file", err=True)
     if report.not_stored:
         click.echo(f"columns not stored: {', '.join(sorted(report.not_stored))}", err=True)
+    _tell_rounded(report.rounded)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
     click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
     if report.failures:
@@ -74,6 +76,7 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
         report = run_load(store, catalog, table, files)
     finally:
         store.close()
+    _tell_rounded(report.rounded)
     click.echo(f"{report.read} rows of {_files(report.files)}; {_written(report.written, table)}")
 
 
@@ -88,6 +91,13 @@ def statistics(data: str | None, config: Path | None) -> None:
     finally:
         store.close()
     click.echo(f"{report.read} nights; {_written(report.written, 'statistics_class')}")
+
+
+def _tell_rounded(rounded: Mapping[str, int]) -> None:
+    """Print the columns in which values lost decimal digits."""
+    if any(rounded.values()):
+        columns = ", ".join(f"{name} ({count} values)" for name, count in sorted(rounded.items()))
+        click.echo(f"digits lost to the type of the column: {columns}", err=True)
 
 
 def _written(rows: int, table: str) -> str:

@@ -12,11 +12,11 @@ from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Column
 from flight_server.catalog.declarations import Condition, Points, Survey, Table, Where
 from flight_server.derive import derive, load_derived
-from flight_server.ingest.casts import cast_exactly, stored_type
+from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
 from flight_server.ingest.cells import Cells
 from flight_server.storage.protocols import ALERT, VERSION
 
-__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "table_rows"]
+__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "point_types", "table_rows"]
 
 Columns = Mapping[str, pa.Array]
 SURE = 2**53  # float64 represents all integers below
@@ -32,6 +32,14 @@ def history_fields(survey: Survey, catalog: Catalog, *, points: bool = False) ->
             names = set(table.columns or ()) | (table.where.columns() if table.where else set())
             fields |= {name.partition(":")[2] for name in names}
     return frozenset(fields)
+
+
+def point_types(survey: Survey, schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Return the cells of a file's history points with the types of the file."""
+    place = schema.get_field_index(survey.alerts.history)
+    kind = schema.field(place).type if place >= 0 else pa.null()
+    points = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else ()
+    return {f"{_candidate(survey)}{field.name}": field.type for field in points}
 
 
 def table_rows(survey: Survey, catalog: Catalog, cells: Cells, *, points: bool = False) -> Iterator[tuple[Table, pa.Table]]:
@@ -122,7 +130,7 @@ def _history_rows(table: Table, catalog: Catalog, cells: Cells) -> pa.Table:
         if name == table.id:
             columns[name] = cells.columns[name].take(parents)
         elif points.type.get_field_index(field) >= 0:
-            columns[name] = cast_exactly(pc.struct_field(points, field), kind, name)
+            columns[name] = cast_exactly(pc.struct_field(points, field), kind, name, cells.rounded)
         else:
             columns[name] = pa.nulls(len(points), kind)
     meant = meets(table.where, columns, len(points)) if table.where else np.ones(len(points), bool)
@@ -146,13 +154,17 @@ def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, ce
     """Return the history points that may become rows among the alerts, with all their cells."""
     points, parents = _unfolded(cells)
     family = _candidate(survey)
+    described = catalog.described(table)
     columns = {table.id: cells.columns[table.id].take(parents)}
     for field in points.type:
         name = f"{family}{field.name}"
         kind = catalog.type_of(table, name) or stored_type(field.type)
         if table.takes(name) and kind is not None:
             values = pc.struct_field(points, field.name)
-            columns[name] = cast_exactly(_sure(values) if pa.types.is_integer(kind) else values, kind, name)
+            if name in described:
+                columns[name] = cast_exactly(_sure(values) if pa.types.is_integer(kind) else values, kind, name, cells.rounded)
+            else:
+                columns[name] = cast_open(values, kind, name)
     tested = {name: columns.get(name, pa.nulls(len(points), catalog.type_of(table, name))) for name in declared.where.columns()}
     meant = meets(declared.where, tested, len(points))
     columns[declared.lacks] = pa.nulls(len(points), catalog.type_of(table, declared.lacks))

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.catalog.columns import TYPES
-from flight_server.ingest.casts import cast_exactly, stored_type, widest
+from flight_server.catalog.widening import widest
+from flight_server.ingest.casts import cast_exactly, stored_type
 from flight_server.protocol.errors import BadValue
 
 INTEGERS = {

@@ -21,6 +21,7 @@ from flight_server.storage.injection import injection_point
 __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
 
 FORMAT = 2
+WIDENED = 3  # the format once a column is wider than in older segments, which earlier releases would misread
 BUSY_SECONDS = 60.0
 
 
@@ -133,9 +134,10 @@ class Manifest:
             if self._format() == 1:
                 self._migrate()
             found = self._format()
-        if found != FORMAT:
+        if found not in {FORMAT, WIDENED}:
             self._connection.close()
-            raise BadValue(f"the store has format {found}, but this release reads format {FORMAT}", field="data", value=found)
+            message = f"the store has format {found}, but this release reads formats up to {WIDENED}"
+            raise BadValue(message, field="data", value=found)
 
     def close(self) -> None:
         """Close the file."""
@@ -174,7 +176,7 @@ class Manifest:
         return [line for line in found if line != "ok"]
 
     def commit(self, add: Iterable[Record], remove_segments: Iterable[int] = (), remove_blocks: Iterable[str] = ()) -> None:
-        """Add records, and remove segments and blocks, in one transaction."""
+        """Add records, and remove segments and blocks, in one transaction. A column that is held gets its new type."""
         injection_point("commit.before")
         with self._lock, _transaction(self._connection, "IMMEDIATE"):
             self._connection.executemany("DELETE FROM segment WHERE id = ?", [(number,) for number in remove_segments])
@@ -187,9 +189,17 @@ class Manifest:
 
     def _insert(self, records: Iterable[Record]) -> None:
         for record in records:
+            if isinstance(record, ColumnRecord):
+                self._drop_column(record)
             values = astuple(record)
             marks = ", ".join("?" * (len(values) + 1))
             self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
+
+    def _drop_column(self, record: ColumnRecord) -> None:
+        """Drop the record of a column that has another type from now on."""
+        key = (record.table_name, record.name)
+        if self._connection.execute("DELETE FROM held_column WHERE table_name = ? AND name = ?", key).rowcount:
+            self._connection.execute(f"PRAGMA user_version = {WIDENED}")
 
     def _summary(self) -> int:
         """Return a checksum over the checksums of all rows, which changes if a row vanishes."""

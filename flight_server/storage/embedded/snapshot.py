@@ -19,6 +19,7 @@ from flight_server.catalog.columns import TYPES, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import AlertflightError
 from flight_server.storage.embedded.gather import gather, runs_of
+from flight_server.storage.embedded.held_values import unfit_value
 from flight_server.storage.embedded.manifest import ManifestState
 from flight_server.storage.embedded.segments import BATCH_ROWS, OpenBatch, Segment, SegmentCache, SegmentProjection
 from flight_server.storage.embedded.versions import segments_until, written_at
@@ -98,6 +99,12 @@ class Snapshot:
     def fault(self, table: Table) -> AlertflightError | None:
         """Return the error of a table that cannot be read, or None."""
         return self.faults.get(table.name)
+
+    def unfit(self, table: Table, name: str, kind: pa.DataType) -> object | None:
+        """Return a stored value that a wider type would round; see `RowView.unfit`."""
+        if table_fault := self.fault(table):
+            raise table_fault
+        return unfit_value(self._segments.get(table.name, ()), name, kind)
 
     def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Split a scan at batch boundaries into parts of about `PART_BYTES`."""
