@@ -21,7 +21,9 @@ from flight_server.storage.injection import injection_point
 __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
 
 FORMAT = 2
-WIDENED = 3  # the format once a column is wider than in older segments, which earlier releases would misread
+# the format once a column is wider than in older segments, which earlier releases would misread; three bits from FORMAT, so
+# that one flipped bit does not turn one into the other
+WIDENED = 5
 BUSY_SECONDS = 60.0
 
 
@@ -136,7 +138,7 @@ class Manifest:
             found = self._format()
         if found not in {FORMAT, WIDENED}:
             self._connection.close()
-            message = f"the store has format {found}, but this release reads formats up to {WIDENED}"
+            message = f"the store has format {found}, but this release reads the formats {FORMAT} and {WIDENED}"
             raise BadValue(message, field="data", value=found)
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def test_the_row_that_is_named_comes_first_and_the_others_stay():
     schema = found(rows, "schema_1_1")
     assert schema.row == "schema_1_1"
     assert schema.stored["d:x"] == ("long", "string", "double")
-    assert schema.columns == {"i:objectId": pa.string(), "i:jd": pa.float64(), "d:x": pa.int64(), "d:y": pa.float32()}
+    assert schema.columns == {"i:objectId": pa.string(), "i:jd": pa.float64(), "d:x": pa.float64(), "d:y": pa.float32()}
 
 
 def test_types_of_known_columns_are_the_catalogs():
