@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from flight_client import frames
-from flight_client.endpoints import IDS_A_CALL, Endpoint, Plan, plan, plans, schema_of
+from flight_client.endpoints import IDS_A_CALL, Endpoint, Plan, check_types, plan, plans, schema_of
 from flight_client.parallel import Ahead, read_endpoints
 from flight_client.progress import Progress
 from flight_client.records import Record
@@ -137,6 +137,7 @@ class Answer:
         rows = 0
         try:
             for batch in read_endpoints(_endpoints(first, parts), record, self._ahead, self._retries):
+                check_types(first.schema, batch.schema)
                 rows += len(batch)
                 drawn.show(rows, record.parts)
                 yield batch

@@ -22,7 +22,7 @@ from flight_client.moments import MOMENTS, moment
 from flight_client.records import Record
 from flight_client.retries import FIRST, Retries
 from flight_client.stream import Piece, Stream
-from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, CorruptData, from_info
+from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, CorruptData, CursorMismatch, from_info
 from flight_server.protocol.query import Query
 from flight_server.protocol.ticket_json import parse_ticket
 
@@ -137,6 +137,14 @@ def _parsed(url: str, fields: dict[str, Any]) -> Query:
     return parse_ticket(json.dumps(fields | times).encode(), MAX_QUERY_BYTES)
 
 
+def check_types(schema: pa.Schema, found: pa.Schema) -> None:
+    """Raise CursorMismatch if rows of one answer have other columns or types than the rows before, or than its plan."""
+    if not found.equals(schema):
+        changed = (f"{field.name} is {field.type}" for field in found if field not in schema)
+        what = next(changed, "columns are missing")
+        raise CursorMismatch(f"the columns have changed since the answer began ({what}): send the query again")
+
+
 def _plan(url: str, query: Query, retries: Retries) -> Plan:
     def ask(server: str) -> fl.FlightInfo:
         with calling(server) as client:
@@ -189,6 +197,7 @@ def read_endpoint(
         try:
             stream = _watched(Stream(tries.location, reading.ticket()), hangup)
             for piece in stream.pieces():
+                reading.check(piece)
                 reading.count(piece)
                 tries.progress()
                 yield piece
@@ -250,6 +259,7 @@ class _Reading:
         self._kinds: Sequence[str] = query.get("cutouts", ())
         self._nested = query.get("layout") == "nested"
         self._cursor = resume_after or self._ticket.get("resume_after")
+        self._schema: pa.Schema | None = None
         self._before = Record(objects=None)  # of the streams that were interrupted
         self._now = Record()
         self._lost = False  # the last rows came without a cursor, so the read cannot resume
@@ -258,6 +268,12 @@ class _Reading:
         """Return the ticket of the remaining rows."""
         resumed = {} if self._cursor is None else {"resume_after": self._cursor}
         return json.dumps(self._ticket | resumed, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def check(self, piece: Piece) -> None:
+        """Check that the columns are those of the rows before; between two streams they may have widened."""
+        if self._schema is None:
+            self._schema = piece.batch.schema
+        check_types(self._schema, piece.batch.schema)
 
     def count(self, piece: Piece) -> None:
         """Count the rows of a piece, and keep its cursor."""

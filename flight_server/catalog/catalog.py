@@ -1,7 +1,7 @@
 """The catalog: every table and its columns.
 
-The catalog determines the type of a column, not the files. Columns that are not in config/columns get the type of
-their first ingest, which the store records; `with_stored` adds them to the catalog.
+The catalog determines the type of a column, not the files. Columns that are not in config/columns get the narrowest type
+that holds their values (`widening`), which the store records; `with_stored` adds them to the catalog.
 """
 
 from __future__ import annotations

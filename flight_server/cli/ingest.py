@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -65,6 +65,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
         click.echo(f"{counts} left out: the last points of their histories are of another kind; --history keeps them", err=True)
     for line in _shared(report.sharing):
         click.echo(line, err=True)
+    _tell_rounded(report.rounded)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
     click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
     if report.failures:
@@ -87,6 +88,7 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
         report = run_load(store, catalog, table, files)
     finally:
         store.close()
+    _tell_rounded(report.rounded)
     click.echo(f"{report.read} rows of {_files(report.files)}; {_written(report.written, table)}")
 
 
@@ -116,6 +118,13 @@ def _shared(sharing: Sharing) -> Iterator[str]:
 def _some(names: Sequence[str]) -> str:
     """Return the names, or the first ones if there are many."""
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _tell_rounded(rounded: Mapping[str, int]) -> None:
+    """Print the columns in which values lost decimal digits."""
+    if any(rounded.values()):
+        columns = ", ".join(f"{name} ({count} values)" for name, count in sorted(rounded.items()))
+        click.echo(f"digits lost to the type of the column: {columns}", err=True)
 
 
 def _written(rows: int, table: str) -> str:

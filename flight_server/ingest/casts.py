@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from decimal import Decimal
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,15 +12,18 @@ import pyarrow.compute as pc
 
 from flight_server.catalog.columns import TYPES
 from flight_server.catalog.missing import missing_as_null
+from flight_server.catalog.widening import is_number
 from flight_server.protocol.errors import BadValue
 
-__all__ = ["cast_exactly", "stored_type", "widest"]
+__all__ = ["cast_exactly", "cast_open", "stored_type"]
 
 INFINITE = ("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 SMALL_INTEGERS = (pa.int8(), pa.int16(), pa.uint8(), pa.uint16())
 
 
-def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
+def cast_exactly(
+    values: pa.Array | pa.ChunkedArray, kind: pa.DataType, column: str, rounded: Counter[str] | None = None
+) -> pa.Array:
     """Cast values to a type without losing anything; float64 becomes float32 by rounding to nearest, NaN null if it has no NaN.
 
     Parameters
@@ -28,6 +34,8 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
         The target type.
     column
         The name of the column, for the error.
+    rounded
+        The number of values that lose decimal digits by rounding is added to it, under the name of the column.
 
     Raises
     ------
@@ -47,16 +55,58 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     if values.null_count == len(values):
         return pa.nulls(len(values), kind)
     try:
-        # the cast checks text only; numbers are checked below, since they may be rounded
         if _is_text(values.type) and not pa.types.is_binary(kind):
             values = values.cast(pa.string())
-        cast = values.cast(kind, safe=_is_text(values.type))
+        cast = _converted(values, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise _misfit(values, kind, column, _first_failure(values, kind)) from None
     wrong = _misfits(values, cast)
     if wrong.any():
         raise _misfit(values, kind, column, int(np.argmax(wrong)))
+    lost = _digits_lost(values, cast) if rounded is not None else 0
+    if rounded is not None and lost:
+        rounded[column] += lost
     return cast
+
+
+def cast_open(values: pa.Array | pa.ChunkedArray, kind: pa.DataType, column: str) -> pa.Array:
+    """Cast values to the type of a column that the catalog does not type, exactly; text never becomes a number.
+
+    Parameters
+    ----------
+    values, kind, column
+        As for `cast_exactly`.
+
+    Raises
+    ------
+    BadValue
+        A value does not fit; the message names column, row and value, and says what to do.
+
+    Examples
+    --------
+    >>> cast_open(pa.array([1, None]), pa.string(), "d:note").to_pylist()
+    ['1', None]
+    """
+    flat = _simple(values)
+    if not is_number(kind):
+        return cast_exactly(flat, kind, column)
+    if not (_is_number(flat.type) or pa.types.is_boolean(flat.type)) and flat.null_count < len(flat):
+        row = int(np.argmax(flat.is_valid().to_numpy(zero_copy_only=False)))
+        raise BadValue(
+            f"column {column}, row {row}: {str(flat[row].as_py())[:40]!r} is text, but the column holds numbers ({kind}): "
+            f"rename the column in the file, or turn its values into numbers",
+            field=column,
+            value=flat[row].as_py(),
+        )
+    try:
+        return cast_exactly(flat, kind, column)
+    except BadValue as error:
+        raise BadValue(
+            f"{error.message}, and no type holds it and the other values of the column exactly: "
+            f"rename the column in the file, or change the value",
+            field=column,
+            value=error.value,
+        ) from None
 
 
 def _checked(values: pa.Array, column: str) -> pa.Array:
@@ -74,7 +124,15 @@ def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(flat.type):
         flat = flat.dictionary_decode()
-    return flat.cast(pa.float64()) if pa.types.is_decimal(flat.type) or pa.types.is_float16(flat.type) else flat
+    return flat.cast(pa.float64()) if pa.types.is_float16(flat.type) else flat
+
+
+def _converted(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Cast text and decimals with Arrow's checks, and other numbers without, since they may be rounded."""
+    is_decimal = pa.types.is_decimal(values.type)
+    if is_decimal and pa.types.is_boolean(kind):  # Arrow has no such cast
+        values = values.cast(pa.int64())
+    return values.cast(kind, safe=_is_text(values.type) or (is_decimal and not pa.types.is_floating(kind)))
 
 
 def _misfits(values: pa.Array, cast: pa.Array) -> npt.NDArray[np.bool_]:
@@ -113,10 +171,23 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (*tests, pa.types.is_fixed_size_binary))
 
 
+def _digits_lost(values: pa.Array, cast: pa.Array) -> int:
+    """Return the number of values with more decimal digits than the floating-point type to which they were cast."""
+    source, kind = values.type, cast.type
+    if not pa.types.is_floating(kind) or not (pa.types.is_floating(source) or pa.types.is_decimal(source)):
+        return 0
+    if pa.types.is_decimal(source):
+        pairs = zip(values.drop_null().to_pylist(), cast.drop_null().cast(pa.string()).to_pylist(), strict=True)
+        return sum(Decimal(text) != value for value, text in pairs)
+    changed = pc.and_(pc.not_equal(cast.cast(pa.float64()), values.cast(pa.float64())), pc.is_finite(values))
+    kept = cast.filter(changed).cast(pa.string()).cast(pa.float64())  # the shortest decimals of the rounded values
+    return int(pc.sum(pc.not_equal(kept, values.filter(changed).cast(pa.float64()))).as_py() or 0)
+
+
 def _first_failure(values: pa.Array, kind: pa.DataType) -> int:
     for row in range(len(values)):
         try:
-            values.slice(row, 1).cast(kind, safe=_is_text(values.type))
+            _converted(values.slice(row, 1), kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return row
     return 0
@@ -146,17 +217,3 @@ def stored_type(kind: pa.DataType) -> pa.DataType | None:
     if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return pa.binary()
     return None
-
-
-def widest(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """Return the type that represents the values of both.
-
-    >>> str(widest(pa.int32(), pa.float32()))
-    'double'
-    """
-    if first == second:
-        return first
-    numbers = {pa.int32(): 1, pa.int64(): 2, pa.float32(): 3, pa.float64(): 4}
-    if first in numbers and second in numbers:
-        return pa.int64() if {first, second} == {pa.int32(), pa.int64()} else pa.float64()
-    return pa.string()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.declarations import AlertLayout, Nested
-from flight_server.ingest.casts import cast_exactly, stored_type
+from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
 from flight_server.ingest.java_text import list_text
 from flight_server.protocol.errors import BadValue
 
@@ -19,12 +21,16 @@ __all__ = ["Cells", "cell_types", "flatten", "version_text"]
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cells of n alerts: `columns` by name, cutouts by kind, sortable versions, and the histories."""
+    """The cells of n alerts: `columns` by name, cutouts by kind, sortable versions, and the histories.
+
+    `rounded` counts the values that lost decimal digits, by column.
+    """
 
     columns: Mapping[str, pa.Array]
     stamps: Mapping[str, pa.Array]
     version: pa.StringArray
     history: pa.ListArray | None
+    rounded: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
 def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.DataType], list[str]]:
@@ -56,7 +62,9 @@ def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.Dat
     return types, left_out
 
 
-def flatten(alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataType]) -> Cells:
+def flatten(
+    alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataType], widening: Collection[str] = frozenset()
+) -> Cells:
     """Flatten alerts and cast their cells.
 
     Parameters
@@ -67,6 +75,8 @@ def flatten(alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataTy
         The layout of the survey.
     types
         The type of each cell; cells of other names are left out.
+    widening
+        The cells that the catalog does not type.
 
     Raises
     ------
@@ -75,6 +85,7 @@ def flatten(alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataTy
     """
     alerts = alerts.combine_chunks()
     columns: dict[str, pa.Array] = {}
+    rounded: Counter[str] = Counter()
     for source in _sources(alerts.schema, layout):
         if source.family is None:
             continue
@@ -86,10 +97,14 @@ def flatten(alerts: pa.Table, layout: AlertLayout, types: Mapping[str, pa.DataTy
             found = dict(_nested(values, source.name, layout.nested[source.field.name]))
         else:
             found = {source.name: values}
-        columns |= {cell: cast_exactly(part, types[cell], cell) for cell, part in found.items() if cell in types}
+        for cell, part in found.items():
+            if cell in widening and cell in types:
+                columns[cell] = cast_open(part, types[cell], cell)
+            elif cell in types:
+                columns[cell] = cast_exactly(part, types[cell], cell, rounded)
     stamps = {kind: _stamp(alerts, path) for kind, path in layout.stamps.items() if path.partition(".")[0] in alerts.column_names}
     history = _array(alerts[layout.history]) if layout.history in alerts.column_names else None
-    return Cells(columns, stamps, version_text(columns, layout.version, len(alerts)), history)
+    return Cells(columns, stamps, version_text(columns, layout.version, len(alerts)), history, rounded)
 
 
 def version_text(columns: Mapping[str, pa.Array], names: tuple[str, ...], rows: int) -> pa.StringArray:

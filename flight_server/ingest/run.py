@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +13,16 @@ import pyarrow as pa
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Survey
-from flight_server.ingest.casts import stored_type, widest
-from flight_server.ingest.cells import cell_types, flatten
+from flight_server.ingest.casts import stored_type
+from flight_server.ingest.cell_types import contested_columns, settle_types
+from flight_server.ingest.cells import Cells, cell_types, flatten
 from flight_server.ingest.files import Found, find_files, open_alerts
 from flight_server.ingest.left_out_points import LeftOutPoints
-from flight_server.ingest.tables import history_fields, table_rows
+from flight_server.ingest.tables import history_fields, point_types, table_rows
 from flight_server.protocol.errors import AlertflightError, BadValue
-from flight_server.storage.protocols import RowStore, RowWriter, Sharing
+from flight_server.storage.protocols import RowStore, RowView, RowWriter, Sharing
 
-__all__ = ["IngestReport", "ingest", "naming_faults", "recognise", "settle_types"]
+__all__ = ["IngestReport", "ingest", "naming_faults", "recognise"]
 
 Progress = Callable[[Found, str], None]
 
@@ -32,7 +34,7 @@ class IngestReport:
     `rows` counts rows written by table, `failures` has the reason by file, `skipped` lists files in folders that are
     not alert files, `not_stored` the columns of the files that no table stores, and `sharing` the detections that share
     an exposure with another one of their object. `left_out` counts the points of histories that are not stored since the
-    last point of their history is of another kind, by table.
+    last point of their history is of another kind, by table; `rounded` counts the values that lost decimal digits, by column.
     """
 
     files: int = 0
@@ -43,13 +45,24 @@ class IngestReport:
     not_stored: set[str] = field(default_factory=set)
     sharing: Sharing = field(default_factory=Sharing)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    rounded: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
+    """A file, its survey, and the types of its cells and of the points that become rows."""
+
     found: Found
     survey: Survey
     types: Mapping[str, pa.DataType]
+    points: Mapping[str, pa.DataType]
+
+    def cells(
+        self, types: Mapping[str, pa.DataType], described: Collection[str], fields: frozenset[str] | None
+    ) -> tuple[pa.Table, Cells]:
+        """Read the alerts, with these fields of the history, and flatten them."""
+        alerts = open_alerts(self.found.path).read(self.survey.alerts, fields)
+        return alerts, flatten(alerts, self.survey.alerts, types, types.keys() - described)
 
 
 def ingest(
@@ -79,7 +92,7 @@ def ingest(
     refused: dict[Path, str] = {}
     while True:
         with store.writing() as writer:
-            report = _attempt(writer, catalog.with_stored(store.view().columns), paths, refused, progress, history=history)
+            report = _attempt(writer, catalog, store.view(), paths, refused, progress=progress, history=history)
             if report is not None:
                 report.rows = writer.commit(report.files, report.alerts)
                 report.sharing = writer.sharing
@@ -87,34 +100,75 @@ def ingest(
 
 
 def _attempt(
-    writer: RowWriter, catalog: Catalog, paths: list[Path], refused: dict[Path, str], progress: Progress, *, history: bool
+    writer: RowWriter,
+    catalog: Catalog,
+    view: RowView,
+    paths: list[Path],
+    refused: dict[Path, str],
+    *,
+    progress: Progress,
+    history: bool,
 ) -> IngestReport | None:
     """Read all files that were not refused; return None if one is refused now that influenced the types."""
     report = IngestReport(failures=dict(refused))
     left_out = LeftOutPoints()
-    opened = list(_open_all(paths, catalog, report, progress))
-    settled = settle_types(((one.survey, one.types) for one in opened), catalog, report.not_stored)
+    catalog = catalog.with_stored(view.columns)
+    opened = list(_open_all(paths, catalog, report, progress, history=history))
+    brought = [(one.survey, types) for one in opened for types in (one.types, one.points)]
+    contested = contested_columns(brought, catalog)
+    if contested:
+        brought = [pair for one in opened for pair in _with_values(one, catalog, contested)]
+    settled = settle_types(brought, catalog, report.not_stored, view)
+    catalog = _with_types(catalog, settled)
     for one in opened:
+        described = catalog.described(one.survey.alert_table)
         try:
             with naming_faults():
                 fields = None if writer.keeps_alerts else history_fields(one.survey, catalog, points=history)
-                alerts = open_alerts(one.found.path).read(one.survey.alerts, fields)
-                cells = flatten(alerts, one.survey.alerts, settled[one.survey.name])
+                alerts, cells = one.cells(settled[one.survey.name], described, fields)
                 parts = list(table_rows(one.survey, catalog, cells, points=history, left_out=left_out))
             # outside of the guard above: a fault of the store is not one of this file, and ends the ingest
             writer.write(parts, alerts)
         except AlertflightError as error:
             refused[one.found.path] = report.failures[one.found.path] = error.message
             progress(one.found, f"refused: {error.message}")
-            alert_table = one.survey.alert_table
-            if any(catalog.type_of(alert_table, name) is None for name in one.types):
+            held = view.columns.get(one.survey.alert_table.name, {})
+            further = (one.types.keys() | one.points.keys()) - described.keys()
+            if any(name not in held or (one.survey.name, name) in contested for name in further):
                 return None
             continue
         report.files += 1
         report.alerts += len(alerts)
+        report.rounded.update(cells.rounded)
         progress(one.found, f"{len(alerts)} alerts")
     report.left_out = left_out.counts()
     return report
+
+
+def _with_values(
+    one: _Opened, catalog: Catalog, contested: Collection[tuple[str, str]]
+) -> Iterator[tuple[Survey, Mapping[str, pa.DataType]]]:
+    """Yield the types of a file, without those of contested columns that have no value in it."""
+    described = catalog.described(one.survey.alert_table)
+    own = {name: stored_type(kind) for name, kind in one.types.items() if (one.survey.name, name) in contested}
+    empty: set[str] = set()
+    types = {name: kind for name, kind in own.items() if kind is not None}
+    with suppress(AlertflightError), naming_faults():  # a file that cannot be read is refused later
+        columns = one.cells(types, described, frozenset())[1].columns if types else {}
+        empty = {name for name, values in columns.items() if values.null_count == len(values)}
+    yield one.survey, {name: pa.null() if name in empty else kind for name, kind in one.types.items()}
+    yield one.survey, one.points
+
+
+def _with_types(catalog: Catalog, settled: Mapping[str, Mapping[str, pa.DataType]]) -> Catalog:
+    """Return the catalog with the types that columns will have after the ingest."""
+    stored = dict(catalog.stored)
+    for survey, types in settled.items():
+        for table in catalog.surveys[survey].tables.values():
+            described = catalog.described(table)
+            further = {name: kind for name, kind in types.items() if name not in described and table.takes(name)}
+            stored[table.name] = {**stored.get(table.name, {}), **further}
+    return catalog.with_stored(stored)
 
 
 @contextmanager
@@ -131,7 +185,9 @@ def naming_faults(what: str = "the file") -> Iterator[None]:
         raise BadValue(f"{what} cannot be read: {type(error).__name__} {error}"[:200], field="path") from error
 
 
-def _open_all(paths: Iterable[Path], catalog: Catalog, report: IngestReport, progress: Progress) -> Iterable[_Opened]:
+def _open_all(
+    paths: Iterable[Path], catalog: Catalog, report: IngestReport, progress: Progress, *, history: bool
+) -> Iterable[_Opened]:
     for found in find_files(paths):
         if found.path in report.failures:
             continue
@@ -148,7 +204,9 @@ def _open_all(paths: Iterable[Path], catalog: Catalog, report: IngestReport, pro
             progress(found, f"refused: {error.message}")
             continue
         report.not_stored.update(left_out)
-        yield _Opened(found, survey, types)
+        points = point_types(survey, file.schema) if history else {}
+        points = {name: kind for name, kind in points.items() if catalog.storable(survey.alert_table, name)}
+        yield _Opened(found, survey, types, points)
 
 
 def recognise(schema: pa.Schema, catalog: Catalog) -> Survey:
@@ -158,33 +216,3 @@ def recognise(schema: pa.Schema, catalog: Catalog) -> Survey:
             return survey
     known = "; ".join(f"{s.name} has {', '.join(s.alerts.recognised_by)}" for s in catalog.surveys.values())
     raise BadValue(f"the alerts are not of a known survey: {known}", field="path")
-
-
-def settle_types(
-    brought: Iterable[tuple[Survey, Mapping[str, pa.DataType]]], catalog: Catalog, not_stored: set[str]
-) -> dict[str, dict[str, pa.DataType]]:
-    """Return the type of every cell: that of the catalog, else the stored one, else the widest of the files.
-
-    Parameters
-    ----------
-    brought
-        The types in the files, by survey.
-    catalog
-        The tables and types.
-    not_stored
-        The names of cells that the table of alerts does not store are added to it.
-    """
-    settled: dict[str, dict[str, pa.DataType]] = {}
-    for survey, own in brought:
-        types = settled.setdefault(survey.name, {})
-        table = survey.alert_table
-        for name, kind in own.items():
-            known = catalog.type_of(table, name)
-            found = stored_type(kind)
-            if not catalog.storable(table, name):
-                not_stored.add(name.partition(":")[2])
-            elif known is not None:
-                types[name] = known
-            elif found is not None:
-                types[name] = widest(types[name], found) if name in types else found
-    return settled

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,11 @@ from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
 from flight_server.ingest.bounds import check_bounds
-from flight_server.ingest.casts import cast_exactly, stored_type
+from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
+from flight_server.ingest.cell_types import open_type
 from flight_server.ingest.loaded_files import read_records
 from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn
-from flight_server.storage.protocols import VERSION, RowStore, RowView
+from flight_server.storage.protocols import VERSION, RowStore, RowView, RowWriter
 from flight_server.storage.row_keys import check_keys, keys_of_parts
 from flight_server.storage.scans import Scan
 
@@ -28,11 +31,15 @@ ALIAS, DUPLICATE = "alias", "duplicate"
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """The result of a load: files and rows read, and rows of the table that are new or changed."""
+    """The result of a load: files and rows read, rows of the table that are new or changed, and rounded values.
+
+    `rounded` counts the values that lost decimal digits, by column.
+    """
 
     files: int
     read: int
     written: int
+    rounded: Mapping[str, int] = field(default_factory=dict)
 
 
 def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) -> LoadReport:
@@ -58,28 +65,45 @@ def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) ->
     if table.rows != "loaded":
         loaded = ", ".join(other.name for other in catalog.tables.values() if other.rows == "loaded")
         raise NotSupported(f"{name} is filled by ingest; tables that can be loaded are {loaded}", field="table", value=name)
-    known = catalog.with_stored(store.view().columns)
-    parts = [_read(table, known, path) for path in paths]
-    types = _types(parts)
-    rows = pa.concat_tables([_typed(part, types) for part in parts], promote_options="default")
-    return LoadReport(len(parts), len(rows), put_rows(store, known, table, rows))
+    rounded: Counter[str] = Counter()
+    with store.writing() as writer:
+        view = store.view()
+        known = catalog.with_stored(view.columns)
+        parts = [(path, _read(table, known, path, rounded)) for path in paths]
+        types = _types(table, known, view, [part for _, part in parts])
+        rows = pa.concat_tables([_typed(path, part, types) for path, part in parts], promote_options="default")
+        return LoadReport(len(parts), len(rows), _put(writer, view, known, table, rows), rounded)
 
 
 def put_rows(store: RowStore, catalog: Catalog, table: Table, rows: pa.Table) -> int:
     """Write rows, later ones over earlier ones, to a loadable table; return the number of new or changed rows."""
     with store.writing() as writer:
-        if table.aliases:
-            rows = _with_aliases(table, rows, catalog.columns(table, None), store.view())
-        # of rows with one key the later one is kept
-        order = pa.array([f"{row:012d}" for row in range(len(rows))], pa.string())
-        if len(rows):
-            writer.write([(table, rows.append_column(VERSION, order))], pa.table({}))
-        return writer.commit(0, 0).get(table.name, 0)
+        return _put(writer, store.view(), catalog, table, rows)
 
 
-def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
-    """Read a file as columns of the table, with the types of the catalog where it has them."""
+def _put(writer: RowWriter, view: RowView, catalog: Catalog, table: Table, rows: pa.Table) -> int:
+    if table.aliases:
+        rows = _with_aliases(table, rows, catalog.columns(table, None), view)
+    # of rows with one key the later one is kept
+    order = pa.array([f"{row:012d}" for row in range(len(rows))], pa.string())
+    if len(rows):
+        writer.write([(table, rows.append_column(VERSION, order))], pa.table({}))
+    return writer.commit(0, 0).get(table.name, 0)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Add the file to errors."""
     try:
+        yield
+    except AlertflightError as error:
+        raise type(error)(f"{path}: {error.message}", field=error.field, value=error.value) from error
+
+
+def _read(table: Table, catalog: Catalog, path: Path, rounded: Counter[str]) -> pa.Table:
+    """Read a file as columns of the table, with the types of the catalog where it has them."""
+    described = catalog.described(table)
+    with _naming(path):
         texts = {spelling for column in catalog.described(table) for spelling in (column, column.partition(":")[2])}
         found = read_records(path, texts)
         names = [_column_of(table, catalog, name) for name in found.column_names]
@@ -88,10 +112,13 @@ def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
             raise BadValue(f"the column {twice} occurs twice in the file", field=twice)
         columns = {}
         for name, values in zip(names, found.columns, strict=True):
-            kind = catalog.type_of(table, name) or stored_type(values.type)
+            kind = described[name].type if name in described else stored_type(values.type)
             if kind is None and not pa.types.is_null(values.type):
                 raise BadValue(f"the column {name} holds {values.type}, which is not a single value"[:200], field=name)
-            columns[name] = cast_exactly(values, kind, name) if kind is not None else values
+            if kind is None or (name not in described and values.null_count == len(values)):
+                columns[name] = pa.nulls(len(values))  # a column of nulls has no say in its type
+            else:
+                columns[name] = cast_exactly(values, kind, name, rounded)
         rows = pa.table(columns)
         check_bounds(columns, catalog.described(table))
         if not table.aliases:
@@ -100,8 +127,6 @@ def _read(table: Table, catalog: Catalog, path: Path) -> pa.Table:
         if missing:
             raise BadValue(f"there is no column {missing[0]}, which row keys need", field=missing[0])
         return rows
-    except AlertflightError as error:
-        raise type(error)(f"{path}: {error.message}", field=error.field, value=error.value) from error
 
 
 def _column_of(table: Table, catalog: Catalog, name: str) -> str:
@@ -118,19 +143,22 @@ def _column_of(table: Table, catalog: Catalog, name: str) -> str:
     raise UnknownColumn(f"{table.name} has no column {name!r:.60}", field=name, value=name)
 
 
-def _types(parts: Sequence[pa.Table]) -> Mapping[str, pa.DataType]:
-    """Return the type of each column in the first file in which it is not null."""
-    types: dict[str, pa.DataType] = {}
-    for part in parts:
-        for field in part.schema:
-            if not pa.types.is_null(field.type):
-                types.setdefault(field.name, field.type)
-    return types
+def _types(table: Table, catalog: Catalog, view: RowView, parts: Iterable[pa.Table]) -> Mapping[str, pa.DataType]:
+    """Return the type of each column that has a value in a file."""
+    brought: dict[str, list[pa.DataType]] = {}
+    for column in (column for part in parts for column in part.schema):
+        if not pa.types.is_null(column.type):
+            brought.setdefault(column.name, []).append(column.type)
+    described = catalog.described(table)
+    return {
+        name: kinds[0] if name in described else open_type([table], catalog, view, name, kinds) for name, kinds in brought.items()
+    }
 
 
-def _typed(part: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+def _typed(path: Path, part: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
     """Cast the columns of a file to the types, and leave out those without a value in any file."""
-    return pa.table({name: cast_exactly(part[name], types[name], name) for name in part.column_names if name in types})
+    with _naming(path):
+        return pa.table({name: cast_open(part[name], types[name], name) for name in part.column_names if name in types})
 
 
 def _with_aliases(table: Table, rows: pa.Table, columns: Projection, view: RowView) -> pa.Table:

@@ -15,13 +15,13 @@ from flight_server.catalog.declarations import Condition, Points, Survey, Table,
 from flight_server.catalog.missing import missing_as_null
 from flight_server.derive import derive, load_derived
 from flight_server.ingest.bounds import check_bounds
-from flight_server.ingest.casts import cast_exactly, stored_type
+from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
 from flight_server.ingest.cells import Cells
 from flight_server.ingest.left_out_points import LeftOutPoints
 from flight_server.protocol.errors import BadValue
 from flight_server.storage.protocols import ALERT, VERSION
 
-__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "table_rows"]
+__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "point_types", "table_rows"]
 
 Columns = Mapping[str, pa.Array]
 SURE = 2**53  # float64 represents all integers below
@@ -37,6 +37,14 @@ def history_fields(survey: Survey, catalog: Catalog, *, points: bool = False) ->
             names = set(table.columns or ()) | (table.where.columns() if table.where else set())
             fields |= {name.partition(":")[2] for name in names}
     return frozenset(fields)
+
+
+def point_types(survey: Survey, schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Return the cells of a file's history points with the types of the file."""
+    place = schema.get_field_index(survey.alerts.history)
+    kind = schema.field(place).type if place >= 0 else pa.null()
+    points = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else ()
+    return {f"{_candidate(survey)}{field.name}": field.type for field in points}
 
 
 def table_rows(
@@ -145,7 +153,7 @@ def _history_rows(
         if name == table.id:
             columns[name] = cells.columns[name].take(parents)
         elif points.type.get_field_index(field) >= 0:
-            columns[name] = cast_exactly(pc.struct_field(points, field), kind, name)
+            columns[name] = cast_exactly(pc.struct_field(points, field), kind, name, cells.rounded)
         else:
             columns[name] = pa.nulls(len(points), kind)
     with _naming_points():
@@ -177,13 +185,17 @@ def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, ce
     """Return the history points that may become rows among the alerts, with all their cells."""
     points, parents = _unfolded(cells)
     family = _candidate(survey)
+    described = catalog.described(table)
     columns = {table.id: cells.columns[table.id].take(parents)}
     for field in points.type:
         name = f"{family}{field.name}"
         kind = catalog.type_of(table, name) or stored_type(field.type)
         if table.takes(name) and kind is not None:
             values = pc.struct_field(points, field.name)
-            columns[name] = cast_exactly(_sure(values) if pa.types.is_integer(kind) else values, kind, name)
+            if name in described:
+                columns[name] = cast_exactly(_sure(values) if pa.types.is_integer(kind) else values, kind, name, cells.rounded)
+            else:
+                columns[name] = cast_open(values, kind, name)
     meant = meets(declared.where, _tested(declared.where, table, catalog, columns, len(points)), len(points))
     columns[declared.lacks] = pa.nulls(len(points), catalog.type_of(table, declared.lacks))
     # sorts before the version of any alert

@@ -7,15 +7,17 @@ writers.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from flight_server.catalog.catalog import Catalog
-from flight_server.ingest.cells import cell_types, flatten
-from flight_server.ingest.run import naming_faults, recognise, settle_types
+from flight_server.ingest.cell_types import settle_types
+from flight_server.ingest.cells import Cells, cell_types, flatten
+from flight_server.ingest.run import naming_faults, recognise
 from flight_server.ingest.tables import table_rows
 from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
 from flight_server.storage.protocols import RowStore
@@ -30,11 +32,15 @@ TOGETHER_BYTES = 32 << 20  # small batches are checked and written together up t
 
 @dataclass(frozen=True, slots=True)
 class UploadReport:
-    """The result of an upload: the number of alerts, the rows written to each table, and `Sharing.alerts`."""
+    """The result of an upload.
+
+    The number of alerts, the rows written to each table, `Sharing.alerts`, and by column the values that lost decimal digits.
+    """
 
     alerts: int
     rows: Mapping[str, int]
     sharing: tuple[int, ...] = ()
+    rounded: Mapping[str, int] = field(default_factory=dict)
 
 
 class Upload:
@@ -69,7 +75,9 @@ class Upload:
         self._catalog = catalog
         with naming_faults("the schema"):
             self._brought, _ = cell_types(schema, self._survey.alerts)
-        self._known, self._types = self._settled()
+        self._described = catalog.described(survey.alert_table)
+        self._filled: set[str] = set()  # the cells with a value
+        self._known, self._types = self._settled(self._brought)
         self._batches = 0
         self._alerts = 0
         self._unchecked: dict[int, pa.RecordBatch] = {}
@@ -122,13 +130,18 @@ class Upload:
         with self._store.writing() as writer:
             if gone():
                 raise StreamCancelled("the client disconnected before its upload was written: nothing of it is stored")
-            known, types = self._settled()  # another ingest may have added columns meanwhile
+            # another ingest may have added columns meanwhile; a column of nulls has no say in its type
+            types_with_values = {name: kind if name in self._filled else pa.null() for name, kind in self._brought.items()}
+            known, types = self._settled(types_with_values)
+            rounded: Counter[str] = Counter()
             for together in self._together():
                 # each batch may have its own dictionaries, which not every writer supports
                 alerts = pa.Table.from_batches(together).unify_dictionaries()
-                writer.write(list(table_rows(self._survey, known, flatten(alerts, self._survey.alerts, types))), alerts)
+                cells = self._flat(alerts, types)
+                writer.write(list(table_rows(self._survey, known, cells)), alerts)
+                rounded.update(cells.rounded)
             rows = writer.commit(1, self._alerts)
-            return UploadReport(self._alerts, rows, writer.sharing.alerts)
+            return UploadReport(self._alerts, rows, writer.sharing.alerts, rounded)
 
     def close(self) -> None:
         """Delete the buffered batches."""
@@ -151,14 +164,19 @@ class Upload:
         if not batches:
             return
         with naming_faults("the upload"):
-            cells = flatten(pa.Table.from_batches(batches).unify_dictionaries(), self._survey.alerts, self._types)
+            cells = self._flat(pa.Table.from_batches(batches).unify_dictionaries(), self._types)
+            self._filled |= {name for name, values in cells.columns.items() if values.null_count < len(values)}
             for table, rows in table_rows(self._survey, self._known, cells):
                 check_keys(table, rows)
 
-    def _settled(self) -> tuple[Catalog, Mapping[str, pa.DataType]]:
+    def _flat(self, alerts: pa.Table, types: Mapping[str, pa.DataType]) -> Cells:
+        return flatten(alerts, self._survey.alerts, types, types.keys() - self._described)
+
+    def _settled(self, brought: Mapping[str, pa.DataType]) -> tuple[Catalog, Mapping[str, pa.DataType]]:
         """Return the catalog with the columns of the store as of now, and the type of each cell."""
-        known = self._catalog.with_stored(self._store.view().columns)
-        return known, settle_types([(self._survey, self._brought)], known, set())[self._survey.name]
+        view = self._store.view()
+        known = self._catalog.with_stored(view.columns)
+        return known, settle_types([(self._survey, brought)], known, set(), view)[self._survey.name]
 
     def _together(self) -> Iterator[list[pa.RecordBatch]]:
         """Yield groups of batches that are written together."""

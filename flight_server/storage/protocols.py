@@ -80,6 +80,12 @@ class RowView(Protocol):
     def state(self, table: Table) -> TableState:
         """Return the state of a table."""
 
+    def unfit(self, table: Table, name: str, kind: pa.DataType) -> object | None:
+        """Return a value of a column of numbers that the store cannot hold as a wider type; None if there is none.
+
+        All values count that a later scan can read, also with `as_of`. This may read the whole table.
+        """
+
     def fault(self, table: Table) -> AlertflightError | None:
         """Return the error of a table that cannot be read, or None."""
 

@@ -1,3 +1,4 @@
+from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_server.catalog.columns import TYPES
-from flight_server.ingest.casts import cast_exactly, stored_type, widest
+from flight_server.catalog.widening import widest
+from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
 from flight_server.protocol.errors import BadValue
 
 INTEGERS = {
@@ -117,6 +119,10 @@ def test_numbers_are_cast_exactly_or_refused_by_column_and_row(source, kind, dat
         (pa.array([1.5, 2.0], pa.float16()), pa.float32(), [1.5, 2.0]),
         (pa.array([2.0], pa.float16()), pa.int32(), [2]),
         (pa.array([Decimal("2.0")]), pa.int32(), [2]),
+        (pa.array([Decimal(2**53 + 1), None]), pa.int64(), [2**53 + 1, None]),
+        (pa.array([Decimal("1.10"), None]), pa.string(), ["1.10", None]),
+        (pa.array([Decimal("1.0"), Decimal("0.0")]), pa.bool_(), [True, False]),
+        (pa.array([Decimal("18.4")]), pa.float32(), [float(np.float32(18.4))]),
         (pa.array([0], pa.timestamp("us", "UTC")), pa.string(), ["1970-01-01 00:00:00.000000Z"]),
     ],
     ids=lambda v: str(getattr(v, "type", v))[:40],
@@ -145,6 +151,8 @@ def test_values_are_cast(values, kind, expected):
         (pa.array([1.0, 1.5], pa.float16()), pa.int32(), 1),
         (pa.array([Decimal("1.0"), Decimal("1.5")]), pa.int32(), 1),
         (pa.array([2**40]), pa.int32(), 0),
+        (pa.array([Decimal(1), Decimal(2**40)]), pa.int32(), 1),
+        (pa.array([Decimal(1), Decimal(2)]), pa.bool_(), 1),
         (pa.array([1], pa.int32()), pa.binary(), 0),
         (pa.array([[1]]), pa.int32(), 0),
     ],
@@ -213,6 +221,50 @@ def test_the_widest_type_takes_both_in_any_order(first, second):
     assert kind in TYPES.values()
     if first == second:
         assert kind == first
+
+
+@pytest.mark.parametrize("third", TYPES.values(), ids=str)
+def test_the_order_of_three_types_does_not_matter(third):
+    for first in TYPES.values():
+        for second in TYPES.values():
+            assert widest(widest(first, second), third) == widest(first, widest(second, third))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "lost"),
+    [
+        (pa.array([18.4, 0.1, -0.0, NAN, INFINITY, None, 1e30]), pa.float32(), 0),
+        (pa.array([17.123456789, 18.4, None, 1e-50]), pa.float32(), 2),
+        (pa.array([Decimal("18.4"), Decimal("0.10")]), pa.float64(), 0),
+        (pa.array([Decimal("0.12345678901234567890"), None]), pa.float64(), 1),
+        (pa.array([2**24]), pa.float32(), 0),
+    ],
+    ids=str,
+)
+def test_values_that_lose_decimal_digits_are_counted(values, kind, lost):
+    rounded = Counter()
+    cast_exactly(values, kind, "d:c", rounded)
+    assert rounded["d:c"] == lost
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "reason"),
+    [
+        (pa.array([None, "12"]), pa.int32(), "row 1: '12' is text, but the column holds numbers (int32): rename the column"),
+        (pa.array([b"12"]), pa.float64(), "row 0: "),
+        (pa.array([0], pa.timestamp("s")), pa.int64(), "is text"),
+        (pa.array([2**53 + 1]), pa.float64(), "row 0: '9007199254740993' does not fit into double, and no type holds it"),
+        (pa.array([0.5]), pa.int64(), "row 0: '0.5' does not fit into int64"),
+        (pa.array([b"\xff"]), pa.string(), "row 0: "),
+    ],
+    ids=str,
+)
+def test_what_a_column_of_the_broker_cannot_hold_is_told_with_what_to_do(values, kind, reason):
+    with pytest.raises(BadValue) as caught:
+        cast_open(values, kind, "d:c")
+    assert caught.value.field == "d:c"
+    assert caught.value.message.startswith("column d:c, row ")
+    assert reason in caught.value.message
 
 
 def test_the_widest_type_of_an_integer_and_a_float_holds_both():

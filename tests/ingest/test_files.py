@@ -135,27 +135,6 @@ def test_a_later_file_with_more_columns_widens_the_table(open_store: Store) -> N
 
 
 @pytest.mark.both_stores
-def test_an_unknown_column_takes_its_first_type_and_keeps_it(open_store: Store, tmp_path: Path) -> None:
-    def with_score(table: pa.Table, values: list[Any], kind: pa.DataType) -> pa.Table:
-        return table.append_column("brand_new_score", pa.array(values, kind))
-
-    first = changed(NEWEST, tmp_path / "a.parquet", lambda t: with_score(t, [1] * 9, pa.int16()))
-    later = changed(TDE, tmp_path / "b.parquet", lambda t: with_score(t, [2.0] * 21, pa.float64()))
-    worse = changed(TDE, tmp_path / "c.parquet", lambda t: with_score(t, [2.5] * 21, pa.float64()))
-    opened = open_store()
-    opened.ingest(first)
-    assert rows(opened).schema.field("d:brand_new_score").type == pa.int32()
-    assert not opened.ingest(later).failures
-    assert set(rows(opened)["d:brand_new_score"].to_pylist()) == {1, 2}
-    assert "d:brand_new_score" in opened.ingest(worse).failures[worse]
-    again = open_store()  # the type is the store's, not the process's
-    assert rows(again).schema.field("d:brand_new_score").type == pa.int32()
-    both = open_store("both")
-    both.ingest(worse, first)
-    assert rows(both).schema.field("d:brand_new_score").type == pa.float64()
-
-
-@pytest.mark.both_stores
 def test_a_null_never_overwrites_and_the_later_write_wins(open_store: Store, tmp_path: Path) -> None:
     def with_class(values: list[str | None]) -> Callable[[pa.Table], pa.Table]:
         return lambda t: t.set_column(t.column_names.index("cdsxmatch"), "cdsxmatch", pa.array(values))

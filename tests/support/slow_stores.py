@@ -60,6 +60,9 @@ class PausingView:
     def state(self, table: Table) -> TableState:
         return self.view.state(table)
 
+    def unfit(self, table: Table, name: str, kind: pa.DataType) -> object | None:
+        return self.view.unfit(table, name, kind)
+
     def fault(self, table: Table) -> AlertflightError | None:
         return self.view.fault(table)
 

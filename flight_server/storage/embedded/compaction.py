@@ -131,7 +131,9 @@ def _merge(
     """Merge segments into one, or into several if they are large."""
     segments = [_open(folder, record) for record in records]
     view = Snapshot(state, {table.name: segments}, SegmentCache(batches=2 * len(segments)))
+    # a segment may be older than the present type of a column
     types = {column.name: column.type for segment in segments for column in segment.schema}
+    types |= {name: kind for name, kind in view.columns.get(table.name, {}).items() if name in types}
     columns = Projection(Column(name=name, type=kind) for name, kind in types.items())
     schema = pa.schema([pa.field(column.name, column.type) for column in columns])
     width = max(record.key_width for record in records)

@@ -94,7 +94,7 @@ def _take_fixed(
         if len(here):
             numbers = runs.starts[here] // BATCH_ROWS
             used, which = np.unique(numbers, return_inverse=True)
-            wanted = np.array([projection.places[column] for column in columns], dtype=np.int64)
+            wanted = np.array([projection.direct[column] for column in columns], dtype=np.int64)
             offsets = segment.offsets(used.tolist(), wanted)
             where[here] = np.where(offsets >= 0, offsets + segment.address, -1)[which]
     # one view of memory spans all files from the first to the last; the gaps between them are never accessed

@@ -24,6 +24,9 @@ from flight_server.storage.regular_files import check_regular, file_stamp, open_
 __all__ = ["BlockRecord", "ColumnRecord", "IngestRecord", "Manifest", "ManifestState", "SegmentRecord"]
 
 FORMAT = 2
+# the format once a column is wider than in older segments, which earlier releases would misread; three bits from FORMAT, so
+# that one flipped bit does not turn one into the other
+WIDENED = 5
 BUSY_SECONDS = 60.0
 JOURNALS = ("-journal", "-wal", "-shm")  # files that SQLite opens beside its own
 
@@ -158,8 +161,9 @@ class Manifest:
             if self._format() == 1:
                 self._migrate()
             found = self._format()
-        if found != FORMAT:
-            raise BadValue(f"the store has format {found}, but this release reads format {FORMAT}", field="data", value=found)
+        if found not in {FORMAT, WIDENED}:
+            message = f"the store has format {found}, but this release reads the formats {FORMAT} and {WIDENED}"
+            raise BadValue(message, field="data", value=found)
 
     def close(self) -> None:
         """Close the file."""
@@ -199,7 +203,7 @@ class Manifest:
         return [line for line in found if line != "ok"]
 
     def commit(self, add: Iterable[Record], remove_segments: Iterable[int] = (), remove_blocks: Iterable[str] = ()) -> None:
-        """Add records, and remove segments and blocks, in one transaction."""
+        """Add records, and remove segments and blocks, in one transaction. A column that is held gets its new type."""
         injection_point("commit.before")
         if file_stamp(self._file)[:2] != self._opened:
             message = "the manifest was replaced or removed while data were written: they are not in the store"
@@ -215,9 +219,17 @@ class Manifest:
 
     def _insert(self, records: Iterable[Record]) -> None:
         for record in records:
+            if isinstance(record, ColumnRecord):
+                self._drop_column(record)
             values = astuple(record)
             marks = ", ".join("?" * (len(values) + 1))
             self._connection.execute(f"INSERT INTO {_TABLES[type(record)]} VALUES ({marks})", (*values, _checksum(values)))
+
+    def _drop_column(self, record: ColumnRecord) -> None:
+        """Drop the record of a column that has another type from now on."""
+        key = (record.table_name, record.name)
+        if self._connection.execute("DELETE FROM held_column WHERE table_name = ? AND name = ?", key).rowcount:
+            self._connection.execute(f"PRAGMA user_version = {WIDENED}")
 
     def _summary(self) -> int:
         """Return a checksum over the checksums of all rows, which changes if a row vanishes."""

@@ -16,8 +16,9 @@ import pyarrow as pa
 from flight_server.catalog.columns import Column, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.storage.embedded.manifest import ManifestState, SegmentRecord
+from flight_server.storage.embedded.segment_cache import SegmentCache
 from flight_server.storage.embedded.segment_output import SegmentOutput
-from flight_server.storage.embedded.segments import Segment, SegmentCache
+from flight_server.storage.embedded.segments import Segment
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.scans import Scan
 

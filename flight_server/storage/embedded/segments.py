@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalog.columns import Projection
+from flight_server.catalog.widening import widened
 from flight_server.protocol.errors import CorruptData
 from flight_server.storage.embedded.manifest import SegmentRecord
 from flight_server.storage.embedded.mapped_files import MappedFile
@@ -273,9 +274,10 @@ class Segment:
 
 
 class SegmentProjection:
-    """A segment read as a projection: its columns, order and metadata.
+    """A segment read as a projection: its columns, order, types and metadata.
 
-    Columns that the segment does not have are nulls of their type.
+    Columns that the segment does not have are nulls of their type. Columns whose type has widened since it was written are
+    cast. `direct` lists the places of the columns whose values can be copied from the file, -1 for the others.
     """
 
     def __init__(self, segment: Segment, columns: Projection) -> None:
@@ -283,10 +285,13 @@ class SegmentProjection:
         self.key = (segment, columns.key)
         self.schema = schema = columns.schema
         self.places = [segment.schema.get_field_index(name) for name in schema.names]
-        self._whole = -1 not in self.places
+        written = [segment.schema.field(place).type if place >= 0 else None for place in self.places]
+        pairs = zip(self.places, written, schema, strict=True)
+        self.direct = [place if kind == field.type else -1 for place, kind, field in pairs]
+        self._whole = -1 not in self.direct
         fields = {field.name: field for field in schema}
         # the segment's schema with the metadata of the projection
-        self._read_as = pa.schema([fields.get(field.name, field) for field in segment.schema])
+        self._read_as = pa.schema([fields.get(field.name, field).with_type(field.type) for field in segment.schema])
 
     def batch(self, number: int) -> pa.RecordBatch:
         """Read a batch; see `Segment.batch`."""
@@ -294,7 +299,7 @@ class SegmentProjection:
         if self._whole:
             return batch.select(self.places)
         arrays = [
-            batch.column(place) if place >= 0 else pa.nulls(len(batch), field.type)
+            widened(batch.column(place), field.type) if place >= 0 else pa.nulls(len(batch), field.type)
             for place, field in zip(self.places, self.schema, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)

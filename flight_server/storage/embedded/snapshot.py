@@ -20,6 +20,7 @@ from flight_server.catalog.columns import TYPES, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import AlertflightError
 from flight_server.storage.embedded.gather import gather, runs_of
+from flight_server.storage.embedded.held_values import unfit_value
 from flight_server.storage.embedded.manifest import ManifestState
 from flight_server.storage.embedded.mapped_files import LookPace
 from flight_server.storage.embedded.segment_cache import OpenBatch, SegmentCache
@@ -121,6 +122,12 @@ class Snapshot:
             return self.faults[table.name]
         damaged = (segment.damage for segment in self._segments.get(table.name, ()) if segment.damage is not None)
         return next(damaged, None) or self._reported(table.name)
+
+    def unfit(self, table: Table, name: str, kind: pa.DataType) -> object | None:
+        """Return a stored value that a wider type would round; see `RowView.unfit`."""
+        if table_fault := self.fault(table):
+            raise table_fault
+        return unfit_value(self._segments.get(table.name, ()), name, kind)
 
     def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Split a scan at batch boundaries into parts of about `PART_BYTES`."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from flight_server.catalog.columns import TYPES
+from flight_server.catalog.widening import widest
 from flight_server.protocol.errors import AlertflightError
 from flight_server.storage.embedded.manifest import BlockRecord, Manifest, ManifestState, SegmentRecord
 from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, data_file, key_file
@@ -35,14 +38,17 @@ def verify(folder: Path, manifest: Manifest, progress: Callable[[int], None] = l
     except AlertflightError as error:
         yield f"manifest.sqlite: {error.message}"
         return
+    held = {(column.table_name, column.name): TYPES[column.type] for column in state.columns}
     for record in state.segments:
-        yield from _segment(folder, record, progress)
+        yield from _segment(folder, record, held, progress)
     for block in state.blocks:
         yield from _block(folder, block, progress)
     yield from _missing(state)
 
 
-def _segment(folder: Path, record: SegmentRecord, progress: Callable[[int], None]) -> Iterator[str]:
+def _segment(
+    folder: Path, record: SegmentRecord, held: Mapping[tuple[str, str], pa.DataType], progress: Callable[[int], None]
+) -> Iterator[str]:
     stem = folder / "segments" / record.table_name / record.name
     wrong = False
     for file, digest in ((data_file(stem), record.data_sha256), (key_file(stem), record.keys_sha256)):
@@ -53,6 +59,10 @@ def _segment(folder: Path, record: SegmentRecord, progress: Callable[[int], None
         segment = Segment(stem, record)
         for number in range(-(-record.rows // BATCH_ROWS)):
             segment.batch(number).validate(full=True)
+        for column in segment.schema:
+            kind = held.get((record.table_name, column.name), column.type)
+            if widest(column.type, kind) != kind:
+                yield f"manifest.sqlite: {column.name} of {record.table_name} is {kind}, but {column.type} in {stem.name}.arrow"
         keys = segment.keys(0, record.rows)
         if not (keys[1:] > keys[:-1]).all():
             yield f"{key_file(stem).relative_to(folder)}: the keys are not in order"

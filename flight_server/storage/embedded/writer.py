@@ -22,6 +22,7 @@ import pyarrow as pa
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import TYPES, Column, Projection
 from flight_server.catalog.declarations import Table
+from flight_server.catalog.widening import widened, widest
 from flight_server.storage.embedded.files import follow_mode
 from flight_server.storage.embedded.manifest import (
     BlockRecord,
@@ -178,15 +179,23 @@ class Transaction:
         return written
 
     def _columns(self, table: Table, runs: Runs) -> list[Column]:
-        """Return all columns of the table, and register new ones."""
+        """Return all columns of the table; register new ones, and the types of those that widen."""
         held = self._catalog.stored.get(table.name, {})
-        brought = {name: kind for name, kind in runs.types.items() if name != VERSION and not name.startswith(STAMPS)}
-        known = list(self._catalog.described(table))
+        described = self._catalog.described(table)
+        # a column that the catalog does not type begins with its first value, which determines its type
+        brought = {
+            name: kind
+            for name, kind in runs.types.items()
+            if name != VERSION and not name.startswith(STAMPS) and (name in described or name in runs.filled)
+        }
+        known = list(described)
         new = sorted(set(brought) - set(held), key=lambda n: (known.index(n) if n in known else len(known), n))
+        types = {name: held[name] if name in described else widest(held[name], brought[name]) for name in held if name in brought}
+        stored = {**held, **types, **{name: brought[name] for name in new}}
         names = {kind: name for name, kind in TYPES.items()}
-        for position, name in enumerate(new, start=len(held)):
-            self._records.append(ColumnRecord(table.name, name, position, names[brought[name]]))
-        stored = {**held, **{name: brought[name] for name in new}}
+        for position, (name, kind) in enumerate(stored.items()):
+            if held.get(name) != kind:
+                self._records.append(ColumnRecord(table.name, name, position, names[kind]))
         catalog = self._catalog.with_stored({**self._catalog.stored, table.name: stored})
         return list(catalog.stored_columns(table).values())
 
@@ -213,5 +222,8 @@ def _stored(rows: pa.Table) -> pa.Table:
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:
-    arrays = [rows[column.name] if column.name in rows.column_names else pa.nulls(len(rows), column.type) for column in columns]
+    arrays = [
+        widened(rows[column.name], column.type) if column.name in rows.column_names else pa.nulls(len(rows), column.type)
+        for column in columns
+    ]
     return pa.table(arrays, schema=pa.schema([pa.field(column.name, column.type) for column in columns]))

@@ -1,7 +1,8 @@
 """The columns of a table, from its schema rows: one row per release, with the type of every column.
 
-Releases disagree. The columns are the union of all rows, and the newest release takes precedence; values of an older
-type are recognised by the length of their cells. Types in the catalog take precedence over both.
+Releases disagree. The columns are the union of all rows, and the newest release takes precedence; numbers widen to the type
+that holds those of all releases, and values of another type are recognised by their cells. Types in the catalog take
+precedence over both. A row of its own keeps the types that ingests have replaced in the others.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import pyarrow as pa
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import TYPES
 from flight_server.catalog.declarations import Table
+from flight_server.catalog.widening import is_number, widest
 from flight_server.protocol.errors import TableRefused
 
-__all__ = ["SCHEMA_KEY", "TableSchema", "find_schema", "newest_schema_row", "schema_row_key"]
+__all__ = ["EARLIER", "SCHEMA_KEY", "TableSchema", "earlier_types", "find_schema", "newest_schema_row", "schema_row_key"]
 
 SCHEMA_KEY = "schema"  # the prefix of the keys of schema rows
+EARLIER = "schema-earlier"  # the key of the row of replaced types; sorts before those of releases
 NEWEST = "newest"
 # type names that occur only in schema rows, and the types to read them as
 FURTHER_TYPES = {"short": "integer", "fits/image": "binary"}
@@ -39,12 +43,15 @@ class TableSchema:
         The type names under which releases wrote them, newest first.
     unreadable
         The columns of unsupported types, with their type names.
+    widening
+        The columns that the catalog does not type, so that their types may widen.
     """
 
     row: str
     columns: Mapping[str, pa.DataType]
     stored: Mapping[str, tuple[str, ...]]
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    widening: frozenset[str] = frozenset()
 
 
 def schema_row_key(broker: str, science: str) -> str:
@@ -62,7 +69,36 @@ def newest_schema_row(rows: Iterable[str]) -> str:
     >>> newest_schema_row(["schema_3.9_6.1", "schema_3.10_6.0"])
     'schema_3.10_6.0'
     """
-    return max(rows, key=_release, default=schema_row_key("", ""))
+    return max((key for key in rows if key != EARLIER), key=_release, default=schema_row_key("", ""))
+
+
+def earlier_types(rows: Mapping[str, Mapping[str, str]], key: str, new: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells to write to the row `EARLIER` before types in the row of a release are replaced.
+
+    Parameters
+    ----------
+    rows
+        The schema rows.
+    key, new
+        The row of the release, and the types that are put into it.
+
+    Examples
+    --------
+    >>> rows = {"schema_4_6": {"d:x": "integer"}, "schema-earlier": {"d:x": "boolean"}}
+    >>> earlier_types(rows, "schema_4_6", {"d:x": "double", "d:y": "long"})
+    {'d:x': 'integer,boolean'}
+    """
+    cells = {}
+    for name in new:
+        replaced = rows.get(key, {}).get(name)
+        known = _earlier(rows, name)
+        if replaced is not None and _is_known(replaced) and replaced not in known:
+            cells[name] = ",".join([replaced, *known])
+    return cells
+
+
+def _earlier(rows: Mapping[str, Mapping[str, str]], name: str) -> list[str]:
+    return [kind for kind in rows.get(EARLIER, {}).get(name, "").split(",") if kind]
 
 
 def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Catalog, wanted: str = NEWEST) -> TableSchema:
@@ -84,22 +120,17 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Ca
     TableRefused
         The row does not exist, or contradicts the catalog.
     """
-    if not rows:
+    order = sorted((key for key in rows if key != EARLIER), key=_release, reverse=True)
+    if not order:
         raise TableRefused(
             f"{table.name} has no schema row, so the types of its cells are unknown", field="table", value=table.name
         )
-    order = sorted(rows, key=_release, reverse=True)
     if wanted != NEWEST:
         if wanted not in rows:
             known = ", ".join(order[:5])
             raise TableRefused(f"{table.name} has no schema row {wanted}; it has {known}", field="table", value=table.name)
         order = [wanted, *(key for key in order if key != wanted)]
-    stored: dict[str, list[str]] = {}
-    for key in order:
-        for column, kind in rows[key].items():
-            kinds = stored.setdefault(column, [])
-            if kind not in kinds:
-                kinds.append(kind)
+    stored = _stored_kinds(rows, order)
     _check(table, order[0], rows[order[0]], catalog)
     columns: dict[str, pa.DataType] = {}
     unreadable: dict[str, str] = {}
@@ -108,13 +139,26 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Ca
         if not _is_known(kinds[0]):
             unreadable[column] = kinds[0]
         elif catalog.storable(table, column):
-            columns[column] = _type_of(column, kinds[0], table, catalog)
+            columns[column] = _type_of(column, kinds, table, catalog)
     readable = {
         column: tuple(FURTHER_TYPES.get(kind, kind) if kind != "short" else kind for kind in kinds if _is_known(kind))
         for column, kinds in stored.items()
         if column not in unreadable
     }
-    return TableSchema(order[0], columns, readable, unreadable)
+    return TableSchema(order[0], columns, readable, unreadable, frozenset(columns.keys() - catalog.described(table)))
+
+
+def _stored_kinds(rows: Mapping[str, Mapping[str, str]], order: Iterable[str]) -> dict[str, list[str]]:
+    """Return the type names of each column, in the order of the rows, then those that ingests have replaced."""
+    stored: dict[str, list[str]] = {}
+    for key in order:
+        for column, kind in rows[key].items():
+            kinds = stored.setdefault(column, [])
+            if kind not in kinds:
+                kinds.append(kind)
+    for column, kinds in stored.items():
+        kinds += [kind for kind in _earlier(rows, column) if kind not in kinds]
+    return stored
 
 
 def _release(key: str) -> tuple[tuple[int, ...], ...]:
@@ -126,9 +170,13 @@ def _is_known(kind: str) -> bool:
     return kind in TYPES or kind in FURTHER_TYPES
 
 
-def _type_of(column: str, kind: str, table: Table, catalog: Catalog) -> pa.DataType:
+def _type_of(column: str, kinds: Iterable[str], table: Table, catalog: Catalog) -> pa.DataType:
+    """Return the type of a column in answers: that of the catalog, or the widest of its numbers, or else the newest."""
     known = catalog.described(table).get(column)
-    return known.type if known is not None else TYPES[FURTHER_TYPES.get(kind, kind)]
+    if known is not None:
+        return known.type
+    types = [TYPES[FURTHER_TYPES.get(kind, kind)] for kind in kinds if _is_known(kind)]
+    return reduce(widest, filter(is_number, types)) if is_number(types[0]) else types[0]
 
 
 def _check(table: Table, key: str, row: Mapping[str, str], catalog: Catalog) -> None:

@@ -87,7 +87,7 @@ class HBaseStore:
         """Return a view of the store as of now, with schemas that may be older; `refresh` reads these again."""
         if time.monotonic() - self._found > LOOK_SECONDS and self._looking.acquire(blocking=False):
             threading.Thread(target=self._look, name="schema", daemon=True).start()
-        return HBaseView(self.gateway, self._known, self._prefix, self._threads, self._count)
+        return HBaseView(self.gateway, self._known, self._prefix, self._threads, self._count, self._is_current)
 
     def refresh(self) -> None:
         """Read the schemas of the tables again."""
@@ -119,7 +119,9 @@ class HBaseStore:
     @contextmanager
     def writing(self) -> Iterator[HBaseWriter]:
         """Begin an ingest."""
-        writer = HBaseWriter(self.gateway, self._catalog, self._fresh_view, self.cutouts, self._prefix)
+        with _in_domain():
+            view = self._fresh_view()  # the types of new columns depend on those that are there now
+        writer = HBaseWriter(self.gateway, self._catalog, view, self._fresh_view, self.cutouts, self._prefix)
         try:
             with _in_domain():
                 yield writer
@@ -134,6 +136,14 @@ class HBaseStore:
     def _fresh_view(self) -> HBaseView:
         self.refresh()
         return self.view()
+
+    def _is_current(self, table: str, schema: TableSchema) -> bool:
+        """Return whether a schema is still that of its table; if not, refresh."""
+        with _in_domain():
+            if self._find_table(table, self._prefix + table, enabled=True) == schema:
+                return True
+        self.refresh()
+        return False
 
     def _count(self, table: str, cells: Mapping[str, int]) -> None:
         with self._lock:

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
+from flight_server.catalog.columns import Column, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import ERRORS, AlertflightError, BackendLost, InternalError
 from flight_server.storage.hbase.requests import cells_wanted
 from flight_server.storage.hbase.schema_rows import TableSchema
+from flight_server.storage.hbase.widened_cells import large_integers
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
 from flight_server.storage.protocols import TableState
 from flight_server.storage.scans import Rows, Scan
@@ -35,6 +37,13 @@ class LeftOut(Protocol):
 
     def __call__(self, table: str, cells: Mapping[str, int]) -> None:
         """Count cells by column."""
+
+
+class IsCurrent(Protocol):
+    """A test whether a schema is still that of its table."""
+
+    def __call__(self, table: str, schema: TableSchema) -> bool:
+        """Read the schema rows of the table, and compare."""
 
 
 def domain_error(fault: BridgeFault) -> AlertflightError:
@@ -86,10 +95,15 @@ class HBaseView:
         The concurrent fetches of one scan.
     left_out
         Called with the number of cells that are not in the schema row.
+    is_current
+        Returns whether a schema is still that of its table; called for cells that may be of a newer type.
     """
 
-    def __init__(self, gateway: Gateway, known: Known, prefix: str, threads: int, left_out: LeftOut) -> None:
+    def __init__(  # noqa: PLR0917
+        self, gateway: Gateway, known: Known, prefix: str, threads: int, left_out: LeftOut, is_current: IsCurrent
+    ) -> None:
         self._gateway = gateway
+        self._is_current = is_current
         self._known = known
         self._prefix = prefix
         self._threads = threads
@@ -100,6 +114,23 @@ class HBaseView:
     def fault(self, table: Table) -> AlertflightError | None:
         """Return the error of a table that cannot be read, or None."""
         return self._known.faults.get(table.name)
+
+    def stored_types(self, table: str) -> Mapping[str, Sequence[str]]:
+        """Return the names of the types with which the cells of each column of a table were written, newest first."""
+        schema = self._known.schemas.get(table)
+        return {} if schema is None else schema.stored
+
+    def unfit(self, table: Table, name: str, kind: pa.DataType) -> object | None:
+        """Return an integer whose cell could be that of a floating-point number; see `RowView.unfit`."""
+        if kind != pa.float64() or self.columns[table.name].get(name) != pa.int64():
+            return None  # cells of other lengths
+        column = Column(name=name, type=pa.int64())
+        for rows in self.scan(Scan(table=table, columns=Projection([column]))):
+            large = large_integers(rows.batch.column(0))
+            if large.any():
+                found: object = rows.batch.column(0)[int(np.argmax(large))].as_py()
+                return found
+        return None
 
     def split(self, scan: Scan) -> Sequence[tuple[bytes, bytes]]:
         """Split a scan at region boundaries."""
@@ -136,6 +167,8 @@ class HBaseView:
                     place = int(rows.request_index[-1]), bytes(rows.keys[-1])
                     yield rows
             except BridgeFault as loss:
+                if loss.code == "corrupt_data":
+                    self._check_types(scan)
                 losses += 1
                 if loss.code != "backend_lost" or losses > RESUMES:
                     raise domain_error(loss) from loss
@@ -145,6 +178,9 @@ class HBaseView:
 
     def _read(self, scan: Scan, cells: CellsWanted, selection: Mapping[str, object]) -> Iterator[Rows]:
         """Read a scan once, without resuming."""
+        schema = self._known.schemas[scan.table.name]
+        # integers that may be floating-point numbers of a type that is newer than this view
+        doubtful = [n for n, column in enumerate(scan.columns) if column.type == pa.int64() and column.name in schema.widening]
         gateway = self._gateway
         socket = gateway.socket
         deadline = scan.deadline
@@ -163,6 +199,8 @@ class HBaseView:
                 for batch in channel:
                     deadline.check()
                     if batch is not None:
+                        if any(large_integers(batch.cells.column(place)).any() for place in doubtful):
+                            self._check_types(scan)
                         yield Rows(batch.cells, batch.request_index, batch.keys)
             except GatewayLost as fault:
                 deadline.check()  # a scan that ended at its deadline is no fault of the gateway
@@ -170,6 +208,11 @@ class HBaseView:
                 raise
         if unknown := channel.totals["unknown"]:
             self._left_out(scan.table.name, unknown)
+
+    def _check_types(self, scan: Scan) -> None:
+        """Raise BackendLost if the types of a table have changed since the schema of this view was read."""
+        if not self._is_current(scan.table.name, self._known.schemas[scan.table.name]):
+            raise BackendLost(f"the types of columns of {scan.table.name} have changed meanwhile: send the ticket again")
 
     def _open(self, cells: CellsWanted, **words: object) -> Any:
         """Open a scan; send the definition of its cells if the gateway does not have it."""

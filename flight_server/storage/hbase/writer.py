@@ -20,9 +20,12 @@ import pyarrow.compute as pc
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import TYPES, Column, Projection
 from flight_server.catalog.declarations import Table
-from flight_server.protocol.errors import CorruptData, RowTooLarge
-from flight_server.storage.hbase.schema_rows import newest_schema_row, schema_row_key
+from flight_server.catalog.widening import widened, widest
+from flight_server.protocol.errors import CorruptData, RowTooLarge, TableRefused
+from flight_server.storage.hbase.schema_rows import EARLIER, earlier_types, find_schema, newest_schema_row, schema_row_key
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
+from flight_server.storage.hbase.view import HBaseView
+from flight_server.storage.hbase.widened_cells import distinct_cells
 from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.injection import injection_point
 from flight_server.storage.keys import row_keys
@@ -50,7 +53,7 @@ Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_], Mode
 class Views(Protocol):
     """A function that returns a view of the store with refreshed schemas."""
 
-    def __call__(self) -> RowView:
+    def __call__(self) -> HBaseView:
         """Refresh the schemas, and return the view."""
 
 
@@ -63,6 +66,8 @@ class HBaseWriter:
         The bridge.
     catalog
         The tables and columns.
+    view
+        A view of the store, with present schemas.
     fresh_view
         Returns a view of the store, once its tables exist.
     cutouts
@@ -73,9 +78,12 @@ class HBaseWriter:
 
     keeps_alerts = True
 
-    def __init__(self, gateway: Gateway, catalog: Catalog, fresh_view: Views, cutouts: HdfsBlocks, prefix: str) -> None:
+    def __init__(  # noqa: PLR0917
+        self, gateway: Gateway, catalog: Catalog, view: HBaseView, fresh_view: Views, cutouts: HdfsBlocks, prefix: str
+    ) -> None:
         self._gateway = gateway
         self._catalog = catalog
+        self._view = view
         self._fresh_view = fresh_view
         self._cutouts = cutouts
         self._prefix = prefix
@@ -89,7 +97,10 @@ class HBaseWriter:
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
         """Add the rows of one file; see `RowWriter.write`."""
-        keyed = [(table, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
+        keyed = [
+            (table, distinct_cells(_stored(rows), self._view.stored_types(table.name)), key_array(row_keys(table, rows)))
+            for table, rows in parts
+        ]
         places = self._alerts.add(alerts)
         for table, rows, keys in keyed:
             if ALERT in rows.column_names:
@@ -156,9 +167,12 @@ class HBaseWriter:
         injection_point("hbase.created")
 
     def _write_schema_row(self, table: Table) -> None:
-        """Write the types of all columns of this ingest to the schema row of the release, in addition to those in it."""
+        """Write the types of all columns of this ingest to the schema row of the release, in addition to those in it.
+
+        Types that this replaces are written to the row `EARLIER` first, since cells of them remain.
+        """
         runs = self._runs.get(table.name)
-        brought = _brought(runs) if runs else {}
+        brought = self._brought(table, runs) if runs else {}
         for name in table.columns or ():
             brought[name] = self._catalog.described(table)[name].type
         if not brought:  # without a schema row even an empty table would be refused
@@ -167,16 +181,19 @@ class HBaseWriter:
         # loaded files name no release: use the newest one of the table
         key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
         held = rows.get(key, {})
-        new = {name: _TYPE_NAMES[kind] for name, kind in brought.items() if held.get(name) != _TYPE_NAMES[kind]}
-        if new:
-            cells = pa.RecordBatch.from_pydict({name: [kind] for name, kind in new.items()})
-            columns = [Column(name=name, type=pa.string()) for name in new]
-            self._put(table, columns, [(cells, np.array([key.encode()]), "puts")])
+        present = _present_types(table, rows, self._catalog)
+        types = {name: widest(present.get(name, kind), kind) for name, kind in brought.items()}
+        new = {name: _TYPE_NAMES[kind] for name, kind in types.items() if held.get(name) != _TYPE_NAMES[kind]}
+        for row, cells in ((EARLIER, earlier_types(rows, key, new)), (key, new)):
+            if cells:
+                batch = pa.RecordBatch.from_pydict({name: [kind] for name, kind in cells.items()})
+                columns = [Column(name=name, type=pa.string()) for name in cells]
+                self._put(table, columns, [(batch, np.array([row.encode()]), "puts")])
 
     def _write_table(self, table: Table, view: RowView, runs: Runs) -> int:
         if fault := view.fault(table):
             raise fault
-        stored = {**view.columns[table.name], **_brought(runs)}
+        stored = {**self._brought(table, runs), **view.columns[table.name]}
         catalog = self._catalog.with_stored({**view.columns, table.name: stored})
         columns = list(catalog.stored_columns(table).values())
         return self._put(table, columns, self._changed(table, columns, view, runs))
@@ -215,6 +232,18 @@ class HBaseWriter:
                 rows = changed_cells(rows, stored, where)
                 rows, keys = rows.filter(pa.array(changed)), keys[changed]
             yield from _batches(rows, keys)
+
+    def _brought(self, table: Table, runs: Runs) -> dict[str, pa.DataType]:
+        """Return the columns that an ingest writes to a table, with their types.
+
+        A column that the catalog does not type begins with its first value, which determines its type.
+        """
+        described = self._catalog.described(table)
+        return {
+            name: kind
+            for name, kind in runs.types.items()
+            if name not in {ALERT, VERSION} and not name.startswith(STAMPS) and (name in described or name in runs.filled)
+        }
 
     def _blocks_of(self, table: Table) -> Callable[[pa.Table, pa.Table], list[str]]:
         layout = self._catalog.surveys[table.survey].alerts
@@ -273,9 +302,13 @@ def _write(channel: WriteChannel, batch: pa.RecordBatch, keys: npt.NDArray[np.by
         _write(channel, batch.slice(half), keys[half:])
 
 
-def _brought(runs: Runs) -> dict[str, pa.DataType]:
-    """Return the columns that an ingest writes to a table, with their types."""
-    return {name: kind for name, kind in runs.types.items() if name not in {ALERT, VERSION} and not name.startswith(STAMPS)}
+def _present_types(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Catalog) -> dict[str, pa.DataType]:
+    """Return the types of the columns that the catalog does not type."""
+    try:
+        schema = find_schema(table, rows, catalog)
+    except TableRefused:
+        return {}
+    return {name: schema.columns[name] for name in schema.widening}
 
 
 def _batches(rows: pa.Table, keys: npt.NDArray[np.bytes_], *, mode: Mode = "puts") -> Batches:
@@ -316,5 +349,8 @@ def _stored(rows: pa.Table) -> pa.Table:
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:
-    arrays = [rows[column.name] if column.name in rows.column_names else pa.nulls(len(rows), column.type) for column in columns]
+    arrays = [
+        widened(rows[column.name], column.type) if column.name in rows.column_names else pa.nulls(len(rows), column.type)
+        for column in columns
+    ]
     return pa.table(arrays, schema=pa.schema([pa.field(column.name, column.type) for column in columns]))

@@ -5,7 +5,7 @@ import pytest
 
 from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.errors import TableRefused
-from flight_server.storage.hbase.schema_rows import find_schema, schema_row_key
+from flight_server.storage.hbase.schema_rows import EARLIER, find_schema, schema_row_key
 
 CATALOGUE = load_catalog()
 ZTF = CATALOGUE.table("ztf")
@@ -43,7 +43,7 @@ def test_the_row_that_is_named_comes_first_and_the_others_stay():
     schema = found(rows, "schema_1_1")
     assert schema.row == "schema_1_1"
     assert schema.stored["d:x"] == ("long", "string", "double")
-    assert schema.columns == {"i:objectId": pa.string(), "i:jd": pa.float64(), "d:x": pa.int64(), "d:y": pa.float32()}
+    assert schema.columns == {"i:objectId": pa.string(), "i:jd": pa.float64(), "d:x": pa.float64(), "d:y": pa.float32()}
 
 
 def test_types_of_known_columns_are_the_catalogs():
@@ -106,3 +106,29 @@ def test_a_row_without_the_columns_that_select_rows_is_refused(missing):
 def test_keys_of_schema_rows():
     assert schema_row_key("4.0", "6.1.1") == "schema_4.0_6.1.1"
     assert schema_row_key("", "") == "schema_0_0"
+
+
+@pytest.mark.parametrize(
+    ("newer", "older", "kind"),
+    [
+        ("integer", "long", pa.int64()),
+        ("float", "double", pa.float64()),
+        ("float", "integer", pa.float64()),
+        ("boolean", "short", pa.int32()),
+        ("double", "string", pa.float64()),
+        ("string", "double", pa.string()),
+    ],
+)
+def test_a_column_that_only_schema_rows_type_has_the_widest_of_its_numbers(newer, older, kind):
+    schema = found({"schema_2_1": {"d:x": newer}, "schema_1_1": {"d:x": older}})
+    assert schema.columns["d:x"] == kind
+    assert schema.stored["d:x"] == (newer, older)
+
+
+def test_types_that_ingests_have_replaced_are_still_read():
+    schema = found({"schema_2_1": {"d:x": "double"}, EARLIER: {"d:x": "long,boolean"}})
+    assert schema.row == "schema_2_1"
+    assert schema.columns["d:x"] == pa.float64()
+    assert schema.stored["d:x"] == ("double", "long", "boolean")
+    with pytest.raises(TableRefused, match="no schema row"):
+        find_schema(ZTF, {EARLIER: {"d:x": "long"}}, CATALOGUE)

@@ -35,12 +35,41 @@ final class Casting {
     return whole;
   }
 
-  /** Returns a floating point number. */
+  /**
+   * Returns a floating point number. In a column of integers that became one of floating point numbers the cells of both
+   * have the same length, but not the same bytes: those of small integers, as floating point numbers, would be subnormal
+   * or NaN, and ingest writes neither into such columns.
+   */
   static double real(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
+    ByteBuffer bytes = ByteBuffer.wrap(cell, at, length);
+    if (length == Long.BYTES && stored.contains(CellType.LONG) && stored.contains(CellType.DOUBLE)) {
+      long whole = bytes.getLong(at);
+      return whole > -(1L << 51) && whole < 1L << 52 ? whole : bytes.getDouble(at);
+    }
+    boolean either = stored.contains(CellType.INTEGER) && stored.contains(CellType.FLOAT);
+    if (length == Integer.BYTES && either && !isTruth(stored, cell, at, length)) {
+      int whole = bytes.getInt(at);
+      return whole > -(1 << 22) && whole < 1 << 23 ? whole : bytes.getFloat(at);
+    }
     return number(stored, cell, at, length).doubleValue();
   }
 
+  private static boolean isTruth(List<CellType> stored, byte[] cell, int at, int length) {
+    if (!stored.contains(CellType.BOOLEAN)) {
+      return false;
+    }
+    try {
+      truth(cell, at, length);
+      return true;
+    } catch (CannotBe error) {
+      return false;
+    }
+  }
+
   private static Number number(List<CellType> stored, byte[] cell, int at, int length) throws CannotBe {
+    if (isTruth(stored, cell, at, length)) {
+      return truth(cell, at, length) ? 1L : 0L;
+    }
     ByteBuffer bytes = ByteBuffer.wrap(cell, at, length);
     for (CellType type : stored) {
       if (type.width != length) {

@@ -2,6 +2,7 @@ package alertflight.bridge;
 
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.List;
 
 /** Integers and floating point numbers of four or eight bytes. */
 final class FixedColumn extends ColumnBuffer {
@@ -13,8 +14,10 @@ final class FixedColumn extends ColumnBuffer {
     super(spec);
     this.width = width;
     this.data = new byte[64 * width];
-    CellType same = spec.stored().stream().filter(type -> type.width == width).findFirst().orElse(null);
-    this.swaps = same == spec.type();
+    List<CellType> same = spec.stored().stream().filter(type -> type.width == width).toList();
+    boolean real = spec.type() == CellType.DOUBLE || spec.type() == CellType.FLOAT;
+    boolean truths = width == "true".length() && spec.stored().contains(CellType.BOOLEAN);
+    this.swaps = !same.isEmpty() && same.get(0) == spec.type() && !(real && same.size() > 1) && !truths;
   }
 
   @Override

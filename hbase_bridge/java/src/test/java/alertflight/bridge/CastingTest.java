@@ -60,6 +60,39 @@ class CastingTest {
   }
 
   @Test
+  void truthsOfOlderReleasesAreNumbers() throws Exception {
+    List<CellType> stored = List.of(CellType.INTEGER, CellType.BOOLEAN);
+    assertEquals(1, Casting.integer(stored, "true".getBytes(UTF_8), 0, 4, 4));
+    assertEquals(0, Casting.integer(stored, "false".getBytes(UTF_8), 0, 5, 4));
+    assertEquals(1, Casting.integer(stored, new byte[] {(byte) 0xFF}, 0, 1, 4));
+    assertEquals(7, Casting.integer(stored, Bytes.toBytes(7), 0, 4, 4));
+    List<CellType> real = List.of(CellType.DOUBLE, CellType.LONG, CellType.INTEGER, CellType.BOOLEAN);
+    assertEquals(1.0, Casting.real(real, "true".getBytes(UTF_8), 0, 4));
+    assertEquals(0.0, Casting.real(real, "false".getBytes(UTF_8), 0, 5));
+    assertEquals(7.0, Casting.real(real, Bytes.toBytes(7), 0, 4));
+  }
+
+  @Test
+  void integersOfTheSameLengthAreToldFromFloatingPointNumbers() throws Exception {
+    List<CellType> stored = List.of(CellType.DOUBLE, CellType.LONG);
+    for (long value : new long[] {0, 1, -1, 42, (1L << 51) - 1, 1 - (1L << 51)}) {
+      assertEquals((double) value, Casting.real(stored, Bytes.toBytes(value), 0, 8));
+    }
+    double[] values = {0.5, -0.0, -1e308, 1e-300, Double.MIN_NORMAL, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, Double.NaN};
+    for (double value : values) {
+      assertEquals(value, Casting.real(stored, Bytes.toBytes(value), 0, 8));
+    }
+    assertTrue(Double.isNaN(Casting.real(stored, Bytes.toBytes(0xFFF8000000000000L), 0, 8)));
+    List<CellType> narrow = List.of(CellType.FLOAT, CellType.INTEGER);
+    for (int value : new int[] {0, 3, -3, (1 << 22) - 1, 1 - (1 << 22)}) {
+      assertEquals((double) value, Casting.real(narrow, Bytes.toBytes(value), 0, 4));
+    }
+    for (float value : new float[] {0.5f, -0.0f, Float.MIN_NORMAL, Float.NEGATIVE_INFINITY, Float.NaN}) {
+      assertEquals((double) value, Casting.real(narrow, Bytes.toBytes(value), 0, 4));
+    }
+  }
+
+  @Test
   void aFloatIsWrittenOutAsAFloat() throws Exception {
     List<CellType> stored = List.of(CellType.STRING, CellType.FLOAT, CellType.DOUBLE);
     assertEquals("18.4", new String(Casting.text(stored, Bytes.toBytes(18.4f), 0, 4), UTF_8));
