@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable, Table
     from nested_pandas import NestedFrame
 
-__all__ = ["to_astropy", "to_nested", "to_pandas", "to_polars"]
+__all__ = ["check_holds", "to_astropy", "to_nested", "to_pandas", "to_polars"]
 
 TYPES = ("numpy", "arrow")
 FIELD_META = ("ucd", "origin", "time_scale", "time_reference")
@@ -122,8 +122,8 @@ def to_astropy(table: pa.Table, *, plain: bool = False) -> QTable | Table:
 
     meta = {name.decode(): text.decode() for name, text in (table.schema.metadata or {}).items()}
     made = Table(meta=meta) if plain else QTable(meta=meta)
+    check_holds(table.schema, plain=plain)
     for field in table.schema:
-        _check_holds(field, plain=plain)
         said = {name.decode(): text.decode() for name, text in (field.metadata or {}).items()}
         name = field.name.replace(":", "_") if plain else field.name
         cells = table[field.name]
@@ -133,13 +133,15 @@ def to_astropy(table: pa.Table, *, plain: bool = False) -> QTable | Table:
     return made
 
 
-def _check_holds(field: pa.Field, *, plain: bool) -> None:
-    if pa.types.is_list(field.type) or pa.types.is_large_list(field.type) or pa.types.is_struct(field.type):
-        message = f"a table of astropy cannot hold the nested column {field.name}: use layout rows"
-        raise NotSupported(message, field="layout", value="nested")
-    if plain and (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)):
-        message = f"files of tables cannot hold the bytes of {field.name}: "
-        raise NotSupported(message + 'leave it out, or use cutout_format="array"', field=field.name)
+def check_holds(schema: pa.Schema, *, plain: bool) -> None:
+    """Raise NotSupported, with its name, if a table of astropy cannot hold a column."""
+    for field in schema:
+        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type) or pa.types.is_struct(field.type):
+            message = f"a table of astropy cannot hold the nested column {field.name}: use layout rows"
+            raise NotSupported(message, field="layout", value="nested")
+        if plain and (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)):
+            message = f"files of tables cannot hold the bytes of {field.name}: "
+            raise NotSupported(message + 'leave it out, or use cutout_format="array"', field=field.name)
 
 
 def _plain_column(column: pa.ChunkedArray, kind: pa.DataType, said: dict[str, str]) -> Any:

@@ -160,7 +160,7 @@ def _plain_id(row: int, value: Any, rows: BadRows, *, single: bool) -> str | int
     if isinstance(value, bool) or not isinstance(value, str | int):
         message = f"an ID must be a string or an integer, not {value!r:.60}{where}"
         if isinstance(value, float):
-            message += ": floats cannot represent long IDs exactly"
+            message += ": floats cannot represent long IDs exactly (pandas makes them of integers beside missing ones: use Int64)"
         raise BadValue(message, field="ids", value=value)
     if isinstance(value, str):
         if not value.strip():

@@ -83,7 +83,7 @@ class Tabular(ABC):
         """
         from flight_client.votables import write_votable
 
-        write_votable(self.to_arrow(), Path(path))
+        write_votable(Path(path), self.schema, self)
 
     def __arrow_c_schema__(self) -> object:
         """Return the schema for other libraries; see the Arrow PyCapsule protocol."""

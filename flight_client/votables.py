@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flight_client.files import check_ending, whole_file
-from flight_client.frames import to_astropy
+from flight_client.frames import check_holds, to_astropy
 
 __all__ = ["ENDINGS", "write_votable"]
 
@@ -23,8 +23,8 @@ VERSION = {"version": "1.4", "version_1_4_or_later": True}  # the first with TIM
 PARQUET_VERSION = "1.0"  # of the IVOA note "Parquet in the VO"
 
 
-def write_votable(table: pa.Table, path: Path) -> None:
-    """Write a table to a VOTable (`.vot`, `.xml`), or to a Parquet file with the header of one (`.parquet`).
+def write_votable(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write rows to a VOTable (`.vot`, `.xml`), or to a Parquet file with the header of one (`.parquet`).
 
     Names have `_` in place of `:`, and null texts are empty, as in `to_astropy(plain=True)`. Times are numbers whose scale is
     in a TIMESYS element.
@@ -37,12 +37,13 @@ def write_votable(table: pa.Table, path: Path) -> None:
         A column is nested or binary.
     """
     check_ending(path, ENDINGS)
+    check_holds(schema, plain=True)
+    table = pa.Table.from_batches(batches, schema=schema)
     if path.suffix == ".parquet":
         content = _parquet(table)
     else:
-        votable = _votable(table, {})
         file = io.BytesIO()
-        votable.to_xml(file, tabledata_format="binary2")
+        _votable(table, {}).to_xml(file, tabledata_format="binary2")
         content = file.getvalue()
     with whole_file(path) as sink:
         sink.write(content)
