@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from flight_client import frames
-from flight_client.endpoints import IDS_A_CALL, Endpoint, Plan, check_types, plan, plans, schema_of
+from flight_client.endpoints import IDS_A_CALL, Endpoint, Plan, check_types, is_limited_list, plan, plans, schema_of
+from flight_client.limited_lists import LimitedList
 from flight_client.parallel import Ahead, read_endpoints
 from flight_client.progress import Progress
 from flight_client.records import Record
 from flight_client.retries import Retries
+from flight_client.scalars import plain_scalar
+from flight_client.tabular import Tabular
 from flight_server.protocol.errors import CorruptData
 from flight_server.protocol.query import Query
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-    from astropy.table import QTable
     from nested_pandas import NestedFrame
 
 __all__ = ["Answer", "MissingObjects"]
@@ -40,7 +40,7 @@ class MissingObjects(LookupError):
         return type(self), (self.ids,)
 
 
-class Answer:
+class Answer(Tabular):
     """The rows that a query selects.
 
     Each reading method reads the rows again, from all servers that hold them. `record` and `missing` describe the last
@@ -60,6 +60,10 @@ class Answer:
         Whether to draw a progress line; None: on a terminal.
     strict
         Whether objects without rows raise MissingObjects at the end of a read.
+    notes
+        What is to know about the input, such as the column that IDs are from and rows that were skipped.
+    skipped
+        The rows of the input that were skipped.
     """
 
     def __init__(
@@ -71,14 +75,18 @@ class Answer:
         progress: bool | None = None,
         *,
         strict: bool = False,
+        notes: tuple[str, ...] = (),
+        skipped: tuple[int, ...] = (),
     ) -> None:
         self.url = url
         self.query = query
+        self.notes = notes
         self.record: Record | None = None
         self._ahead = ahead
         self._retries = retries
         self._progress = progress
         self._strict = strict
+        self._skipped = skipped
         self._schema: pa.Schema | None = None
 
     def __repr__(self) -> str:
@@ -94,8 +102,7 @@ class Answer:
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows, with units and descriptions in the metadata of the fields."""
         if self._schema is None:
-            ids = None if self.query.ids is None else self.query.ids[:1]  # any have the same schema
-            self._schema = schema_of(self.url, replace(self.query, ids=ids))
+            self._schema = schema_of(self.url, self.query)
         return self._schema
 
     @property
@@ -129,15 +136,19 @@ class Answer:
         AlertflightError
             What a server raised, as the same class.
         """
-        record = Record()
-        parts = plans(self.url, self.query, self._retries)
-        first = next(parts)
-        self._schema = first.schema
-        drawn = Progress(self._progress, self._parts(first))
+        record = Record(skipped=list(self._skipped))
+        if is_limited_list(self.query):
+            limited = LimitedList(self.url, self.query, record, self._retries)
+            self._schema, drawn, batches = limited.schema, Progress(self._progress), limited.batches()
+        else:
+            parts = plans(self.url, self.query, self._retries)
+            first = next(parts)
+            self._schema, drawn = first.schema, Progress(self._progress, self._parts(first))
+            batches = read_endpoints(_endpoints(first, parts), record, self._ahead, self._retries)
         rows = 0
         try:
-            for batch in read_endpoints(_endpoints(first, parts), record, self._ahead, self._retries):
-                check_types(first.schema, batch.schema)
+            for batch in batches:
+                check_types(self._schema, batch.schema)
                 rows += len(batch)
                 drawn.show(rows, record.parts)
                 yield batch
@@ -174,30 +185,9 @@ class Answer:
         if self._strict and record.missing_ids:
             raise MissingObjects(record.missing_ids)
 
-    def reader(self) -> pa.RecordBatchReader:
-        """Return a RecordBatchReader of the rows, for DuckDB, Polars, Parquet writers and others."""
-        return pa.RecordBatchReader.from_batches(self.schema, iter(self))
-
-    def to_arrow(self) -> pa.Table:
-        """Read all rows into an Arrow table."""
-        batches = list(self)
-        return pa.Table.from_batches(batches, schema=self.schema)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Read all rows into a pandas DataFrame with Arrow types: IDs stay exact, and integers with nulls stay integers."""
-        return frames.to_pandas(self.to_arrow())
-
-    def to_polars(self) -> pl.DataFrame:
-        """Read all rows into a Polars DataFrame; needs the extra `polars`."""
-        return frames.to_polars(self.to_arrow())
-
     def to_nested(self) -> NestedFrame:
         """Read all rows into a NestedFrame, one row per object; needs the extra `nested`."""
         return frames.to_nested(self.nested().to_arrow())
-
-    def to_astropy(self) -> QTable:
-        """Read all rows into a QTable: columns with units, times as Time in their scale, nulls masked."""
-        return frames.to_astropy(self.to_arrow())
 
     def nested(self) -> Answer:
         """Return the same answer in the layout `nested`: one row per object, with its light curve as a list."""
@@ -207,8 +197,19 @@ class Answer:
 
     def changed(self, **fields: Any) -> Answer:
         """Return the answer to the same query with some fields changed."""
-        query = replace(self.query, **fields)
-        return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=self._strict)
+        plain = {name: plain_scalar(value) for name, value in fields.items()}
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+        query = replace(self.query, **plain)
+        return Answer(
+            self.url,
+            query,
+            self._ahead,
+            self._retries,
+            self._progress,
+            strict=self._strict,
+            notes=self.notes,
+            skipped=self._skipped,
+        )
 
     def _parts(self, first: Plan) -> int | None:
         ids = len(self.query.ids or ())

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pyarrow as pa
 from alertflight_config import DEFAULT_TABLE
 
 from flight_client.answer import Answer
+from flight_client.bad_rows import BadRows
 from flight_client.calls import act
 from flight_client.connections import disconnect
-from flight_client.endpoints import MAX_QUERY_BYTES, time_scale
-from flight_client.exchange import Exchange, batches_of_ids, batches_of_places
+from flight_client.endpoints import MAX_QUERY_BYTES, schema_of, time_scale
+from flight_client.exchange import EMPTY, Exchange, batches_of_ids, batches_of_places
 from flight_client.moments import MOMENTS, moment
+from flight_client.notices import warn
+from flight_client.object_ids import IdList, id_list, plain_ids, refuse_list_in_text
 from flight_client.parallel import Ahead
+from flight_client.positions import Positions
 from flight_client.profiles import find_profile
 from flight_client.retries import Retries
-from flight_client.values import angle, angles, centre, centres, id_list, plain_ids
+from flight_client.scalars import plain_field
+from flight_client.values import angle, angles, centre, centres
 from flight_server.protocol.errors import BadValue
-from flight_server.protocol.ticket_json import parse_ticket
+from flight_server.protocol.query import Query
+from flight_server.protocol.ticket_json import parse_exchange, parse_ticket
 
 __all__ = ["Archive", "connect"]
 
@@ -107,24 +113,30 @@ class Archive:
         """Close the connection; the next call opens it again."""
         disconnect(self.url)
 
-    def objects(self, ids: object, *, table: str = DEFAULT_TABLE, missing: str = "list", **fields: Any) -> Answer:
+    def objects(
+        self, ids: object, *, table: str = DEFAULT_TABLE, missing: str = "list", bad: str = "raise", **fields: Any
+    ) -> Answer:
         """Select objects by their IDs.
 
         Parameters
         ----------
         ids
-            One ID or any number of them: a list, an array, a Series. The rows come in the order of the IDs, and an ID
-            given twice is answered once.
+            One ID or any number of them: a list, an array, a Series, or a frame with the ID column of the table. The rows
+            come in the order of the IDs (those of a set are sorted), and an ID given twice is answered once. Without any,
+            the answer has no rows, and a warning says so.
         table
             The table.
         missing
             How IDs without rows are reported: `list` adds them to `missing` of the answer, `raise` raises MissingObjects
             at the end of a read.
+        bad
+            How rows without an ID (None, NaN, an empty text) are handled: `raise` raises an error that names the first,
+            `skip` leaves them out, warns, and lists them in `record.skipped` and `notes` of the answer.
         **fields
             Other fields of the ticket, such as `columns=["i:jd", "i:magpsf"]`, `cutouts=["Science"]`, `start`, `stop`
             and `upper_limits`.
         """
-        return self.select(table=table, missing=missing, ids=ids, **fields)
+        return self.select(table=table, missing=missing, bad=bad, ids=ids, **fields)
 
     def cone(self, *place: Any, radius: Any, table: str = DEFAULT_TABLE, **fields: Any) -> Answer:
         """Select objects by their position on the sky.
@@ -163,7 +175,7 @@ class Archive:
         """Select a whole table."""
         return self.select(table=table, all=True, **fields)
 
-    def select(self, *, table: str = DEFAULT_TABLE, missing: str = "list", **fields: Any) -> Answer:
+    def select(self, *, table: str = DEFAULT_TABLE, missing: str = "list", bad: str = "raise", **fields: Any) -> Answer:
         """Select by any fields of a ticket; `class_` stands for `class`.
 
         Raises
@@ -174,24 +186,43 @@ class Archive:
         """
         if missing not in {"list", "raise"}:
             raise BadValue(f"missing must be list or raise, not {missing!r:.40}", field="missing", value=missing)
-        given = self._fields(fields, table)
-        query = parse_ticket(json.dumps({"table": table} | given).encode(), MAX_QUERY_BYTES)
-        return Answer(self.url, query, self._ahead, self._retries, self._progress, strict=missing == "raise")
+        ids = fields.pop("ids", None)
+        found = IdList([]) if ids is None else id_list(ids, partial(_id_column, self.url, table), bad)
+        # a ticket without IDs is refused, an answer to none of them is not
+        selected = {} if ids is None else {"ids": found.ids or ["none"]}
+        query = parse_ticket(json.dumps({"table": table} | selected | self._fields(fields, table)).encode(), MAX_QUERY_BYTES)
+        if ids is not None and not found.ids:
+            query = replace(query, ids=())
+            warn(EMPTY)
+        return Answer(
+            self.url,
+            query,
+            self._ahead,
+            self._retries,
+            self._progress,
+            strict=missing == "raise",
+            notes=tuple(found.notes),
+            skipped=tuple(found.skipped),
+        )
 
-    def exchange(self, ids: Iterable[Any], *, table: str = DEFAULT_TABLE, **fields: Any) -> Exchange:
+    def exchange(self, ids: object, *, table: str = DEFAULT_TABLE, bad: str = "raise", **fields: Any) -> Exchange:
         """Select objects by a stream of IDs of any length, in bounded memory.
 
         Parameters
         ----------
         ids
-            Any iterable, such as a generator, consumed as rows are read. Each ID is answered, repeated or not, and the
-            column `index` of a row holds the position of its ID, from 0.
-        table, **fields
-            As in `objects`.
+            Any iterable, such as a generator, consumed as rows are read; or what `objects` takes. Each ID is answered,
+            repeated or not, and the column `index` of a row holds the position of its ID, from 0.
+        table, bad, **fields
+            As in `objects`. Skipped rows keep their numbers.
         """
-        return self._exchanged(table, fields, batches_of_ids(plain_ids(ids)))
+        notes: list[str] = []
+        rows = BadRows(bad, "ids")
+        query = self._exchanged(table, fields, {"all": True})
+        sent = batches_of_ids(plain_ids(ids, partial(_id_column, self.url, table), notes, rows))
+        return Exchange(self.url, query, sent, self._retries, self._progress, bad=rows, notes=notes)
 
-    def cones(self, *places: Any, radius: Any, table: str = DEFAULT_TABLE, **fields: Any) -> Exchange:
+    def cones(self, *places: Any, radius: Any, table: str = DEFAULT_TABLE, bad: str = "raise", **fields: Any) -> Exchange:
         """Select objects around many positions.
 
         Parameters
@@ -200,11 +231,17 @@ class Archive:
             A SkyCoord array, or arrays of right ascension and declination: degrees (ICRS), or Quantities.
         radius
             Arcsec, or a Quantity; one for all, or one each.
+        bad
+            How positions that are NaN, masked or out of range are handled: `raise` raises an error that names the first
+            before anything is sent, `skip` leaves them out, warns, and lists them in `record.skipped` and `notes`.
         table, **fields
-            As in `objects`. The column `index` of a row holds the number of its position, from 0.
+            As in `objects`. The column `index` of a row holds the number of its position, from 0, skipped ones included.
         """
         ra, dec = centres(places)
-        return self._exchanged(table, fields, batches_of_places(ra, dec, angles(radius, "arcsec", "radius")))
+        rows = BadRows(bad, "positions")
+        sent = batches_of_places(Positions.checked(ra, dec, angles(radius, "arcsec", "radius"), rows))
+        query = self._exchanged(table, fields, {"cone": {"ra": 0.0, "dec": 0.0, "radius": 0.0}})
+        return Exchange(self.url, query, sent, self._retries, self._progress, bad=rows)
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return what each table holds, and by what it can be queried."""
@@ -218,21 +255,30 @@ class Archive:
         """Return what the server is: its name, versions, store and surveys."""
         return dict(act(self.url, "server-info"))
 
-    def _exchanged(self, table: str, fields: dict[str, Any], sent: Iterator[pa.RecordBatch]) -> Exchange:
+    def _exchanged(self, table: str, fields: dict[str, Any], selection: dict[str, Any]) -> Query:
+        """Return the query of an exchange, with a selection that stands for its input."""
         given = self._fields(fields, table)
-        parse_ticket(json.dumps({"table": table, "all": True} | given).encode())  # raises errors now, not at the first read
-        ticket = json.dumps({"table": table} | given).encode()
-        return Exchange(self.url, ticket, sent, self._retries, self._progress)
+        query = parse_ticket(json.dumps({"table": table} | selection | given).encode())
+        parse_exchange(json.dumps({"table": table} | given).encode())  # raises errors now, not at the first read
+        return query
 
     def _fields(self, fields: dict[str, Any], table: str) -> dict[str, Any]:
         return {name.removesuffix("_"): self._plain(name, value, table) for name, value in fields.items() if value is not None}
 
     def _plain(self, name: str, value: Any, table: str) -> Any:
         """Return a value as a JSON type."""
-        if name == "ids":
-            return id_list(value)
-        if name in LISTS:
-            return [value] if isinstance(value, str) else list(value)
         if name in MOMENTS:
             return moment(name, value, lambda: time_scale(self.url, table))
-        return value
+        plain = plain_field(name, value)
+        if name in LISTS:
+            plain = [plain] if isinstance(plain, str) else plain
+            for text in plain if isinstance(plain, list) else ():
+                if isinstance(text, str):
+                    refuse_list_in_text(text, name)
+        return plain
+
+
+@lru_cache(maxsize=256)
+def _id_column(url: str, table: str) -> str:
+    """Return the name of the ID column of a table, from the server."""
+    return str(schema_of(url, Query(table=table, all=True, layout="nested")).names[0])

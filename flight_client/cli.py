@@ -47,7 +47,7 @@ SHOWN_MISSING = 5
 @click.option("--limit-objects", type=click.IntRange(1), help="At most this many objects.")
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
 @click.option(
-    "-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv or .arrow; - prints a table or, in a pipe, CSV."
+    "-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv, .arrow or .vot; - prints a table or, in a pipe, CSV."
 )
 def get(  # noqa: PLR0917  (click passes its options by name)
     url: str | None,

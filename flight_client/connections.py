@@ -30,6 +30,8 @@ OPTIONS = [
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
 NO_PROXY = ("grpc.enable_http_proxy", 0)
+# gRPC puts messages anywhere in memory, and Arrow's kernels copy or warn of what is not aligned to its type
+ALIGNED = fl.FlightCallOptions(read_options=pa.ipc.IpcReadOptions(ensure_alignment=pa.ipc.Alignment.DataTypeSpecific))
 SENT_AT_ONCE = 1000  # rows: the server answers the first ones while the others are sent
 CALLS_SECONDS = 20.0  # how long a fork waits for calls in progress
 THREADS_SECONDS = 2.0  # how long it waits for the threads of gRPC to end
@@ -80,7 +82,7 @@ class OpenStream:
                 raise
 
     def _ask(self, client: fl.FlightClient, ticket: bytes) -> fl.FlightStreamReader:
-        return client.do_get(fl.Ticket(ticket))
+        return client.do_get(fl.Ticket(ticket), ALIGNED)
 
     def read(self) -> fl.FlightStreamChunk | None:
         """Return the next message, or None at the end.
@@ -141,7 +143,7 @@ class OpenExchange(OpenStream):
         super().__init__(url, ticket)
 
     def _ask(self, client: fl.FlightClient, ticket: bytes) -> fl.FlightStreamReader:
-        self._writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(ticket))
+        self._writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(ticket), ALIGNED)
         # a server that refuses the ticket stops reading; its reason is raised where the answer is read
         with suppress(fl.FlightError, pa.ArrowException):
             self._writer.begin(self._sent.schema)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -21,8 +21,17 @@ from flight_client.connections import Interrupted, calling
 from flight_client.moments import MOMENTS, moment
 from flight_client.records import Record
 from flight_client.retries import FIRST, Retries
+from flight_client.scalars import plain_field
 from flight_client.stream import Piece, Stream
-from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, CorruptData, CursorMismatch, from_info
+from flight_server.protocol.errors import (
+    AlertflightError,
+    BackendLost,
+    BadValue,
+    CorruptData,
+    CursorMismatch,
+    NotSupported,
+    from_info,
+)
 from flight_server.protocol.query import Query
 from flight_server.protocol.ticket_json import parse_ticket
 
@@ -51,7 +60,7 @@ class Plan:
 
 
 def plans(url: str, query: Query | dict[str, Any], retries: Retries | None = None) -> Iterator[Plan]:
-    """Plan an answer: one plan for each 20,000 IDs of a long list, or a single one if the query has a limit.
+    """Plan an answer: one plan for each 20,000 IDs of a long list.
 
     Parameters
     ----------
@@ -64,17 +73,24 @@ def plans(url: str, query: Query | dict[str, Any], retries: Retries | None = Non
 
     Raises
     ------
+    NotSupported
+        A limit or a cursor is given for more IDs than that; `Answer` reads these one part behind the other.
     AlertflightError
         What the server raised, as the same class.
     """
     whole = query if isinstance(query, Query) else _parsed(url, query)
-    limited = whole.limit is not None or whole.limit_objects is not None or whole.resume_after is not None
-    if whole.ids is None or len(whole.ids) <= IDS_A_CALL or limited:
-        yield _plan(url, whole, retries or FIRST)
+    if whole.ids == ():
+        yield Plan(schema_of(url, whole), (), 0)
+        return
+    if is_limited_list(whole):
+        message = f"an answer with a limit to more than {IDS_A_CALL:,} IDs has no plan: its rows are counted as they are read"
+        raise NotSupported(message, field="limit", value=whole.limit)
+    if whole.ids is None or len(whole.ids) <= IDS_A_CALL:
+        yield plan_part(url, whole, retries or FIRST)
         return
     for first in range(0, len(whole.ids), IDS_A_CALL):
         part = replace(whole, ids=whole.ids[first : first + IDS_A_CALL])
-        yield _plan(url, part, retries or (Retries() if first else FIRST))
+        yield plan_part(url, part, retries or (Retries() if first else FIRST))
 
 
 def plan(url: str, query: Query | dict[str, Any], retries: Retries | None = None) -> Plan:
@@ -93,10 +109,13 @@ def schema_of(url: str, query: Query) -> pa.Schema:
     AlertflightError
         What the server raised, as the same class.
     """
+    # any IDs have the same schema, and so has the whole table
+    some = None if query.ids is None else query.ids[:1]
+    asked = replace(query, ids=some or None, all=query.all or some == (), resume_after=None)
 
     def ask(server: str) -> pa.Schema:
         with calling(server) as client:
-            return client.get_schema(fl.FlightDescriptor.for_command(query.to_json())).schema
+            return client.get_schema(fl.FlightDescriptor.for_command(asked.to_json())).schema
 
     return checked_schema(FIRST.call((url,), ask))
 
@@ -130,11 +149,14 @@ def time_scale(url: str, table: str) -> str:
     return str(scales.pop())
 
 
-def _parsed(url: str, fields: dict[str, Any]) -> Query:
-    """Return the query of the fields of a ticket, whose times may be Python's."""
+def _parsed(url: str, fields: Mapping[str, Any]) -> Query:
+    """Return the query of the fields of a ticket, whose values may be Python's."""
     table = str(fields.get("table"))
-    times = {name: moment(name, fields[name], lambda: time_scale(url, table)) for name in MOMENTS if name in fields}
-    return parse_ticket(json.dumps(fields | times).encode(), MAX_QUERY_BYTES)
+    given = {
+        name: moment(name, value, lambda: time_scale(url, table)) if name in MOMENTS else plain_field(name, value)
+        for name, value in fields.items()
+    }
+    return parse_ticket(json.dumps(given).encode(), MAX_QUERY_BYTES)
 
 
 def check_types(schema: pa.Schema, found: pa.Schema) -> None:
@@ -145,7 +167,15 @@ def check_types(schema: pa.Schema, found: pa.Schema) -> None:
         raise CursorMismatch(f"the columns have changed since the answer began ({what}): send the query again")
 
 
-def _plan(url: str, query: Query, retries: Retries) -> Plan:
+def is_limited_list(query: Query) -> bool:
+    """Return whether a query has a limit or a cursor, and more IDs than a server plans at once."""
+    some = query.limit is not None or query.limit_objects is not None or query.resume_after is not None
+    return some and query.ids is not None and len(query.ids) > IDS_A_CALL
+
+
+def plan_part(url: str, query: Query, retries: Retries) -> Plan:
+    """Plan an answer in one call; a server takes at most 20,000 IDs."""
+
     def ask(server: str) -> fl.FlightInfo:
         with calling(server) as client:
             return client.get_flight_info(fl.FlightDescriptor.for_command(query.to_json()))

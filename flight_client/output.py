@@ -15,11 +15,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from flight_client.files import check_ending, whole_file
+from flight_client.votables import write_votable
 from flight_server.protocol.errors import BadValue
 
 __all__ = ["ENDINGS", "show", "write_csv", "write_file"]
 
-ENDINGS = (".parquet", ".csv", ".arrow")
+ENDINGS = (".parquet", ".csv", ".arrow", ".vot")
 SHOWN_ROWS = 40
 
 
@@ -28,10 +29,13 @@ def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
 
     Raises
     ------
-    BadValue
+    BadValue, NotSupported
         The ending is unknown, or the format cannot hold a column.
     """
     check_ending(path, ENDINGS)
+    if path.suffix == ".vot":
+        write_votable(path, schema, batches)
+        return
     with whole_file(path) as sink, _writer(path.suffix, sink, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)

@@ -117,7 +117,7 @@ def pull_into(
         held = len(parts)
         wanted = _parts(manifest, url, query)
         if held < len(wanted):
-            schema = schema_of(url, query if query.ids is None else replace(query, ids=query.ids[:1]))
+            schema = schema_of(url, query)
             drawn = Progress(progress, len(wanted))
             try:
                 for number, endpoints in enumerate(wanted[held:], start=held):

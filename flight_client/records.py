@@ -40,6 +40,8 @@ class Record:
         The digest of the data, if requested and if all of it came in one stream.
     resumed
         How often a stream was interrupted and resumed.
+    skipped
+        The rows of the input, from 0, that had no usable value and were skipped as requested.
     """
 
     complete: bool = True
@@ -57,6 +59,7 @@ class Record:
     digest: str | None = None
     resumed: int = 0
     parts: int = 0
+    skipped: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, found: Mapping[str, Any], missing_ids: list[str | int], failed_cutouts: list[dict[str, Any]]) -> Record:
@@ -95,6 +98,7 @@ class Record:
         self.digest = other.digest if first else None
         self.resumed += other.resumed
         self.parts += other.parts
+        self.skipped += other.skipped
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as a dictionary of JSON types."""

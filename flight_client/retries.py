@@ -57,7 +57,7 @@ class Retries:
                 return ask(tries.location)
             except Interrupted:
                 continue
-            except (fl.FlightError, pa.ArrowException) as error:
+            except (fl.FlightError, pa.ArrowException, OSError) as error:
                 failure = to_domain(error, tries.location)
                 if not tries.again(failure):
                     raise failure from error

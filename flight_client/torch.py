@@ -36,10 +36,11 @@ Labels = Mapping[Any, float] | Callable[[pa.RecordBatch], Any]
 
 
 def tensors(padded: Padded) -> dict[str, Any]:
-    """Return a padded batch as tensors that share the memory of its arrays; IDs stay an array, since tensors cannot hold text."""
+    """Return a padded batch as tensors that share the memory of its arrays; texts stay arrays, since tensors cannot hold them."""
     names = ("values", "times", "mask", "lengths", "origins")
     counts = {name: getattr(padded, name) for name in ("dropped", "filled", "cut")}
-    return {"ids": padded.ids} | {name: torch.from_numpy(getattr(padded, name)) for name in names} | counts
+    texts = {"texts": padded.texts} if padded.texts else {}
+    return {"ids": padded.ids} | texts | {name: torch.from_numpy(getattr(padded, name)) for name in names} | counts
 
 
 class LightCurves(IterableDataset[dict[str, Any]]):  # type: ignore[misc]

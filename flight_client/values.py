@@ -1,67 +1,21 @@
-"""Conversion of user values (arrays of IDs, SkyCoord, Quantity) to those of tickets. Nothing here loads astropy."""
+"""Conversion of user values (SkyCoord, Quantity) to those of tickets. Nothing here loads astropy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from flight_client.scalars import is_missing
 from flight_server.protocol.errors import BadValue
 
-__all__ = ["angle", "angles", "centre", "centres", "id_list", "plain_ids"]
-
-
-def id_list(ids: object) -> list[str | int]:
-    """Return IDs as a list of plain strings and integers.
-
-    Parameters
-    ----------
-    ids
-        One ID or many: any iterable, such as a list, a numpy or Arrow array, a pandas or Polars Series.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> id_list(np.array([170587115523932323, 4]))
-    [170587115523932323, 4]
-    >>> id_list("ZTF20abfcszi")
-    ['ZTF20abfcszi']
-    """
-    return list(plain_ids([ids] if isinstance(ids, str | int) else ids))
-
-
-def plain_ids(ids: object) -> Iterable[str | int]:
-    """Yield IDs one by one, as plain strings and integers.
-
-    Raises
-    ------
-    BadValue
-        The values are not IDs.
-    """
-    for name in ("to_pylist", "to_list", "tolist"):
-        whole = getattr(ids, name, None)
-        if whole is not None:
-            ids = whole()
-            break
-    if not isinstance(ids, Iterable):
-        raise BadValue(f"ids must be object IDs, not {ids!r:.60}", field="ids", value=ids)
-    for value in ids:
-        for name in ("as_py", "item"):  # scalars of Arrow and numpy
-            plain = getattr(value, name, None)
-            if plain is not None:
-                value = plain()  # noqa: PLW2901  (the same ID)
-                break
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            message = f"an ID must be a string or an integer, not {value!r:.60}"
-            if isinstance(value, float):
-                message += ": floats cannot represent long IDs exactly"
-            raise BadValue(message, field="ids", value=value)
-        yield value
+__all__ = ["angle", "angles", "centre", "centres"]
 
 
 def angles(value: Any, unit: str, name: str) -> Any:
-    """Return angles in a unit, one or an array of them: numbers unchanged, Quantities converted.
+    """Return angles in a unit, one or an array of them: numbers unchanged, Quantities converted, missing ones NaN.
 
     Raises
     ------
@@ -69,9 +23,30 @@ def angles(value: Any, unit: str, name: str) -> Any:
         They are neither.
     """
     try:
-        return np.asarray(value.to_value(unit) if hasattr(value, "to_value") else value, dtype=np.float64)
+        return _floats(value, unit)
     except (TypeError, ValueError) as error:  # astropy's errors of units are among these
         raise BadValue(f"{name} must be angles, numbers ({unit}) or Quantities: {error}", field=name, value=value) from error
+
+
+def _floats(value: Any, unit: str) -> Any:
+    if isinstance(value, Iterator):
+        value = list(value)
+    factor = 1.0
+    if hasattr(value, "to_value"):
+        value = value.to_value(unit)
+    elif hasattr(getattr(value, "unit", None), "to"):  # a column of astropy
+        factor = value.unit.to(unit)
+    if np.asarray(value).dtype.kind == "b":
+        raise TypeError("booleans are no angles")
+    mask = getattr(value, "mask", None)  # np.asarray would show what is behind it; that of pandas is a method
+    hidden = mask is not None and not callable(mask)
+    try:
+        found = np.asarray(getattr(value, "unmasked", value) if hidden else value, dtype=np.float64) * factor
+    except TypeError:
+        if not isinstance(value, Iterable):
+            raise
+        found = np.asarray([math.nan if is_missing(one) else one for one in value], dtype=np.float64) * factor
+    return np.where(np.asarray(mask), math.nan, found) if hidden else found
 
 
 def angle(value: Any, unit: str, name: str) -> float:

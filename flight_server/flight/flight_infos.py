@@ -69,7 +69,9 @@ class FlightInfos:
         """Return the FlightInfo of a plan; halve the number of its endpoints until it fits in a message."""
         ids = len(plan.ids or ())
         if ids > MOST_IDS:
-            message = f"a plan has at most {MOST_IDS:,} IDs, not {ids:,}: make several plans, or use do_exchange"
+            counted = (plan.query.limit, plan.query.limit_objects, plan.query.resume_after) != (None, None, None)
+            instead = "send the ticket to do_get" if counted else "use do_exchange"  # an exchange counts no rows
+            message = f"a plan has at most {MOST_IDS:,} IDs, not {ids:,}: make several plans, or {instead}"
             raise TooLarge(message, field="ids", value=ids)
         count = self._archive.count(plan)
         most = None

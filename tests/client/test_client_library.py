@@ -43,7 +43,7 @@ def test_objects_in_every_form(archive: af.Archive, client: fl.FlightClient) -> 
     assert answer.reader().read_all().equals(wanted)
     assert pa.Table.from_batches(answer).equals(wanted), "read again, by hand"
     frame = answer.to_pandas()
-    assert frame["i:candid"].dtype == pd.ArrowDtype(pa.int64())
+    assert frame["i:candid"].dtype == np.int64
     assert frame["i:candid"].tolist() == wanted["i:candid"].to_pylist()
     polars = answer.to_polars()
     assert polars.schema["i:candid"] == pl.Int64
@@ -58,8 +58,6 @@ def test_an_answer_with_nothing_in_it_has_its_columns(archive: af.Archive) -> No
     assert answer.to_arrow().schema.names == COLUMNS
     assert len(answer.to_pandas()) == len(answer.to_polars()) == len(answer.to_astropy()) == 0
     assert answer.schema.field("i:candid").type == pa.int64()
-    with pytest.raises(af.errors.NoSelection):
-        archive.objects([])
 
 
 def test_ids_may_be_held_in_many_ways(archive: af.Archive) -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from archives import ask, digest
 from astropy.io import fits
+from astropy.table import Table
 from click.testing import CliRunner, Result
 from processes import COMMAND
 from terminals import on_terminal
@@ -84,6 +85,20 @@ def test_stamps_as_pixels_go_into_files_and_on_terminals_but_not_into_csv(
         assert "CSV cannot hold b:cutoutScience_stampData" in refused.stderr
     shown = show(wanted.schema, wanted.to_batches()).splitlines()
     assert "<63 x 63 pixels>" in shown[1]
+
+
+def test_a_votable_for_other_tools(url: str, client: fl.FlightClient, tmp_path: Path) -> None:
+    wanted = ask(client, table="ztf", ids=["ZTF20abfcszi"], columns=CURVE.split(",")).table
+    done = get(url, "--ids", "ZTF20abfcszi", "--columns", CURVE, "-o", str(tmp_path / "curve.vot"))
+    assert done.exit_code == 0
+    found = Table.read(tmp_path / "curve.vot", format="votable")
+    assert found.colnames == [name.replace(":", "_") for name in wanted.column_names]
+    for name in wanted.column_names:
+        assert found[name.replace(":", "_")].tolist() == wanted[name].to_pylist()
+    refused = get(url, "--ids", "ZTF20abfcszi", "--cutouts", "Science", "-o", str(tmp_path / "stamps.vot"))
+    assert refused.exit_code != 0
+    assert "cannot hold the bytes of b:cutoutScience_stampData" in refused.stderr
+    assert not (tmp_path / "stamps.vot").exists()
 
 
 def test_a_pipe_gets_csv(url: str) -> None:

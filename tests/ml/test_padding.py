@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.flight as fl
 import pytest
+from archives import ask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -198,17 +200,75 @@ def test_numbers_over_float32_are_refused_by_name() -> None:
 
 def curve_with(*fields: pa.Field) -> pa.RecordBatch:
     kind = pa.struct([CURVE.field(0), *fields])
-    blanks = {pa.string(): "x", pa.float64(): 1.0}
+    blanks = {pa.string(): "x", pa.float64(): 1.0, pa.binary(): b"x"}
     one = {"i:jd": JD} | {field.name: blanks[field.type] for field in fields}
     schema = pa.schema([SCHEMA.field(0), pa.field("lightcurve", pa.list_(kind))])
     return batch_of([[one]], schema)
 
 
-def test_columns_that_are_no_numbers_are_refused_by_name() -> None:
-    batch = curve_with(pa.field("d:cdsxmatch", pa.string()), pa.field("i:ra", pa.float64()))
-    with pytest.raises(BadValue, match="d:cdsxmatch has type string, which is not numeric"):
+def test_columns_that_are_neither_numbers_nor_texts_are_refused_by_name() -> None:
+    batch = curve_with(pa.field("i:bytes", pa.binary()), pa.field("i:ra", pa.float64()))
+    with pytest.raises(BadValue, match="i:bytes has type binary, which is neither numeric nor text"):
         pad(batch)
     assert pad(batch, Padding(columns=("i:ra",))).columns == ("i:ra",)
+
+
+TEXTS = {
+    "string": pa.string(),
+    "large": pa.large_string(),
+    "view": pa.string_view(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS.values(), ids=TEXTS)
+def test_texts_are_padded_beside_the_values(kind: pa.DataType) -> None:
+    curve = pa.struct([CURVE.field(0), CURVE.field(1), pa.field("d:tag", kind)])
+    schema = pa.schema([SCHEMA.field(0), pa.field("lightcurve", pa.list_(curve))])
+    tags = [["valid", "upperlim", None], ["badquality"], []]
+    points = [
+        [{"i:jd": JD + number, "i:magpsf": 18.0 if tag == "valid" else None, "d:tag": tag} for number, tag in enumerate(some)]
+        for some in tags
+    ]
+    cells = [one for some in points for one in some]
+    struct = pa.StructArray.from_arrays(
+        [
+            pa.array([one[field.name] for one in cells], pa.string() if field.name == "d:tag" else field.type).cast(field.type)
+            for field in curve
+        ],
+        fields=list(curve),
+    )
+    batch = pa.record_batch([pa.array(["a", "b", "c"]), pa.ListArray.from_arrays([0, 3, 4, 4], struct)], schema=schema)
+    kept = pad(batch, Padding(missing="keep"))
+    assert kept.columns == ("i:magpsf",)
+    assert kept.texts["d:tag"].tolist() == [["valid", "upperlim", ""], ["badquality", "", ""], ["", "", ""]]
+    assert kept.mask.tolist() == [[True, True, True], [True, False, False], [False, False, False]]
+    assert (kept.texts["d:tag"] == "valid").tolist() == [[True, False, False], [False] * 3, [False] * 3]
+    assert np.isnan(kept.values[0, 1:, 0]).all()
+    dropped = pad(batch, Padding(missing="drop"))
+    assert (dropped.texts["d:tag"].tolist(), dropped.mask.tolist()) == ([["valid"], [""], [""]], [[True], [False], [False]])
+    cut = pad(batch, Padding(missing="keep", length=2, longest="last"))
+    assert cut.texts["d:tag"].tolist() == [["upperlim", ""], ["badquality", ""], ["", ""]]
+    assert cut.cut == 1
+    alone = pad(batch.slice(0, 1), Padding(missing="fill", fill=-1.0))
+    assert alone.texts["d:tag"].tolist() == [["valid", "upperlim", ""]], "also without any padding"
+    assert pad(batch, Padding(columns=("i:magpsf",), missing="keep")).texts == {}
+    named = pad(batch, Padding(columns=("d:tag", "i:magpsf"), missing="keep"))
+    assert (named.columns, list(named.texts)) == (("i:magpsf",), ["d:tag"])
+    assert repr(kept) == "<Padded: 3 objects x 3 points x 1 columns, texts d:tag>"
+
+
+def test_light_curves_with_upper_limits_are_padded(client: fl.FlightClient) -> None:
+    ticket = {"table": "ztf", "ids": ["ZTF25aauurnj"], "columns": ["i:jd", "i:magpsf", "i:diffmaglim"]}
+    curves = ask(client, **ticket, upper_limits=True, layout="nested").table
+    points = curves["lightcurve"][0].as_py()
+    padded = pad(curves, Padding(missing="keep"))
+    assert padded.columns == ("i:magpsf", "i:diffmaglim")
+    assert padded.texts["d:tag"].tolist() == [[point["d:tag"] for point in points]]
+    detected = padded.texts["d:tag"] != "upperlim"
+    assert np.isfinite(padded.values[detected][:, 0]).all()
+    assert np.isnan(padded.values[~detected][:, 0]).all()
+    assert detected.sum() == pad(curves, Padding(missing="drop", columns=("i:magpsf",))).lengths.sum()
 
 
 def test_a_further_time_is_not_rounded_by_hours() -> None:

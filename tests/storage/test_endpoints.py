@@ -55,6 +55,16 @@ def test_too_many_ids_for_one_plan_are_refused(client: fl.FlightClient) -> None:
     with pytest.raises(fl.FlightServerError, match="at most 20,000 IDs, not 20,001") as caught:
         info(client, table="ztf", ids=[f"none{number}" for number in range(20_001)])
     assert code(caught.value) == "too_large"
+    assert "or use do_exchange" in str(caught.value)
+    limited = {
+        "table": "ztf",
+        "ids": ["ZTF20abfcszi", *(f"none{number}" for number in range(20_000))],
+        "columns": COLUMNS,
+        "limit": 5,
+    }
+    with pytest.raises(fl.FlightServerError, match="or send the ticket to do_get"):
+        info(client, **limited)
+    assert len(ask(client, **limited).table) == 5
 
 
 def test_what_a_plan_says_travels_in_less_than_the_least_limit_of_clients(client: fl.FlightClient) -> None:
