@@ -128,7 +128,8 @@ class Archive:
         """
         view = self._rows.view()
         query = plan.query
-        if query.as_of is None and view.as_of and not any(table.on_equal_key == "overwrite" for table in plan.tables):
+        keeps_state = query.as_of is not None or query.resume_after is not None
+        if not keeps_state and view.as_of and not any(table.on_equal_key == "overwrite" for table in plan.tables):
             query = replace(query, as_of=view.as_of)
         if plan.ids is not None or plan.selection.index is not None:
             return list(endpoint_queries(query, most=most)), True
@@ -187,15 +188,15 @@ class Archive:
     def _messages(self, reader: PlanReader) -> Generator[Message, None, None]:
         reader = self._pipeline.locate(reader)
         plan = reader.plan
-        counter = CompletenessCounter(plan.ids, mixed=not plan.table.by_object, points=0 if plan.shape.nested else None)
+        ids = None if reader.objects is None else reader.objects.ids
+        counter = CompletenessCounter(ids, mixed=not plan.table.by_object, points=0 if plan.shape.nested else None)
         writer = MessageWriter(plan.query, plan.schema, plan.shape.empty)
-        progress = Progress(plan)
+        progress = Progress(reader)
         yield from writer.data(self._pipeline.rows(reader, counter), reader.deadline, progress.advance)
         if plan.after is not None and counter.complete:
             self._pipeline.mark_earlier(reader, counter)
-        as_of = reader.view.as_of if plan.query.as_of is None else plan.query.as_of
         cursor = None if counter.complete else progress.next_page()
-        yield from writer.record(counter.record(as_of, cursor, writer.digest()))
+        yield from writer.record(counter.record(reader.moment, cursor, writer.digest()))
 
 
 def _check_class(reader: PlanReader) -> None:

@@ -143,19 +143,17 @@ class Exchange:
         """Read the rows for all IDs or cones of a batch."""
         if "id" in sent.schema.names:
             for first, ids in _chunks(typed_ids(_values(sent, "id"), self._plan.shape.object_id.type)):
-                yield from self._numbered(self._reader(replace(self._plan, ids=ids)), first, one=False)
+                yield from self._numbered(replace(self._plan, ids=ids), first, one=False)
         else:
             for number, values in enumerate(zip(*(_values(sent, name) for name in CONE), strict=True)):
                 cone = cone_of(dict(zip(CONE, values, strict=True)))
                 plan = replace(self._plan, query=replace(self._plan.query, cone=cone))
-                yield from self._numbered(self._pipeline.locate(self._reader(plan)), number, one=True)
+                yield from self._numbered(plan, number, one=True)
 
-    def _reader(self, plan: Plan) -> PlanReader:
-        return PlanReader(plan, self._view, Deadline.of(self._caller, self._seconds))
-
-    def _numbered(self, reader: PlanReader, first: int, *, one: bool) -> Iterator[Rows]:
+    def _numbered(self, plan: Plan, first: int, *, one: bool) -> Iterator[Rows]:
         """Read rows, and prepend to each the number of the sent row that it answers."""
-        counter = CompletenessCounter(reader.plan.ids)
+        reader = self._pipeline.locate(PlanReader(plan, self._view, Deadline.of(self._caller, self._seconds)))
+        counter = CompletenessCounter(None if reader.objects is None else reader.objects.ids)
         begin = self._totals.requested + first
         for rows in self._pipeline.rows(reader, counter):
             reader.deadline.check()

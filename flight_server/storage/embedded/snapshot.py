@@ -65,6 +65,8 @@ class Snapshot:
         The errors of tables with damaged files, by table.
     """
 
+    keeps_versions = True
+
     def __init__(
         self,
         state: ManifestState,

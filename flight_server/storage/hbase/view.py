@@ -88,6 +88,8 @@ class HBaseView:
         Called with the number of cells that are not in the schema row.
     """
 
+    keeps_versions = False
+
     def __init__(self, gateway: Gateway, known: Known, prefix: str, threads: int, left_out: LeftOut) -> None:
         self._gateway = gateway
         self._known = known
