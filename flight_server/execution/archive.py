@@ -22,7 +22,7 @@ from flight_server.planning.plan import Plan, Planner
 from flight_server.planning.row_selection import RowSelection, unknown_class
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.deadlines import Deadline
-from flight_server.protocol.errors import AlertflightError
+from flight_server.protocol.errors import AlertflightError, NotSupported
 from flight_server.protocol.query import Query
 from flight_server.settings import Settings
 from flight_server.storage.protocols import CutoutStore, RowStore, RowView, TableState
@@ -169,6 +169,21 @@ class Archive:
         view = self._rows.view()
         reader = self._reader(placeholder_query(query, sent, self._planner(view).catalog), view, caller)
         return Exchange(reader.plan, view, self._pipeline, caller, self._settings.limits.seconds)
+
+    def check_exchange(self, query: Query, caller: Caller) -> None:
+        """Check a query of an exchange against the tables, before it is known whether IDs or cones will be sent.
+
+        Raises
+        ------
+        AlertflightError
+            The exchange would be refused for both.
+        """
+        try:
+            self.exchange(query, pa.schema([("id", pa.string())]), caller)
+        except NotSupported as refusal:
+            if refusal.field != "ids":
+                raise
+            self.exchange(query, pa.schema([(name, pa.float64()) for name in ("ra", "dec", "radius")]), caller)
 
     def _reader(self, query: Query, view: RowView, caller: Caller) -> PlanReader:
         plan = self._planner(view).plan(query)

@@ -135,5 +135,4 @@ class PixelRanges:
         for begin in range(0, int(ends[-1]), PIECE):
             numbers = np.arange(begin, min(begin + PIECE, int(ends[-1])))
             place = np.searchsorted(ends, numbers, side="right")
-            pixels: Pixels = self.lasts[place] + 1 - (ends[place] - numbers)
-            yield pixels
+            yield (self.lasts[place] + 1 - (ends[place] - numbers)).astype(np.int64)
