@@ -113,26 +113,42 @@ class PixelRanges:
         """
         from astropy_healpix import HEALPix
 
-        if len(self.firsts) == 1 and self.lasts[0] - self.firsts[0] + 1 == 12 * self.nside**2:
-            return np.arange(12 * nside**2)  # the whole sky
-        own, other = HEALPix(self.nside, order="ring"), HEALPix(nside, order="ring")
         # in the nested order the parts of a pixel are neighbours
-        touched = np.zeros(12 * nside**2, dtype=bool)
+        if nside > self.nside:
+            touched = np.repeat(self.parts_inside(self.nside, check) > 0, (nside // self.nside) ** 2)
+        elif 2 * self._count <= 12 * self.nside**2:
+            touched = self.parts_inside(nside, check) > 0
+        else:  # it is less work to look for what is outside as a whole
+            touched = self._others().parts_inside(nside, check) < (self.nside // nside) ** 2
+        found: Pixels = np.sort(HEALPix(nside, order="ring").nested_to_ring(np.flatnonzero(touched))).astype(np.int64)
+        return found
+
+    @property
+    def _count(self) -> int:
+        return int((self.lasts - self.firsts + 1).sum())
+
+    def _others(self) -> Self:
+        """Return the pixels outside."""
+        firsts = np.append(0, self.lasts + 1)
+        lasts = np.append(self.firsts - 1, 12 * self.nside**2 - 1)
+        some = firsts <= lasts
+        return type(self)(self.nside, firsts[some], lasts[some])
+
+    def parts_inside(self, nside: int, check: Callable[[], None]) -> Pixels:
+        """Return how many of these pixels are in each pixel of a coarser or the same nside, in the nested order."""
+        from astropy_healpix import HEALPix
+
+        own, each = HEALPix(self.nside, order="ring"), (self.nside // nside) ** 2
+        found = np.zeros(12 * nside**2, dtype=np.int64)
         for piece in self._pieces():
             check()
-            if nside <= self.nside:
-                touched[own.ring_to_nested(piece) // (self.nside // nside) ** 2] = True
-            else:
-                touched.reshape(12 * self.nside**2, -1)[own.ring_to_nested(piece)] = True
-            if touched.all():
-                return np.arange(len(touched))
-        found: Pixels = np.sort(other.nested_to_ring(np.flatnonzero(touched))).astype(np.int64)
+            found += np.bincount(own.ring_to_nested(piece) // each, minlength=len(found))
         return found
 
     def _pieces(self) -> Iterator[Pixels]:
         """Yield the pixels in pieces of at most `PIECE`."""
         ends = np.cumsum(self.lasts - self.firsts + 1)
-        for begin in range(0, int(ends[-1]), PIECE):
-            numbers = np.arange(begin, min(begin + PIECE, int(ends[-1])))
+        for begin in range(0, self._count, PIECE):
+            numbers = np.arange(begin, min(begin + PIECE, self._count))
             place = np.searchsorted(ends, numbers, side="right")
             yield (self.lasts[place] + 1 - (ends[place] - numbers)).astype(np.int64)
