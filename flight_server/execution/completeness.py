@@ -18,6 +18,9 @@ from flight_server.storage.scans import Rows
 __all__ = ["CompletenessCounter", "CutoutCounts"]
 
 
+MOST_DISTINCT = 1_000_000  # objects that are told apart, if the rows of an object may be apart; about 100 bytes each
+
+
 @dataclass(slots=True)
 class CutoutCounts:
     """The cutouts of an answer: missing, read and failed."""
@@ -71,7 +74,7 @@ class CompletenessCounter:
     cutouts: CutoutCounts = field(default_factory=CutoutCounts)
     _seen: npt.NDArray[np.bool_] = field(init=False)
     _present: npt.NDArray[np.bool_] = field(init=False)
-    _objects: int = 0
+    _objects: int | None = 0
     _last: object = None
     _distinct_ids: set[object] = field(default_factory=set)
 
@@ -84,11 +87,14 @@ class CompletenessCounter:
         if self.ids is not None:
             self._seen = _marked(self._seen, rows.request_index, len(self.ids))
         elif ids is not None and self.mixed:
-            self._distinct_ids.update(pc.unique(ids).to_pylist())
-            self._objects = len(self._distinct_ids)
+            if self._objects is not None:
+                self._distinct_ids.update(pc.unique(ids).to_pylist())
+                self._objects = len(self._distinct_ids)
+                if self._objects > MOST_DISTINCT:
+                    self._objects, self._distinct_ids = None, set()
         elif ids is not None and len(ids):
             changes = pc.sum(pc.not_equal(ids[1:], ids[:-1])).as_py() or 0
-            self._objects += changes + (ids[0].as_py() != self._last)
+            self._objects = (self._objects or 0) + changes + (ids[0].as_py() != self._last)
             self._last = ids[-1].as_py()
 
     def mark_present(self, request_index: npt.NDArray[np.int64] | int) -> None:
@@ -96,8 +102,8 @@ class CompletenessCounter:
         self._present = _marked(self._present, np.atleast_1d(request_index), len(self.ids or ()))
 
     @property
-    def objects(self) -> int:
-        """The number of objects with rows in the answer."""
+    def objects(self) -> int | None:
+        """The number of objects with rows in the answer; None if it was not counted, since it would take much memory."""
         return self._objects if self.ids is None else int(self._seen.sum())
 
     def missing(self) -> list[str | int]:

@@ -85,7 +85,7 @@ class _Totals:
 
     def add(self, counter: CompletenessCounter, *, one: bool) -> None:
         """Add the answer to some IDs, or, if `one`, to one cone."""
-        found = int(counter.rows > 0) if one else counter.objects
+        found = int(counter.rows > 0) if one else counter.objects or 0
         self.rows += counter.rows
         self.objects += found
         self.missing += (1 if one else len(counter.ids or ())) - found

@@ -37,7 +37,7 @@ class CompletenessRecord:
     complete
         False only if a limit cut off at least one row.
     rows, objects
-        The number of rows, and of objects with rows.
+        The number of rows, and of objects with rows; None if these were not counted.
     points
         The number of rows within light curves; None if the answer is not nested.
     missing_ids
@@ -56,7 +56,7 @@ class CompletenessRecord:
 
     complete: bool
     rows: int
-    objects: int
+    objects: int | None
     as_of: int
     points: int | None = None
     missing_ids: Sequence[str | int] = ()
