@@ -27,6 +27,7 @@ def with_upper_limits(reader: PlanReader, columns: Projection) -> Iterator[Rows]
     """
     first = 0
     for ids in _object_groups(reader, columns):
+        reader.deadline.check()
         parts = list(_read(reader, columns, ids))
         if parts:
             merged = _in_order(reader.plan, parts)

@@ -48,6 +48,7 @@ def scan_plan(reader: PlanReader) -> Iterator[Rows]:
 def _scan_objects(reader: PlanReader, objects: Objects, columns: Projection) -> Iterator[Rows]:
     """Read the rows of objects, from the cursor's object on; the request index counts from there."""
     for first, ids in objects.groups(OBJECTS_TOGETHER):
+        reader.deadline.check()  # there may be no rows, at which it is checked too
         for rows in reader.scan(reader.plan.table, columns, ids=ids):
             yield Rows(rows.batch, rows.request_index + first, rows.keys) if first else rows
 

@@ -74,6 +74,23 @@ def test_a_search_without_a_caller_ends(crowd: Opened, table: str, region: SkyMa
         messages(pausing(crowd, for_ever, seconds=0.2), Query(table=table, skymap=region))
 
 
+@pytest.mark.parametrize("upper_limits", [False, True])
+def test_objects_that_are_not_there_are_not_looked_for_without_a_caller(crowd: Opened, upper_limits: bool) -> None:
+    asked: Counter[str] = Counter()
+
+    def gone() -> bool:
+        return sum(asked.values()) > 2
+
+    def count(scan: Scan) -> None:
+        asked[scan.table.name] += 1
+
+    nobody = tuple(f"nobody{number}" for number in range(50_000))
+    query = Query(table="ztf", ids=nobody, columns=("i:jd",), upper_limits=upper_limits)
+    with pytest.raises(StreamCancelled):
+        list(pausing(crowd, count).archive.answer(query, Caller(cancelled=gone)).messages)
+    assert sum(asked.values()) < 7
+
+
 def test_the_pixels_of_a_large_map_are_not_found_without_a_caller() -> None:
     calls: list[int] = []
 
