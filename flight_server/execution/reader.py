@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
 from flight_server.execution.objects import Objects
-from flight_server.planning.cursors import NO_MARK, dropped_state
+from flight_server.planning.cursors import NO_MARK, dropped_state, unknown_state
 from flight_server.planning.plan import Plan
 from flight_server.protocol.deadlines import Deadline
 from flight_server.protocol.errors import BadValue
@@ -100,10 +100,12 @@ class PlanReader:
         BadValue
             It does not; names the oldest possible `as_of`.
         CursorMismatch
-            The time is that of the plan's cursor.
+            The time is that of the plan's cursor; or the store does not have the state of then yet.
         """
         if self.as_of is None:
             return
+        if self.plan.query.as_of is None and self.as_of > self.view.as_of:
+            raise unknown_state()
         try:
             for table in self.plan.tables:
                 # a scan of no keys is cheap and raises the same error

@@ -10,7 +10,7 @@ from flight_server.protocol.errors import CursorMismatch
 from flight_server.storage.row_keys import LONGEST_KEY
 from flight_server.storage.scans import Rows
 
-__all__ = ["MARK_BYTES", "MOST_OBJECTS", "NO_MARK", "Place", "dropped_state", "lost_place", "read_cursor"]
+__all__ = ["MARK_BYTES", "MOST_OBJECTS", "NO_MARK", "Place", "dropped_state", "lost_place", "read_cursor", "unknown_state"]
 
 # version, fingerprint, request_index, same, sent, objects, moment, mark; then the row key. Binary, since keys in JSON could
 # exceed the space in a message.
@@ -82,6 +82,12 @@ def lost_place() -> CursorMismatch:
 def dropped_state() -> CursorMismatch:
     """Return the error for a cursor of a state that the store no longer has."""
     message = "compaction has dropped rows that the answer of the cursor had: send the ticket again without resume_after"
+    return CursorMismatch(message, field="resume_after")
+
+
+def unknown_state() -> CursorMismatch:
+    """Return the error for a cursor of a state that the store does not have yet, such as that of another server."""
+    message = "the cursor is of a later state than this server has: ask the server that it came from, or leave out resume_after"
     return CursorMismatch(message, field="resume_after")
 
 

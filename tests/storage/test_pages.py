@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from archives import Answered, digest, messages
+from archives import Answered, digest, messages, open_embedded
 from depth import is_thorough
 from sky_worlds import CENTRE, World
 
@@ -158,3 +159,18 @@ def test_a_time_of_the_ticket_goes_before_that_of_the_cursor(world: World, seed:
     world.opened.store.compact(full=True)
     with pytest.raises(BadValue):
         messages(world.opened, replace(query, resume_after=page.record["cursor"], as_of=page.record["as_of"]))
+
+
+@pytest.mark.parametrize("seed", SEEDS[:1])
+def test_a_store_that_lags_behind_does_not_go_on(world: World, seed: int, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "store", tmp_path / "behind")
+    behind = open_embedded(tmp_path / "behind")
+    query = Query(table="ztf", all=True, columns=COLUMNS, limit=10)
+    page, earlier = messages(world.opened, query), messages(behind, query)
+    assert messages(behind, replace(query, resume_after=page.record["cursor"])).record["rows"] == 10
+    world.ingest(5, {"ztf"})
+    page = messages(world.opened, query)
+    with pytest.raises(CursorMismatch, match="later state"):
+        messages(behind, replace(query, resume_after=page.record["cursor"]))
+    assert messages(world.opened, replace(query, resume_after=earlier.record["cursor"])).record["rows"] == 10
+    behind.store.close()
