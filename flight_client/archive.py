@@ -259,7 +259,7 @@ class Archive:
         """Return the query of an exchange, with a selection that stands for its input."""
         given = self._fields(fields, table)
         query = parse_ticket(json.dumps({"table": table} | selection | given).encode())
-        parse_exchange(json.dumps({"table": table} | given).encode())  # raises errors now, not at the first read
+        parse_exchange({"table": table} | given)  # raises errors now, not at the first read
         return query
 
     def _fields(self, fields: dict[str, Any], table: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_client.bad_rows import BadRows
+from flight_client.calls import act
 from flight_client.connections import Interrupted
 from flight_client.endpoints import schema_of
 from flight_client.notices import warn
@@ -22,7 +23,7 @@ from flight_client.records import Record
 from flight_client.retries import Retries
 from flight_client.stream import Stream
 from flight_client.tabular import Tabular
-from flight_server.protocol.errors import AlertflightError
+from flight_server.protocol.errors import AlertflightError, Forbidden
 from flight_server.protocol.query import SELECTIONS, Query
 
 __all__ = ["EMPTY", "Exchange", "Sent", "batches_of_ids", "batches_of_places"]
@@ -143,12 +144,12 @@ class Exchange(Tabular):
         return self._read()
 
     def _read(self) -> Iterator[pa.RecordBatch]:
-        record = Record()
+        record, ticket = Record(), _Ticket(self._url, self._command)
         drawn = Progress(self._progress)
         rows = sent = 0
         try:
             for some in self._sent:
-                for answer in _BatchExchange(self._url, self._ticket, some).answers(self._retries, record):
+                for answer in _BatchExchange(self._url, ticket, some).answers(self._retries, record):
                     rows += len(answer)
                     self._schema = answer.schema
                     drawn.show(rows, 0)
@@ -163,16 +164,38 @@ class Exchange(Tabular):
         self.record = record
 
     @property
-    def _ticket(self) -> bytes:
+    def _command(self) -> bytes:
         """The ticket, without a selection."""
         fields = self._query.to_dict()
         return json.dumps({name: value for name, value in fields.items() if name not in SELECTIONS}).encode()
 
 
+class _Ticket:
+    """The ticket of an exchange, signed by the server once that asks for it."""
+
+    def __init__(self, url: str, command: bytes) -> None:
+        self._url = url
+        self._command = command
+        self.content = command
+        self._is_new = False
+
+    def accepted(self) -> None:
+        """Note that the server has answered the ticket."""
+        self._is_new = False
+
+    def sign(self, refusal: Forbidden) -> bool:
+        """Return whether the exchange can be tried again after a refusal, with a ticket that is signed now."""
+        if refusal.field not in {"sig", "exp"} or self._is_new:
+            return False
+        self.content = json.dumps(act(self._url, "exchange-ticket", self._command.decode())).encode()
+        self._is_new = True
+        return True
+
+
 class _BatchExchange:
     """The answers to one batch, over as many streams as needed."""
 
-    def __init__(self, url: str, ticket: bytes, sent: Sent) -> None:
+    def __init__(self, url: str, ticket: _Ticket, sent: Sent) -> None:
         self._url = url
         self._ticket = ticket
         self._sent = sent.batch
@@ -190,7 +213,8 @@ class _BatchExchange:
         while True:
             stream = None
             try:
-                stream = Stream(self._url, self._ticket, self._sent.slice(self._whole))
+                stream = Stream(self._url, self._ticket.content, self._sent.slice(self._whole))
+                self._ticket.accepted()
                 begin = self._whole
                 for batch in stream:
                     tries.progress()
@@ -199,6 +223,9 @@ class _BatchExchange:
                 record.add(self._record(stream, resumed))
             except Interrupted:
                 resumed += 1
+            except Forbidden as refusal:
+                if not self._ticket.sign(refusal):
+                    raise
             except AlertflightError as failure:
                 if not tries.again(failure):
                     raise
@@ -232,7 +259,9 @@ class _BatchExchange:
                 yield batch
 
     def _record(self, stream: Stream, resumed: int) -> Record:
-        found = Record.of(stream.record, stream.whole_list("missing_ids"), stream.whole_list("failed_cutouts"))
+        # a long list is sent in parts, and a repeated ID may be in several
+        missing = list(dict.fromkeys(stream.whole_list("missing_ids")))
+        found = Record.of(stream.record, missing, stream.whole_list("failed_cutouts"))
         if resumed:
             found.rows, found.resumed, found.objects, found.digest = self._rows, resumed, None, None
             found.points = None

@@ -22,7 +22,7 @@ from flight_server.planning.plan import Plan, Planner
 from flight_server.planning.row_selection import RowSelection, unknown_class
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.deadlines import Deadline
-from flight_server.protocol.errors import AlertflightError
+from flight_server.protocol.errors import AlertflightError, NotSupported
 from flight_server.protocol.query import Query
 from flight_server.settings import Settings
 from flight_server.storage.protocols import CutoutStore, RowStore, RowView, TableState
@@ -128,7 +128,8 @@ class Archive:
         """
         view = self._rows.view()
         query = plan.query
-        if query.as_of is None and view.as_of and not any(table.on_equal_key == "overwrite" for table in plan.tables):
+        keeps_state = query.as_of is not None or query.resume_after is not None
+        if not keeps_state and view.as_of and not any(table.on_equal_key == "overwrite" for table in plan.tables):
             query = replace(query, as_of=view.as_of)
         if plan.ids is not None or plan.selection.index is not None:
             return list(endpoint_queries(query, most=most)), True
@@ -171,6 +172,21 @@ class Archive:
         reader = self._reader(placeholder_query(query, sent, self._planner(view).catalog), view, caller)
         return Exchange(reader.plan, view, self._pipeline, caller, self._settings.limits.seconds)
 
+    def check_exchange(self, query: Query, caller: Caller) -> None:
+        """Check a query of an exchange against the tables, before it is known whether IDs or cones will be sent.
+
+        Raises
+        ------
+        AlertflightError
+            The exchange would be refused for both.
+        """
+        try:
+            self.exchange(query, pa.schema([("id", pa.string())]), caller)
+        except NotSupported as refusal:
+            if refusal.field != "ids":
+                raise
+            self.exchange(query, pa.schema([(name, pa.float64()) for name in ("ra", "dec", "radius")]), caller)
+
     def _reader(self, query: Query, view: RowView, caller: Caller) -> PlanReader:
         plan = self._planner(view).plan(query)
         reader = PlanReader(plan, view, Deadline.of(caller, self._settings.limits.seconds))
@@ -189,15 +205,15 @@ class Archive:
     def _messages(self, reader: PlanReader) -> Generator[Message, None, None]:
         reader = self._pipeline.locate(reader)
         plan = reader.plan
-        counter = CompletenessCounter(plan.ids, mixed=not plan.table.by_object, points=0 if plan.shape.nested else None)
+        ids = None if reader.objects is None else reader.objects.ids
+        counter = CompletenessCounter(ids, mixed=not plan.table.by_object, points=0 if plan.shape.nested else None)
         writer = MessageWriter(plan.query, plan.schema, plan.shape.empty)
-        progress = Progress(plan)
+        progress = Progress(reader)
         yield from writer.data(self._pipeline.rows(reader, counter), reader.deadline, progress.advance)
         if plan.after is not None and counter.complete:
             self._pipeline.mark_earlier(reader, counter)
-        as_of = reader.view.as_of if plan.query.as_of is None else plan.query.as_of
         cursor = None if counter.complete else progress.next_page()
-        yield from writer.record(counter.record(as_of, cursor, writer.digest()))
+        yield from writer.record(counter.record(reader.moment, cursor, writer.digest()))
 
 
 def _check_class(reader: PlanReader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +18,7 @@ from flight_server.execution.reader import PlanReader
 from flight_server.planning.ids import typed_ids
 from flight_server.planning.plan import Plan
 from flight_server.protocol.callers import Caller
-from flight_server.protocol.completeness import CompletenessRecord
+from flight_server.protocol.completeness import CompletenessRecord, list_bytes
 from flight_server.protocol.deadlines import Deadline
 from flight_server.protocol.errors import BadValue
 from flight_server.protocol.query import Cone, Query
@@ -29,6 +30,7 @@ __all__ = ["INDEX", "Exchange", "placeholder_query"]
 
 INDEX = "index"
 CHUNK = 1000  # objects read together
+FAILED_BYTES = 120  # of a failed cutout in a message, about
 CONE = ("ra", "dec", "radius")
 
 
@@ -43,7 +45,9 @@ def placeholder_query(query: Query, sent: pa.Schema, catalog: Catalog) -> Query:
     names = tuple(sent.names)
     if names == ("id",):
         kind = sent.field("id").type
-        if not any(holds(kind) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)):
+        if not any(
+            holds(kind) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
+        ):
             raise BadValue(f"the column id must have strings or integers, not {kind}", field="id", value=kind)
         table = catalog.table(query.table)
         wanted = catalog.type_of(table, table.id)
@@ -59,7 +63,7 @@ def placeholder_query(query: Query, sent: pa.Schema, catalog: Catalog) -> Query:
 
 @dataclass(slots=True)
 class _Totals:
-    """The counts of all answers so far."""
+    """The counts of all answers so far, and the parts of the record's lists that were not sent yet."""
 
     requested: int = 0
     rows: int = 0
@@ -67,16 +71,28 @@ class _Totals:
     points: int | None = None
     missing: int = 0
     missing_ids: dict[str | int, None] = field(default_factory=dict)
+    missing_bytes: int = 0
     cutouts: CutoutCounts = field(default_factory=CutoutCounts)
+
+    def long_lists(self, most: int) -> Iterator[tuple[str, list[Any]]]:
+        """Remove and yield the lists of the record that are longer than so many bytes, with their names."""
+        if self.missing_bytes > most:
+            found, self.missing_ids, self.missing_bytes = list(self.missing_ids), {}, 0
+            yield "missing_ids", found
+        if len(self.cutouts.failed) * FAILED_BYTES > most:
+            failed, self.cutouts.failed = self.cutouts.failed, []
+            yield "failed_cutouts", [cutout.to_dict() for cutout in failed]
 
     def add(self, counter: CompletenessCounter, *, one: bool) -> None:
         """Add the answer to some IDs, or, if `one`, to one cone."""
-        found = int(counter.rows > 0) if one else counter.objects
+        found = int(counter.rows > 0) if one else counter.objects or 0
         self.rows += counter.rows
         self.objects += found
         self.missing += (1 if one else len(counter.ids or ())) - found
-        if not one:
-            self.missing_ids |= dict.fromkeys(counter.missing())
+        for name in () if one else counter.missing():
+            if name not in self.missing_ids:
+                self.missing_ids[name] = None
+                self.missing_bytes += len(json.dumps(name)) + 2
         if self.points is not None:
             self.points += counter.points or 0
         self.cutouts.add(counter.cutouts)
@@ -120,8 +136,16 @@ class Exchange:
         # each chunk has a deadline of its own; the exchange as a whole has none
         no_end = Deadline(cancelled=self._caller.cancelled)
         # the answer to the last row may continue in the next message
-        yield from self._writer.data(self._rows(sent), no_end, lambda rows: {"answered": int(rows.batch[0][-1].as_py())})
+        for message in self._writer.data(self._rows(sent), no_end, lambda rows: {"answered": int(rows.batch[0][-1].as_py())}):
+            yield message
+            yield from self._long_lists()
         self._totals.requested += len(sent)
+        yield from self._long_lists()
+
+    def _long_lists(self) -> Iterator[Message]:
+        """Yield the lists of the record that have become long, so that they are not kept until the end."""
+        for name, values in self._totals.long_lists(list_bytes(self._writer.room)):
+            yield from self._writer.notes(name, values)
 
     def end(self) -> Iterator[Message]:
         """Yield the messages at the end: the completeness record of the exchange."""
@@ -143,19 +167,17 @@ class Exchange:
         """Read the rows for all IDs or cones of a batch."""
         if "id" in sent.schema.names:
             for first, ids in _chunks(typed_ids(_values(sent, "id"), self._plan.shape.object_id.type)):
-                yield from self._numbered(self._reader(replace(self._plan, ids=ids)), first, one=False)
+                yield from self._numbered(replace(self._plan, ids=ids), first, one=False)
         else:
             for number, values in enumerate(zip(*(_values(sent, name) for name in CONE), strict=True)):
                 cone = cone_of(dict(zip(CONE, values, strict=True)))
                 plan = replace(self._plan, query=replace(self._plan.query, cone=cone))
-                yield from self._numbered(self._pipeline.locate(self._reader(plan)), number, one=True)
+                yield from self._numbered(plan, number, one=True)
 
-    def _reader(self, plan: Plan) -> PlanReader:
-        return PlanReader(plan, self._view, Deadline.of(self._caller, self._seconds))
-
-    def _numbered(self, reader: PlanReader, first: int, *, one: bool) -> Iterator[Rows]:
+    def _numbered(self, plan: Plan, first: int, *, one: bool) -> Iterator[Rows]:
         """Read rows, and prepend to each the number of the sent row that it answers."""
-        counter = CompletenessCounter(reader.plan.ids)
+        reader = self._pipeline.locate(PlanReader(plan, self._view, Deadline.of(self._caller, self._seconds)))
+        counter = CompletenessCounter(None if reader.objects is None else reader.objects.ids)
         begin = self._totals.requested + first
         for rows in self._pipeline.rows(reader, counter):
             reader.deadline.check()

@@ -13,7 +13,7 @@ from flight_server.planning.plan import Plan
 from flight_server.storage.row_keys import object_key
 from flight_server.storage.scans import Rows
 
-__all__ = ["after_place", "after_time", "equal_to", "limit_objects", "limit_rows", "within_bounds"]
+__all__ = ["after_place", "equal_to", "limit_objects", "limit_rows", "within_bounds"]
 
 
 def within_bounds(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
@@ -39,15 +39,6 @@ def equal_to(rows: Iterator[Rows], column: str, value: str) -> Iterator[Rows]:
             yield some
         elif mask.true_count:
             yield some.filter(mask.to_numpy(zero_copy_only=False))
-
-
-def after_time(rows: Iterator[Rows], time: str, reached: float, key: bytes) -> Iterator[Rows]:
-    """Drop rows up to a time and key; rows are ordered by descending time, then by ascending key."""
-    for some in rows:
-        times = some.batch[time].to_numpy(zero_copy_only=False)
-        before = int(np.count_nonzero((times > reached) | ((times == reached) & (some.keys <= key))))
-        if before < len(some):
-            yield some.slice(before, len(some) - before) if before else some
 
 
 def after_place(rows: Iterator[Rows], place: Place) -> Iterator[Rows]:

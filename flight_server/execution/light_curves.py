@@ -27,10 +27,11 @@ def with_upper_limits(reader: PlanReader, columns: Projection) -> Iterator[Rows]
     """
     first = 0
     for ids in _object_groups(reader, columns):
+        reader.deadline.check()
         parts = list(_read(reader, columns, ids))
         if parts:
             merged = _in_order(reader.plan, parts)
-            index = np.zeros_like(merged.request_index) if reader.ids is None else merged.request_index + first
+            index = np.zeros_like(merged.request_index) if reader.objects is None else merged.request_index + first
             yield Rows(merged.batch, index, merged.keys)
         first += len(ids)
 
@@ -38,9 +39,8 @@ def with_upper_limits(reader: PlanReader, columns: Projection) -> Iterator[Rows]
 def _object_groups(reader: PlanReader, columns: Projection) -> Iterator[Sequence[str | int]]:
     """Yield the objects in groups of `OBJECTS_TOGETHER`."""
     table, after = reader.plan.table, reader.plan.after
-    if (ids := reader.ids) is not None:
-        for first in range(0, len(ids), OBJECTS_TOGETHER):
-            yield ids[first : first + OBJECTS_TOGETHER]
+    if reader.objects is not None:
+        yield from (ids for _, ids in reader.objects.groups(OBJECTS_TOGETHER))
         return
     group: dict[str | int, None] = {}
     names = Projection([columns.by_name[table.id]])

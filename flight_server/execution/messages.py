@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from flight_server.catalog.columns import empty_batch
 from flight_server.execution.batches import cut
 from flight_server.execution.digests import Digest
-from flight_server.protocol.completeness import CompletenessRecord
+from flight_server.protocol.completeness import CompletenessRecord, notes_of
 from flight_server.protocol.deadlines import Deadline
 from flight_server.protocol.query import Query
 from flight_server.storage.scans import Rows
@@ -45,6 +45,7 @@ class MessageWriter:
         self._empty = empty_batch(schema) if empty is None else empty
         self._digest = Digest(schema) if query.digest else None
         self._seq = 0
+        self.room = query.max_message_bytes - pa.ipc.get_record_batch_size(self._empty)  # bytes for the metadata
 
     def data(self, rows: Iterator[Rows], deadline: Deadline, describe: Callable[[Rows], dict[str, Any]]) -> Iterator[Message]:
         """Yield the messages of rows.
@@ -74,7 +75,11 @@ class MessageWriter:
 
     def record(self, record: CompletenessRecord) -> Iterator[Message]:
         """Yield the messages at the end of an answer: long lists in parts, then the record."""
-        room = self._query.max_message_bytes - pa.ipc.get_record_batch_size(self._empty)
-        for note in record.notes(room):
+        for note in record.notes(self.room):
             yield Message(self._empty, note)
-        yield Message(self._empty, record.to_dict(room))
+        yield Message(self._empty, record.to_dict(self.room))
+
+    def notes(self, name: str, values: Sequence[Any]) -> Iterator[Message]:
+        """Yield messages with a part of a list of the record, before the record."""
+        for note in notes_of(name, values, self.room):
+            yield Message(self._empty, note)

@@ -27,26 +27,26 @@ def nest(rows: Iterator[Rows], schema: pa.Schema, ids: Sequence[str | int] | Non
     schema
         The schema of the answer; see `nested_schema`.
     ids
-        The objects that `Rows.request_index` refers to; None if rows are not selected by ID.
+        The objects that `Rows.request_index` refers to, possibly more from time to time; None if rows are not selected by
+        object.
     """
-    known = None if ids is None else pa.array(ids, schema.field(0).type)
     held: list[Rows] = []
     size, enough = 0, 0  # the first light curves are sent at once
     for some in rows:
         if held and size >= enough:
-            ends = _ends(some, schema, known)
-            if not _belongs(held[-1], some, schema, known):
-                yield _fold(Rows.concat(held), schema, known)
+            ends = _ends(some, schema, ids)
+            if not _belongs(held[-1], some, schema, ids):
+                yield _fold(Rows.concat(held), schema, ids)
                 held, size, enough = [], 0, ENOUGH_BYTES
             elif len(ends) > 1:
                 begun = int(ends[0])
-                yield _fold(Rows.concat([*held, some.slice(0, begun)]), schema, known)
+                yield _fold(Rows.concat([*held, some.slice(0, begun)]), schema, ids)
                 some = some.slice(begun, len(some.batch) - begun)  # noqa: PLW2901
                 held, size, enough = [], 0, ENOUGH_BYTES
         held.append(some)
         size += some.batch.nbytes
     if held:
-        yield _fold(Rows.concat(held), schema, known)
+        yield _fold(Rows.concat(held), schema, ids)
 
 
 def points_of(batch: pa.RecordBatch) -> int:
@@ -54,19 +54,23 @@ def points_of(batch: pa.RecordBatch) -> int:
     return int(pc.sum(pc.list_value_length(batch[LIGHT_CURVE])).as_py() or 0)
 
 
-def _fold(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> Rows:
+def _fold(rows: Rows, schema: pa.Schema, known: Sequence[str | int] | None) -> Rows:
     ends = _ends(rows, schema, known)
     curve = schema.field(1).type
     batch = rows.batch
     points = pa.StructArray.from_arrays([batch[field.name] for field in curve.value_type], fields=list(curve.value_type))
     offsets = pa.array(np.concatenate(([0], ends)), pa.int32())
     index = rows.request_index[ends - 1]
-    names = batch[schema.field(0).name].take(pa.array(ends - 1)) if known is None else known.take(pa.array(index))
+    id_ = schema.field(0)
+    if known is None:
+        names = batch[id_.name].take(pa.array(ends - 1))
+    else:
+        names = pa.array([known[place] for place in index.tolist()], id_.type)
     curves = pa.ListArray.from_arrays(offsets, points, type=curve)
     return Rows(pa.RecordBatch.from_arrays([names, curves], schema=schema), index, rows.keys[ends - 1])
 
 
-def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[np.int64]:
+def _ends(rows: Rows, schema: pa.Schema, known: Sequence[str | int] | None) -> npt.NDArray[np.int64]:
     """Return the end of each object's rows."""
     if known is not None:
         changes = rows.request_index[1:] != rows.request_index[:-1]
@@ -76,7 +80,7 @@ def _ends(rows: Rows, schema: pa.Schema, known: pa.Array | None) -> npt.NDArray[
     return np.append(np.flatnonzero(changes) + 1, len(rows.batch)).astype(np.int64)
 
 
-def _belongs(before: Rows, rows: Rows, schema: pa.Schema, known: pa.Array | None) -> bool:
+def _belongs(before: Rows, rows: Rows, schema: pa.Schema, known: Sequence[str | int] | None) -> bool:
     """Return whether the first row has the same object as the last row before it."""
     if known is not None:
         return bool(before.request_index[-1] == rows.request_index[0])

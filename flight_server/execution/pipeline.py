@@ -19,9 +19,10 @@ from flight_server.execution.cutout_columns import CutoutLimits, attach_cutouts
 from flight_server.execution.derived_columns import derive_columns
 from flight_server.execution.filters import after_place, limit_objects, limit_rows, within_bounds
 from flight_server.execution.nested_layout import nest, points_of
+from flight_server.execution.objects import Objects
 from flight_server.execution.reader import PlanReader
-from flight_server.execution.scans import reads_whole_objects, scan_plan
-from flight_server.execution.sky_search import find_in_sky
+from flight_server.execution.scans import OBJECTS_TOGETHER, reads_whole_objects, scan_plan
+from flight_server.execution.sky_search import find_objects, find_rows
 from flight_server.planning.plan import Plan
 from flight_server.storage.protocols import CutoutStore
 from flight_server.storage.scans import Rows
@@ -46,16 +47,20 @@ class Pipeline:
     limits: CutoutLimits
 
     def locate(self, reader: PlanReader) -> PlanReader:
-        """Search the plan's sky region, if it has one, and return a reader of the objects or rows found."""
-        index = reader.plan.selection.index
+        """Return a reader of the objects or rows that the plan selects by ID or position.
+
+        Raises
+        ------
+        CursorMismatch
+            Other rows or objects are found in the plan's sky region now than when its cursor was made.
+        """
+        plan, index = reader.plan, reader.plan.selection.index
         if index is None:
-            return reader
-        plan = reader.plan
+            return reader if plan.ids is None else replace(reader, objects=Objects(plan.ids, plan.after))
         if index is plan.table:
-            found = find_in_sky(reader, index, self.catalog, plan.shape.read).behind(plan.after)
-            return replace(reader, keys=found.keys, rows=found.rows)
-        found = find_in_sky(reader, index, self.catalog)
-        return replace(reader, plan=replace(plan, ids=found.objects, after=found.placed(plan.after, plan.table)))
+            found = find_rows(reader, index, self.catalog, plan.shape.read)
+            return replace(reader, rows=found.rows, mark=found.mark)
+        return replace(reader, objects=find_objects(reader, index, self.catalog))
 
     def rows(self, reader: PlanReader, counter: CompletenessCounter) -> Iterator[Rows]:
         """Read the rows of an answer, in its schema, and count them."""
@@ -76,7 +81,7 @@ class Pipeline:
         if query.limit_objects is not None:
             yield partial(limit_objects, plan=plan, limit=query.limit_objects, counter=counter)
         if shape.nested:
-            yield partial(nest, schema=shape.schema, ids=plan.ids)
+            yield partial(nest, schema=shape.schema, ids=None if reader.objects is None else reader.objects.ids)
         if plan.max_rows is not None:
             yield partial(limit_rows, limit=plan.max_rows, counter=counter)
         yield partial(_count, plan=plan, counter=counter)
@@ -94,31 +99,31 @@ class Pipeline:
 
     def mark_earlier(self, reader: PlanReader, counter: CompletenessCounter) -> None:
         """Mark the objects before the cursor's that have rows, so that the record does not list them as missing."""
-        plan = reader.plan
-        if plan.ids is None or plan.after is None:
+        plan, objects = reader.plan, reader.objects
+        if objects is None or plan.after is None:
             return
         counter.mark_present(plan.after.request_index)
-        if not plan.after.request_index:
-            return
         name = plan.table.time if plan.is_bounded and plan.table.time is not None else plan.table.id
         columns = Projection([self.catalog.known[plan.table.survey][name]])
-        for table in (plan.table, *plan.added):
-            rows = reader.scan(table, columns, ids=plan.ids[: plan.after.request_index])
-            for some in within_bounds(rows, plan) if plan.is_bounded else rows:
-                reader.deadline.check()
-                counter.mark_present(some.request_index)
+        for first in range(0, plan.after.request_index, OBJECTS_TOGETHER):
+            ids = objects.ids[first : min(first + OBJECTS_TOGETHER, plan.after.request_index)]
+            for table in (plan.table, *plan.added):
+                rows = reader.scan(table, columns, ids=ids)
+                for some in within_bounds(rows, plan) if plan.is_bounded else rows:
+                    reader.deadline.check()
+                    counter.mark_present(some.request_index + first)
 
 
 def _begins_too_early(reader: PlanReader) -> bool:
     """Return whether the scan begins at the cursor's object instead of after its row."""
     plan = reader.plan
-    by_place = plan.selection.spans is not None or reader.keys is not None
-    return plan.ids is not None or (reads_whole_objects(reader) and not by_place)
+    by_place = plan.selection.spans is not None or reader.rows is not None
+    return reader.objects is not None or (reads_whole_objects(reader) and not by_place)
 
 
 def _count(rows: Iterator[Rows], plan: Plan, counter: CompletenessCounter) -> Iterator[Rows]:
     for some in rows:
-        counter.count(some, some.batch[plan.table.id] if plan.ids is None else None)
+        counter.count(some, some.batch[plan.table.id] if counter.ids is None else None)
         if plan.shape.nested:
             counter.points = (counter.points or 0) + points_of(some.batch)
         yield some

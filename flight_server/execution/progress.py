@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flight_server.execution.reader import PlanReader
 from flight_server.planning.cursors import MOST_OBJECTS, Place
-from flight_server.planning.plan import Plan
 from flight_server.storage.row_keys import object_key
 from flight_server.storage.scans import Rows
 
@@ -17,12 +17,15 @@ class Progress:
 
     Parameters
     ----------
-    plan
-        The plan of the answer.
+    reader
+        The reader of the answer.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, reader: PlanReader) -> None:
+        self._reader = reader
+        self._plan = plan = reader.plan
+        # a time to come would be another state later
+        self._moment = min(reader.moment, reader.view.as_of)
         self._place = plan.after
         self._fingerprint = plan.query.fingerprint()
         # if the rows of an object are apart, objects cannot be counted from a cursor on
@@ -42,6 +45,7 @@ class Progress:
     def _behind(self, rows: Rows) -> Place:
         plan, before = self._plan, self._place
         place = Place.behind(rows, before)
+        place = replace(place, moment=self._moment, mark=self._reader.mark_at(place.request_index))
         if plan.shape.nested:
             # an object is sent as a whole, so skip all rows with its last key
             place = replace(place, same=MOST_OBJECTS)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from flight_server.catalog.columns import Column, Projection
-from flight_server.execution.filters import after_time, equal_to
+from flight_server.catalog.columns import Projection
+from flight_server.execution.filters import equal_to
 from flight_server.execution.leading_rows import leading_first
 from flight_server.execution.light_curves import with_upper_limits
-from flight_server.execution.newest_first import newest_first
+from flight_server.execution.newest_first import after_row, newest_first
+from flight_server.execution.objects import Objects
 from flight_server.execution.reader import PlanReader
 from flight_server.planning.cursors import lost_place
-from flight_server.storage.row_keys import object_key
+from flight_server.storage.row_keys import object_key, time_text, whole_day
 from flight_server.storage.scans import Rows, Span
 
-__all__ = ["reads_whole_objects", "scan_plan"]
+__all__ = ["OBJECTS_TOGETHER", "reads_whole_objects", "scan_plan"]
+
+OBJECTS_TOGETHER = 8192  # a store has the keys of all of them in memory, padded to the longest
 
 
 def reads_whole_objects(reader: PlanReader) -> bool:
@@ -32,49 +35,52 @@ def scan_plan(reader: PlanReader) -> Iterator[Rows]:
     if plan.added:
         return with_upper_limits(reader, columns)
     if reader.rows is not None:
-        return iter((reader.rows,) if len(reader.rows) else ())
-    if reader.keys is not None:
-        return reader.scan(plan.table, columns, keys=reader.keys)
+        return reader.rows
+    if reader.objects is not None:
+        return _scan_objects(reader, reader.objects, columns)
     if plan.selection.spans is not None:
         return _scan_spans(reader, plan.selection.spans, columns)
-    begin = after.key if after is not None and plan.ids is None else None
+    begin = None if after is None else after.key
     if begin is not None and reads_whole_objects(reader):
         begin = object_key(plan.table, begin)
-    return reader.scan(plan.table, columns, ids=reader.ids, after=begin)
+    return reader.scan(plan.table, columns, after=begin)
+
+
+def _scan_objects(reader: PlanReader, objects: Objects, columns: Projection) -> Iterator[Rows]:
+    """Read the rows of objects, from the cursor's object on; the request index counts from there."""
+    for first, ids in objects.groups(OBJECTS_TOGETHER):
+        reader.deadline.check()  # there may be no rows, at which it is checked too
+        for rows in reader.scan(reader.plan.table, columns, ids=ids):
+            yield Rows(rows.batch, rows.request_index + first, rows.keys) if first else rows
 
 
 def _scan_spans(reader: PlanReader, spans: tuple[Span, ...], columns: Projection) -> Iterator[Rows]:
     """Read the rows of spans after the plan's cursor."""
-    plan, after = reader.plan, reader.plan.after
+    plan, key = reader.plan, None if reader.plan.after is None else reader.plan.after.key
     if plan.selection.leading is not None:
         return leading_first(reader, spans, plan.selection.leading, columns)
-    time = plan.table.time if plan.selection.newest else None
-    reached = 0.0
-    if time is None or after is None:
-        key = None if after is None else after.key
-        rows = reader.scan(plan.table, columns, spans=spans, reverse=time is not None, after=key)
-    else:
-        reached = _time_of(reader, columns.by_name[time], after.key)
-        stop = float(np.nextafter(reached, np.inf))
-        spans = tuple(replace(span, stop=stop if span.stop is None else min(span.stop, stop)) for span in spans)
-        rows = reader.scan(plan.table, columns, spans=spans, reverse=True)
+    if not plan.selection.newest or plan.table.time is None:
+        rows = reader.scan(plan.table, columns, spans=spans, after=key)
+        return rows if plan.selection.exact is None else equal_to(rows, *plan.selection.exact)
+    (span,) = spans
+    before = None
+    if key is not None:
+        _check_row(reader, key)
+        before = whole_day(plan.table, span, key)
+    rows = reader.scan(plan.table, columns, spans=spans, reverse=True, before=before)
     if plan.selection.exact is not None:
         rows = equal_to(rows, *plan.selection.exact)
-    if time is None:
-        return rows
-    rows = newest_first(rows, time)
-    return rows if after is None else after_time(rows, time, reached, after.key)
+    rows = newest_first(rows, plan.table.time, partial(time_text, plan.table, span))
+    return rows if key is None else after_row(rows, key)
 
 
-def _time_of(reader: PlanReader, column: Column, key: bytes) -> float:
-    """Return the time of the row of a cursor.
+def _check_row(reader: PlanReader, key: bytes) -> None:
+    """Check that the row of a cursor is there.
 
     Raises
     ------
     CursorMismatch
-        The row is no longer there.
+        It is not.
     """
-    for rows in reader.scan(reader.plan.table, Projection([column]), keys=np.array([key])):
-        for value in rows.batch[0].to_pylist():
-            return float(value)
-    raise lost_place()
+    if not any(len(rows) for rows in reader.scan(reader.plan.table, Projection(), keys=np.array([key]))):
+        raise lost_place()

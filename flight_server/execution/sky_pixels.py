@@ -5,14 +5,17 @@ astropy and astropy-healpix are imported on first use.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from flight_server.derive.separations import separation
+from flight_server.protocol.query import SkyMap
 
-__all__ = ["cone_pixels", "degraded", "in_ranges", "pixels_of"]
+__all__ = ["PixelRanges", "cone_pixels", "pixels_of"]
 
 Pixels = npt.NDArray[np.int64]
 Degrees = npt.NDArray[np.float64]
@@ -20,6 +23,7 @@ Degrees = npt.NDArray[np.float64]
 FINE_RADIUS = 1.5  # degrees; up to this radius edges are tested, above it some more pixels are returned
 STEPS = 64  # points on each edge of a pixel
 ROUNDING = 1e-9  # degrees, far more than the rounding error of positions in the conversion to pixels
+PIECE = 65_536  # pixels converted together
 NARROWEST = 0.5  # of the mean edge, a lower bound: the narrowest pixels have two thirds of it
 
 
@@ -69,38 +73,82 @@ def cone_pixels(ra: float, dec: float, radius: float, nside: int) -> Pixels:
     return found
 
 
-def degraded(nside: int, ranges: Sequence[tuple[int, int]], to: int) -> Pixels:
-    """Return the pixels at another nside that overlap ranges of pixels, ascending.
+@dataclass(frozen=True, slots=True)
+class PixelRanges:
+    """Pixels as ranges, ascending and apart from each other; worked on in bounded memory, however many pixels they have.
 
     Parameters
     ----------
     nside
-        The nside of the ranges, a power of two.
-    ranges
-        First and last pixel of each range.
-    to
-        The requested nside, a power of two.
+        The nside of the pixels, a power of two.
+    firsts, lasts
+        First and last pixel of each range, n values each.
     """
-    from astropy_healpix import HEALPix
 
-    pixels = np.unique(np.concatenate([np.arange(first, last + 1) for first, last in ranges]))
-    if nside == to:
-        return pixels
-    nested = HEALPix(nside, order="ring").ring_to_nested(pixels)
-    if to < nside:
-        nested = np.unique(nested // (nside // to) ** 2)
-    else:
-        children = (to // nside) ** 2
-        nested = (nested[:, None] * children + np.arange(children)).ravel()
-    found: Pixels = np.sort(HEALPix(to, order="ring").nested_to_ring(nested)).astype(np.int64)
-    return found
+    nside: int
+    firsts: Pixels
+    lasts: Pixels
 
+    @classmethod
+    def of(cls, region: SkyMap) -> Self:
+        """Return the ranges of a sky map."""
+        bounds = np.array(region.ranges, dtype=np.int64).reshape(-1, 2)
+        return cls(region.nside, bounds[:, 0].copy(), bounds[:, 1].copy())
 
-def in_ranges(pixels: Pixels, ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
-    """Return a mask of the pixels inside of ranges, first and last included."""
-    bounds = np.array(sorted(ranges), dtype=np.int64).reshape(-1, 2)
-    # ranges may overlap: take the farthest end of all ranges that begin at or before a pixel
-    reach = np.maximum.accumulate(bounds[:, 1])
-    place = np.searchsorted(bounds[:, 0], pixels, side="right") - 1
-    found: npt.NDArray[np.bool_] = (place >= 0) & (reach[np.maximum(place, 0)] >= pixels)
-    return found
+    def contain(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
+        """Return a mask of the pixels inside."""
+        place = np.searchsorted(self.firsts, pixels, side="right") - 1
+        found: npt.NDArray[np.bool_] = (place >= 0) & (self.lasts[place] >= pixels)
+        return found
+
+    def overlapping(self, nside: int, check: Callable[[], None]) -> Pixels:
+        """Return the pixels at another nside, a power of two, that overlap these, ascending.
+
+        Parameters
+        ----------
+        nside
+            The nside of the result.
+        check
+            Called between pieces of the work; raises if it has to end.
+        """
+        from astropy_healpix import HEALPix
+
+        # in the nested order the parts of a pixel are neighbours
+        if nside > self.nside:
+            touched = np.repeat(self.parts_inside(self.nside, check) > 0, (nside // self.nside) ** 2)
+        elif 2 * self._count <= 12 * self.nside**2:
+            touched = self.parts_inside(nside, check) > 0
+        else:  # it is less work to look for what is outside as a whole
+            touched = self._others().parts_inside(nside, check) < (self.nside // nside) ** 2
+        found: Pixels = np.sort(HEALPix(nside, order="ring").nested_to_ring(np.flatnonzero(touched))).astype(np.int64)
+        return found
+
+    @property
+    def _count(self) -> int:
+        return int((self.lasts - self.firsts + 1).sum())
+
+    def _others(self) -> Self:
+        """Return the pixels outside."""
+        firsts = np.append(0, self.lasts + 1)
+        lasts = np.append(self.firsts - 1, 12 * self.nside**2 - 1)
+        some = firsts <= lasts
+        return type(self)(self.nside, firsts[some], lasts[some])
+
+    def parts_inside(self, nside: int, check: Callable[[], None]) -> Pixels:
+        """Return how many of these pixels are in each pixel of a coarser or the same nside, in the nested order."""
+        from astropy_healpix import HEALPix
+
+        own, each = HEALPix(self.nside, order="ring"), (self.nside // nside) ** 2
+        found = np.zeros(12 * nside**2, dtype=np.int64)
+        for piece in self._pieces():
+            check()
+            found += np.bincount(own.ring_to_nested(piece) // each, minlength=len(found))
+        return found
+
+    def _pieces(self) -> Iterator[Pixels]:
+        """Yield the pixels in pieces of at most `PIECE`."""
+        ends = np.cumsum(self.lasts - self.firsts + 1)
+        for begin in range(0, self._count, PIECE):
+            numbers = np.arange(begin, min(begin + PIECE, self._count))
+            place = np.searchsorted(ends, numbers, side="right")
+            yield (self.lasts[place] + 1 - (ends[place] - numbers)).astype(np.int64)

@@ -94,8 +94,16 @@ def _table_name(body: bytes) -> str:
 
 def estimate_answer(request: ActionRequest) -> dict[str, Any]:
     """Estimate the answer to the ticket in the body: rows, objects, endpoints, bytes, columns. Reads a sample of the rows."""
-    query = request.tickets.read(request.body, request.caller, time.time(), planned=False)
+    query = request.tickets.read(request.body, request.caller, time.time())
     return asdict(estimate(request.archive, query, request.caller))
+
+
+def exchange_ticket(request: ActionRequest) -> bytes:
+    """Return the command of a do_exchange in the body as a ticket, signed if the server has keys."""
+    now = time.time()
+    query = request.tickets.read_exchange(request.body, request.caller, now, planned=False)
+    request.archive.check_exchange(query, request.caller)
+    return request.tickets.issue(query, request.caller, now).ticket
 
 
 def cancel_flight_info(request: ActionRequest) -> bytes:
@@ -110,6 +118,7 @@ ACTIONS: Mapping[str, Callable[[ActionRequest], Json | bytes]] = {
     "schema": schema,
     "refresh-schema": refresh_schema,
     "estimate": estimate_answer,
+    "exchange-ticket": exchange_ticket,
     "CancelFlightInfo": cancel_flight_info,
 }
 

@@ -22,7 +22,7 @@ from flight_server.catalog.columns import empty_batch
 from flight_server.execution.exchange import Exchange
 from flight_server.execution.messages import Message
 from flight_server.flight import pump as pumping
-from flight_server.flight.errors import to_domain
+from flight_server.flight.errors import detached, to_domain
 from flight_server.flight.incoming import Incoming
 from flight_server.flight.pump import Pump, PumpEnded
 from flight_server.flight.wire import encode_metadata, ipc_options
@@ -77,7 +77,8 @@ class Conversation:
         self._begin = begin
         self._incoming = Incoming(stall_seconds, self._check_open)
         self._check_caller = check
-        self._pump: Pump[Exchange | Message] = Pump(self._answers(), self._check_open, stall_seconds, stream.close)
+        self._stream = stream
+        self._pump: Pump[Exchange | Message] = Pump(self._answers(), self._check_open, stall_seconds, self._free)
         self._failure: Future[None] = Future()
 
     def run(self, threads: Executor) -> None:
@@ -96,6 +97,11 @@ class Conversation:
         writing.join()
         self._failure.result()
 
+    def _free(self) -> None:
+        """Free what answering needed: gRPC's threads may wait for the client long after that."""
+        self._incoming.drop()
+        self._stream.close()
+
     def _check_open(self) -> None:
         self._check_caller()
         if self._pump.failure is not None:
@@ -112,7 +118,7 @@ class Conversation:
                     self._incoming.put(batch)
             self._incoming.end()
         except Exception as error:  # noqa: BLE001  (raised when the other threads are done)
-            self._incoming.fail(to_domain(error))
+            self._incoming.fail(detached(error))
             with suppress(StreamCancelled):
                 for _ in _sent(self._reader):
                     pass

@@ -74,7 +74,8 @@ class FlightInfos:
             message = f"a plan has at most {MOST_IDS:,} IDs, not {ids:,}: make several plans, or {instead}"
             raise TooLarge(message, field="ids", value=ids)
         count = self._archive.count(plan)
-        most = None
+        # the parts of a list share its IDs, but those of a table each have the whole ticket
+        most = None if plan.ids is not None else max(1, INFO_BYTES // len(plan.query.to_json()))
         while True:
             parts, ordered = self._archive.endpoints(plan, most)
             endpoints = self._endpoints(parts, caller)

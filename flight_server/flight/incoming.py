@@ -16,12 +16,16 @@ from flight_server.protocol.errors import AlertflightError, DeadlinePassed, TooL
 __all__ = ["READ_AHEAD", "Incoming"]
 
 READ_AHEAD = 100_000  # rows in the queue
+READ_AHEAD_BYTES = 67_108_864
 TOGETHER = 20_000  # rows answered together
+TOGETHER_BYTES = 4_194_304
+SMALL, SMALL_BYTES = 100, 16_384  # batches below both are joined as they come: each takes some kB besides its rows
+MOST_SMALL = 256
 CHECK_SECONDS = 0.5
 
 
 class Incoming:
-    """A queue of the schema and batches that a client sends, bounded by rows.
+    """A queue of the schema and batches that a client sends, bounded by rows and bytes.
 
     Parameters
     ----------
@@ -35,9 +39,12 @@ class Incoming:
         self._stall_seconds = stall_seconds
         self._check = check
         self._schema: pa.Schema | None = None
-        self._waiting: deque[pa.RecordBatch] = deque()
+        self._waiting: deque[tuple[pa.RecordBatch, int]] = deque()  # with the bytes that they had when they came
+        self._small: list[pa.RecordBatch] = []  # behind those in `_waiting`
         self._rows = 0
+        self._bytes = 0
         self._ended = False
+        self._dropped = False
         self._failure: AlertflightError | None = None
         self._progressed = time.monotonic()
         self._change = threading.Condition()
@@ -49,7 +56,7 @@ class Incoming:
             self._note_progress()
 
     def put(self, batch: pa.RecordBatch) -> None:
-        """Add a batch; block while the queue is full.
+        """Add a batch; block while the queue is full. After `drop` it is ignored.
 
         Raises
         ------
@@ -59,12 +66,29 @@ class Incoming:
         if len(batch) > READ_AHEAD:
             message = f"a batch of {len(batch):,} rows was sent: send at most {READ_AHEAD:,} per batch"
             raise TooLarge(message, field="id", value=len(batch))
+        if batch.nbytes > READ_AHEAD_BYTES:
+            message = f"a batch of {batch.nbytes:,} bytes was sent: send at most {READ_AHEAD_BYTES:,} per batch"
+            raise TooLarge(message, field="id", value=batch.nbytes)
         with self._change:
-            while self._rows and self._rows + len(batch) > READ_AHEAD:
+            while self._rows and not self._has_room(batch):
                 self._change.wait(CHECK_SECONDS)
                 self._check()
-            self._waiting.append(batch)
+            if self._dropped:
+                return
             self._rows += len(batch)
+            self._bytes += batch.nbytes
+            self._small.append(batch)
+            if len(batch) >= SMALL or batch.nbytes >= SMALL_BYTES or len(self._small) >= MOST_SMALL:
+                self._join_small()
+            self._note_progress()
+
+    def drop(self) -> None:
+        """Free the input that was not answered, and ignore all further input."""
+        with self._change:
+            self._dropped = True
+            self._waiting.clear()
+            self._small.clear()
+            self._rows = self._bytes = 0
             self._note_progress()
 
     def end(self) -> None:
@@ -100,15 +124,41 @@ class Incoming:
         """
         while True:
             with self._change:
-                self._await(answers, lambda: bool(self._waiting) or self._ended)
-                if not self._waiting:
+                self._await(answers, lambda: self._rows > 0 or self._ended)
+                if not self._rows:
                     return
-                some = [self._waiting.popleft()]
-                while self._waiting and sum(map(len, some)) + len(self._waiting[0]) <= TOGETHER:
-                    some.append(self._waiting.popleft())
-                self._rows -= sum(map(len, some))
+                some = self._take()
                 self._note_progress()
-            yield some[0] if len(some) == 1 else pa.concat_batches(some)
+            yield _joined(some)
+            del some  # not kept while the next ones are awaited
+
+    def _take(self) -> list[pa.RecordBatch]:
+        """Take the batches that are answered together."""
+        if not self._waiting:
+            self._join_small()
+        some: list[pa.RecordBatch] = []
+        rows = size = 0
+        while self._waiting:
+            batch, bytes_ = self._waiting[0]
+            if some and (rows + len(batch) > TOGETHER or size + bytes_ > TOGETHER_BYTES):
+                break
+            self._waiting.popleft()
+            some.append(batch)
+            rows += len(batch)
+            size += bytes_
+            if not self._waiting:
+                self._join_small()
+        self._rows -= rows
+        self._bytes -= size
+        return some
+
+    def _join_small(self) -> None:
+        if self._small:
+            self._waiting.append((_joined(self._small), sum(batch.nbytes for batch in self._small)))
+            self._small = []
+
+    def _has_room(self, batch: pa.RecordBatch) -> bool:
+        return self._rows + len(batch) <= READ_AHEAD and self._bytes + batch.nbytes <= READ_AHEAD_BYTES
 
     def _note_progress(self) -> None:
         self._progressed = time.monotonic()
@@ -125,3 +175,7 @@ class Incoming:
                 raise DeadlinePassed(f"{message}: read answers while you write, and end the stream when done")
         if self._failure is not None:
             raise self._failure
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

@@ -20,7 +20,6 @@ from flight_server.flight.flight_infos import FlightInfos
 from flight_server.flight.reads import Reads
 from flight_server.flight.uploads import Uploads
 from flight_server.protocol.errors import Draining, NotSupported, StreamCancelled
-from flight_server.protocol.ticket_json import parse_exchange
 from flight_server.security.tickets import TicketOffice
 from flight_server.service.streams import Streams
 from flight_server.settings import Settings
@@ -158,7 +157,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]
         """Open a stream for an exchange and return it, not begun yet."""
         self._check_open()
         check_command(descriptor)
-        query = parse_exchange(descriptor.command, self._settings.tickets.max_bytes)
+        query = self._tickets.read_exchange(descriptor.command, call.caller(), time.time())
         stream = self._streams.stream(query.plan)
         stream.open()
         caller = call.caller()

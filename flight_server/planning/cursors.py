@@ -10,11 +10,14 @@ from flight_server.protocol.errors import CursorMismatch
 from flight_server.storage.row_keys import LONGEST_KEY
 from flight_server.storage.scans import Rows
 
-__all__ = ["MOST_OBJECTS", "Place", "lost_place", "read_cursor"]
+__all__ = ["MARK_BYTES", "MOST_OBJECTS", "NO_MARK", "Place", "dropped_state", "lost_place", "read_cursor", "unknown_state"]
 
-# fingerprint, request_index, same, sent, objects; then the row key. Binary, since keys in JSON could exceed the space in a
-# message.
-HEAD = struct.Struct(">6sIIQI")
+# version, fingerprint, request_index, same, sent, objects, moment, mark; then the row key. Binary, since keys in JSON could
+# exceed the space in a message.
+MARK_BYTES = 8
+HEAD = struct.Struct(f">B6sIIQIQ{MARK_BYTES}s")
+VERSION = 2
+NO_MARK = bytes(MARK_BYTES)
 MOST_OBJECTS = 2**32 - 1
 
 
@@ -35,6 +38,10 @@ class Place:
         page of `limit` rows; in the cursor of a message with rows it leaves the rest of the current page.
     objects
         The same for `limit_objects`: the number of objects begun; 0 if the ticket has no such limit.
+    moment
+        The time as of which the answer was made, ms since 1970.
+    mark
+        A digest of what was found in the sky, if the position depends on it.
     """
 
     request_index: int
@@ -42,6 +49,8 @@ class Place:
     same: int
     sent: int
     objects: int = 0
+    moment: int = 0
+    mark: bytes = NO_MARK
 
     @classmethod
     def behind(cls, rows: Rows, before: Place | None) -> Place:
@@ -59,13 +68,26 @@ class Place:
 
     def cursor(self, fingerprint: str) -> str:
         """Return the cursor text, bound to the query with this fingerprint."""
-        head = HEAD.pack(bytes.fromhex(fingerprint), self.request_index, self.same, self.sent, self.objects)
+        counts = (self.request_index, self.same, self.sent, self.objects, self.moment)
+        head = HEAD.pack(VERSION, bytes.fromhex(fingerprint), *counts, self.mark)
         return base64.urlsafe_b64encode(head + self.key).decode()
 
 
 def lost_place() -> CursorMismatch:
-    """Return the error for a cursor whose row is no longer in the answer."""
-    message = "the row of the cursor is no longer in the answer: send the ticket again without resume_after"
+    """Return the error for a cursor of an answer that is another one now."""
+    message = "the answer has changed since the cursor was made: send the ticket again without resume_after"
+    return CursorMismatch(message, field="resume_after")
+
+
+def dropped_state() -> CursorMismatch:
+    """Return the error for a cursor of a state that the store no longer has."""
+    message = "compaction has dropped rows that the answer of the cursor had: send the ticket again without resume_after"
+    return CursorMismatch(message, field="resume_after")
+
+
+def unknown_state() -> CursorMismatch:
+    """Return the error for a cursor of a state that the store does not have yet, such as that of another server."""
+    message = "the cursor is of a later state than this server has: ask the server that it came from, or leave out resume_after"
     return CursorMismatch(message, field="resume_after")
 
 
@@ -93,12 +115,13 @@ def read_cursor(text: str, fingerprint: str, objects: int) -> Place:
     """
     try:
         content = base64.b64decode(text, altchars=b"-_", validate=True)
-        owner, index, same, sent, begun = HEAD.unpack_from(content)
+        version, owner, *counts, mark = HEAD.unpack_from(content)
     except (ValueError, struct.error):
         content = b""
-    if not content or base64.urlsafe_b64encode(content).decode() != text:
+    if not content or version != VERSION or base64.urlsafe_b64encode(content).decode() != text:
         raise CursorMismatch("resume_after is not a cursor of this server", field="resume_after", value=text)
-    place = Place(index, content[HEAD.size :], same, sent, begun)
+    index, same, sent, begun, moment = counts
+    place = Place(index, content[HEAD.size :], same, sent, begun, moment, mark)
     if owner.hex() != fingerprint:
         raise CursorMismatch(
             "the cursor belongs to another query: send the ticket of that answer, and change only resume_after and as_of",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CompletenessRecord", "FailedCutout"]
+__all__ = ["CompletenessRecord", "FailedCutout", "list_bytes", "notes_of"]
 
 LIST_BYTES = 262_144
 RECORD_BYTES = 2048
@@ -37,7 +37,7 @@ class CompletenessRecord:
     complete
         False only if a limit cut off at least one row.
     rows, objects
-        The number of rows, and of objects with rows.
+        The number of rows, and of objects with rows; None if these were not counted.
     points
         The number of rows within light curves; None if the answer is not nested.
     missing_ids
@@ -56,7 +56,7 @@ class CompletenessRecord:
 
     complete: bool
     rows: int
-    objects: int
+    objects: int | None
     as_of: int
     points: int | None = None
     missing_ids: Sequence[str | int] = ()
@@ -75,14 +75,13 @@ class CompletenessRecord:
         room
             The bytes available in a message.
         """
-        most = _list_bytes(room)
         for name, values in self._lists().items():
-            if not _fits(values, most):
-                yield from ({name: part} for part in _parts(values, most))
+            if not _fits(values, list_bytes(room)):
+                yield from notes_of(name, values, room)
 
     def to_dict(self, room: int = ROOM_BYTES) -> dict[str, Any]:
         """Return the record, without the lists that `notes` yields for the same room."""
-        most = _list_bytes(room)
+        most = list_bytes(room)
         return {
             "complete": self.complete,
             "rows": self.rows,
@@ -103,16 +102,31 @@ class CompletenessRecord:
         return {"missing_ids": list(self.missing_ids), "failed_cutouts": failed}
 
 
-def _list_bytes(room: int) -> int:
-    """Return the most bytes of a list: the record has two lists, and other fields."""
+def list_bytes(room: int) -> int:
+    """Return the most bytes of a list in a message with this room: the record has two lists, and other fields."""
     return min(LIST_BYTES, max((room - RECORD_BYTES) // 2, 1))
+
+
+def notes_of(name: str, values: Sequence[Any], room: int) -> Iterator[dict[str, Any]]:
+    """Yield a list in parts, one for each message before the record.
+
+    Parameters
+    ----------
+    name
+        `missing_ids` or `failed_cutouts`.
+    values
+        The JSON values.
+    room
+        The bytes available in a message.
+    """
+    yield from ({name: part} for part in _parts(values, list_bytes(room)))
 
 
 def _fits(values: list[Any], most: int) -> bool:
     return not values or len(json.dumps(values)) <= most
 
 
-def _parts(values: list[Any], most: int) -> Iterator[list[Any]]:
+def _parts(values: Sequence[Any], most: int) -> Iterator[list[Any]]:
     part: list[Any] = []
     size = 0
     for value in values:

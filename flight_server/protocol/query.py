@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -36,10 +37,19 @@ class Cone:
 
 @dataclass(frozen=True, slots=True)
 class SkyMap:
-    """A sky region: HEALPix pixels in RING order, as ranges with first and last pixel, both included."""
+    """A sky region: HEALPix pixels in RING order, as ranges with first and last pixel, both included.
+
+    The ranges are ascending and apart from each other, however they are given.
+
+    >>> SkyMap(64, ((7, 9), (0, 3), (4, 5), (2, 3)))
+    SkyMap(nside=64, ranges=((0, 5), (7, 9)))
+    """
 
     nside: int
     ranges: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ranges", _joined(self.ranges))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +112,17 @@ class Query:
 
 
 _FIELDS = [(field.name, field.name.rstrip("_"), field.default) for field in fields(Query)]
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Sort ranges, and join those that overlap or adjoin."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(found[-1][1], last)
+        else:
+            found.append((first, last))
+    return tuple(found)
 
 
 def _plain(value: object) -> object:

@@ -56,19 +56,14 @@ def parse_ticket(ticket: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
     return parse_query(load_object(ticket)) if query is None else query
 
 
-def parse_exchange(command: bytes, max_bytes: int = MAX_TICKET_BYTES) -> Query:
-    """Read the command of a `do_exchange`: a ticket without a selection, since the IDs come in the stream.
+def parse_exchange(given: Mapping[str, Any]) -> Query:
+    """Read the command of a `do_exchange`, decoded: a ticket without a selection, since the IDs come in the stream.
 
     Raises
     ------
-    TooLarge, InvalidTicket, UnknownField, NotSupported, BadValue
+    InvalidTicket, UnknownField, NotSupported, BadValue
         Each names the field at fault.
     """
-    if len(command) > max_bytes:
-        raise TooLarge(
-            f"the command has {len(command)} bytes, at most {max_bytes} are accepted", field="ticket", value=len(command)
-        )
-    given = load_object(command)
     for name in (*SELECTIONS, *NOT_EXCHANGED):
         if name in given:
             raise NotSupported(f"a do_exchange command has no {name}: send the IDs or cones in the stream", field=name)

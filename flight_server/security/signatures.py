@@ -14,7 +14,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
@@ -27,7 +27,7 @@ from flight_server.protocol.query import Query
 from flight_server.protocol.ticket_fields import Text, TicketFields
 from flight_server.protocol.ticket_json import parse_query
 
-__all__ = ["Signer", "load_ticket"]
+__all__ = ["RESUME", "Signer", "load_ticket"]
 
 RESUME = "resume_after"
 FIELDS = {
@@ -101,8 +101,14 @@ class Signer:
         """Verify a signed ticket and return its query; see `take`."""
         return self.take(load_ticket(ticket), caller, now)
 
-    def take(self, given: Mapping[str, Any], caller: Caller, now: float) -> Query:
-        """Verify a signed ticket whose JSON is decoded, and return its query.
+    def take(
+        self,
+        given: Mapping[str, Any],
+        caller: Caller,
+        now: float,
+        parse: Callable[[Mapping[str, Any]], Query] = parse_query,
+    ) -> Query:
+        """Verify a signed ticket whose JSON is decoded, and return its query, read by `parse`.
 
         Beside the signed fields it may have `resume_after`: a resumed query needs no new signature, since a cursor
         belongs to one query.
@@ -119,7 +125,7 @@ class Signer:
         if secret is None:
             raise Forbidden("the ticket is signed with a key that this server does not have", field="kid", value=given["kid"])
         # the signature covers the query in its shortest form, so a client's JSON library may rewrite its numbers
-        query = parse_query(given["query"])
+        query = parse(given["query"])
         covered = {"query": query.to_dict(), "kid": given["kid"], "sub": given["sub"], "exp": given["exp"]}
         if not hmac.compare_digest(_signature(secret, covered).encode(), given["sig"].encode()):
             raise Forbidden("the signature is wrong: the ticket was changed after it was signed", field="sig")

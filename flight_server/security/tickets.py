@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flight_server.protocol.callers import Caller
-from flight_server.protocol.errors import Forbidden, TooLarge
+from flight_server.protocol.errors import Forbidden, NotSupported, TooLarge
 from flight_server.protocol.query import Query
-from flight_server.protocol.ticket_json import decode_query, parse_query
-from flight_server.security.signatures import Signer, load_ticket
+from flight_server.protocol.ticket_json import decode_query, parse_exchange, parse_query
+from flight_server.security.signatures import RESUME, Signer, load_ticket
 from flight_server.security.signing_keys import load_keys
 from flight_server.settings import Tickets
 
@@ -63,7 +63,7 @@ class TicketOffice:
         now
             The time, seconds since 1970.
         planned
-            Whether to refuse an unsigned ticket if the setting `signed_only` is on.
+            Whether to refuse an unsigned ticket if the setting `signed_only` is on, since rows are read for it.
 
         Raises
         ------
@@ -85,7 +85,25 @@ class TicketOffice:
             raise Forbidden("this server accepts only signed tickets: get one from get_flight_info", field="sig")
         return query
 
+    def read_exchange(self, command: bytes, caller: Caller, now: float, *, planned: bool = True) -> Query:
+        """Read the command of a `do_exchange`, signed or plain; see `read`."""
+        most = self._settings.max_bytes
+        if len(command) > most + ENVELOPE_BYTES:
+            raise _too_large(command, most, "command")
+        given = load_ticket(command)
+        if "sig" in given:
+            if RESUME in given:
+                raise NotSupported(f"a do_exchange command has no {RESUME}", field=RESUME)
+            return self._signer.take(given, caller, now, parse_exchange)
+        if len(command) > most:
+            raise _too_large(command, most, "command")
+        query = parse_exchange(given)
+        if planned and self._settings.signed_only:
+            message = "this server accepts only signed commands of do_exchange: get one from the action exchange-ticket"
+            raise Forbidden(message, field="sig")
+        return query
 
-def _too_large(ticket: bytes, most: int) -> TooLarge:
-    message = f"the ticket has {len(ticket)} bytes, at most {most} are accepted: split the list of IDs"
+
+def _too_large(ticket: bytes, most: int, what: str = "ticket") -> TooLarge:
+    message = f"the {what} has {len(ticket)} bytes, at most {most} are accepted: split the list of IDs"
     return TooLarge(message, field="ticket", value=len(ticket))

@@ -56,8 +56,8 @@ class Server:
 class Tickets:
     """Tickets: size limit and signatures.
 
-    `signing_key_file` has the keys that sign the tickets of plans. With `signed_only`, `do_get` refuses tickets without a
-    signature. `lifetime` is the validity of a signed ticket, seconds.
+    `signing_key_file` has the keys that sign the tickets of plans. With `signed_only`, nothing is read for tickets without
+    a signature. `lifetime` is the validity of a signed ticket, seconds.
     """
 
     max_bytes: Count

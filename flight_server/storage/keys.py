@@ -116,7 +116,9 @@ class KeyExpression:
         """
         if len(span.values) >= len(self.columns):
             raise ValueError("a span names fewer values than a key has")
-        front = self.front + "".join(f"{value}{literal}" for value, literal in zip(span.values, self.literals, strict=False))
+        front = self.front_of(span.values)
+        if span.last is not None:
+            return front.encode(), _behind(self.front_of([*span.values[:-1], span.last]).encode())
         bounded = self.columns[len(span.values)] == time
         first = front + (_decimal(span.start) if bounded and span.start is not None else span.prefix)
         if len(first.encode()) > MAX_KEY_BYTES:
@@ -143,7 +145,8 @@ class KeyExpression:
         found = []
         for number, span in enumerate(spans):
             if span is not None:
-                start, stop = max(span[0], least), min((end for end in (span[1], within[1]) if end), default=b"")
+                ends = (span[1], within[1], scan.before or b"")
+                start, stop = max(span[0], least), min((end for end in ends if end), default=b"")
                 if not stop or start < stop:
                     found.append((number, start, stop))
         return found
@@ -166,6 +169,20 @@ class KeyExpression:
             return within
         first, stop = (self.first_part(key) if self.literals[0].encode() in key else key for key in within)
         return first, stop
+
+    def text_of(self, values: Sequence[str | int], key: bytes) -> str:
+        """Return the text of the column that follows these values in a key.
+
+        >>> key_expression("{d:classification}_{i:jd}_{i:objectId}").text_of(["SN_1"], b"SN_1_2459000.5_ZTF20abfcszi")
+        '2459000.5'
+        """
+        literal = self.literals[len(values)].encode()
+        rest = key[len(self.front_of(values).encode()) :]
+        return (rest.partition(literal)[0] if literal else rest).decode()
+
+    def front_of(self, values: Sequence[str | int]) -> str:
+        """Return the text of keys up to the column that follows these values."""
+        return self.front + "".join(f"{value}{literal}" for value, literal in zip(values, self.literals, strict=False))
 
     def first_part(self, key: bytes) -> bytes:
         """Return the common prefix of all keys with the same value of the first column as this key.

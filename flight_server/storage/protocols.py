@@ -58,6 +58,10 @@ class RowView(Protocol):
     def as_of(self) -> int:
         """The time of the newest write in this view, ms since 1970. All rows written until then are in it, no later ones."""
 
+    @property
+    def keeps_versions(self) -> bool:
+        """Whether an `as_of` of an earlier view is exact for all tables, also those whose rows are overwritten, or refused."""
+
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows: yield every selected row exactly once, or raise.
 

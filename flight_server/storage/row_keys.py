@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalog.declarations import Table
-from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, row_keys
+from flight_server.storage.keys import MAX_KEY_BYTES, NEXT, NUL, key_expression, row_keys
 from flight_server.storage.merge import key_array
 from flight_server.storage.scans import Span
 
-__all__ = ["LONGEST_KEY", "check_keys", "keys_of", "keys_of_parts", "object_key", "object_keys", "parts_of", "span_prefix"]
+__all__ = [
+    "LONGEST_KEY",
+    "check_keys",
+    "keys_of",
+    "keys_of_parts",
+    "object_key",
+    "parts_of",
+    "runs_of_numbers",
+    "span_prefix",
+    "time_text",
+    "whole_day",
+]
 
+AFTER_POINT = "/"
+MANY = 200
 LONGEST_KEY = 4 * MAX_KEY_BYTES  # no row key is longer; numpy pads all keys of an array to the longest one
 
 
@@ -28,9 +41,62 @@ def object_key(table: Table, key: bytes) -> bytes:
     return key_expression(table.key).first_part(key)
 
 
-def object_keys(table: Table, ids: Iterable[str | int]) -> list[bytes]:
-    """Return the prefix of the row keys of each object, as `object_key` does; row keys begin with the object ID."""
-    return [prefix.rstrip(b"\0") for prefix in key_expression(table.key).prefixes(table.id, ids)]
+def runs_of_numbers(table: Table, chosen: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return runs of numbers that are neighbours in the order of row keys, which are text and begin with the number.
+
+    Parameters
+    ----------
+    table
+        The table.
+    chosen
+        The chosen numbers, n of them.
+    count
+        How many numbers there are: 0 to `count - 1`.
+
+    Returns
+    -------
+    runs
+        First and last number of each run, in the order of keys, shape (m, 2).
+
+    Examples
+    --------
+    >>> from flight_server.catalog.declarations import load_surveys
+    >>> table = load_surveys()["ztf"].tables["ztf.pixel128"]  # keys such as 103_2459000.5_ZTF20abfcszi
+    >>> runs_of_numbers(table, np.array([1, 9, 10, 11, 103]), 12 * 128**2).tolist()
+    [[103, 103], [10, 10], [11, 11], [1, 1], [9, 9]]
+    >>> runs_of_numbers(table, np.arange(12), 12).tolist()
+    [[0, 9]]
+    """
+    # of few numbers each may be alone: the texts of all others would take longer than what that saves
+    numbers = chosen if len(chosen) < count // MANY else np.arange(count)
+    texts = np.char.add(numbers.astype(np.bytes_), (key_expression(table.key).literals[0] or NUL).encode())
+    order = numbers[np.argsort(texts, kind="stable")]
+    if numbers is chosen:
+        return np.stack([order, order], axis=1)
+    inside = np.zeros(count, dtype=bool)
+    inside[chosen] = True
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], inside[order], [False])).astype(np.int8)))
+    runs: npt.NDArray[np.int64] = np.stack([order[edges[::2]], order[edges[1::2] - 1]], axis=1)
+    return runs
+
+
+def time_text(table: Table, span: Span, key: bytes) -> str:
+    """Return the text of the time in a row key that a span selects."""
+    return key_expression(table.key).text_of(span.values, key)
+
+
+def whole_day(table: Table, span: Span, key: bytes) -> bytes:
+    """Return the first key after all keys of a span whose time is on the same whole day, as text, as that of a key.
+
+    >>> from flight_server.catalog.declarations import load_surveys
+    >>> whole_day(load_surveys()["ztf"].tables["ztf.anomaly"], Span(), b"2459000.5_ZTF20abfcszi")
+    b'2459000/'
+    """
+    text = time_text(table, span, key)
+    day, point, _ = text.partition(".")
+    if not point:  # texts of whole numbers sort apart
+        return key + NEXT
+    return f"{key_expression(table.key).front_of(span.values)}{day}{AFTER_POINT}".encode()
 
 
 def span_prefix(table: Table, span: Span) -> bytes | None:

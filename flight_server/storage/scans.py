@@ -24,14 +24,18 @@ class Span:
     ----------
     values
         The values of the first columns of the key, in order; may be empty.
+    last
+        Another value of the last of these columns, which sorts behind that in `values`: the range is from the one to the
+        other.
     prefix
         A prefix of the text of the next column.
     start, stop
-        Bounds on the next column, if it is a time. Some rows slightly outside of the bounds may be included, since times
-        as text do not sort exactly like their values.
+        Bounds on the next column, if it is a time and there is no `last`. Some rows slightly outside of the bounds may be
+        included, since times as text do not sort exactly like their values.
     """
 
     values: tuple[str | int, ...] = ()
+    last: str | int | None = None
     prefix: str = ""
     start: float | None = None
     stop: float | None = None
@@ -57,6 +61,8 @@ class Scan:
         Descending key order; only with a single span.
     after
         Only rows with keys after this one; only for a whole table or spans.
+    before
+        Only rows with keys before this one; only for a whole table or spans.
     within
         Only rows with first <= key < stop, where an empty stop is an open end; only for a whole table or spans. If row keys
         begin with the object ID, an object is inside as a whole or not at all, depending on the prefix of its keys.
@@ -73,6 +79,7 @@ class Scan:
     spans: Sequence[Span] | None = None
     reverse: bool = False
     after: bytes | None = None
+    before: bytes | None = None
     within: tuple[bytes, bytes] | None = None
     as_of: int | None = None
     deadline: Deadline = NO_DEADLINE

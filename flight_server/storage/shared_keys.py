@@ -17,6 +17,7 @@ import pyarrow as pa
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Table
+from flight_server.catalog.missing import missing_as_null
 from flight_server.storage.keys import row_keys
 from flight_server.storage.merge import key_array
 from flight_server.storage.protocols import RowView, Sharing
@@ -50,7 +51,7 @@ class _Detections:
             return _Detections(keys, alerts, alerts, np.zeros(len(keys), dtype=bool))
         points = np.ones(len(keys), dtype=bool)
         if table.points.lacks in rows.schema.names:
-            points = np.asarray(rows[table.points.lacks].is_null())
+            points = np.asarray(missing_as_null(rows[table.points.lacks]).is_null())
         return _Detections(keys, alerts, _ids(rows, table.points.latest[0]), points)
 
     @staticmethod

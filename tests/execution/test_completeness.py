@@ -111,3 +111,25 @@ def test_an_object_known_to_have_rows_is_neither_missing_nor_counted():
     counter.count(rows([1, 2]), None)
     record = record_of(counter).to_dict()
     assert (record["rows"], record["objects"], record["missing_ids"]) == (2, 2, ["d"])
+
+
+def test_objects_that_are_found_on_the_way_are_seen_or_missing():
+    ids = ["a"]
+    counter = CompletenessCounter(ids)
+    counter.count(rows([0]), None)
+    for number in range(1, 50):
+        ids += [f"b{number}", f"c{number}"]
+        counter.count(rows([2 * number]), None)
+    counter.mark_present(3)
+    assert counter.objects == 50
+    assert counter.missing() == [f"b{number}" for number in range(1, 50) if number != 2]
+
+
+def test_more_objects_than_fit_in_memory_are_not_counted(monkeypatch):
+    monkeypatch.setattr("flight_server.execution.completeness.MOST_DISTINCT", 3)
+    counter = CompletenessCounter(None, mixed=True)
+    for number, ids in enumerate((["a", "b"], ["b", "c"], ["d"], ["a"])):
+        counter.count(rows(range(len(ids))), pa.array(ids))
+        assert counter.objects == (2, 3, None, None)[number]
+    assert record_of(counter).to_dict()["objects"] is None
+    assert record_of(counter).rows == 6

@@ -24,6 +24,10 @@ def key(time: float, name: str) -> bytes:
     return f"SN_{np.format_float_positional(time, trim='0')}_{name}".encode()
 
 
+def text_of(key: bytes) -> str:
+    return key.split(b"_")[1].decode()
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(times, st.sampled_from("abc")), unique=True, max_size=40), st.integers(1, 7))
 def test_rows_come_by_time_whatever_their_text(found: list[tuple[float, str]], size: int) -> None:
@@ -35,7 +39,7 @@ def test_rows_come_by_time_whatever_their_text(found: list[tuple[float, str]], s
             batch = pa.record_batch({"t": [time for time, _ in some], "n": [name for _, name in some]})
             yield Rows(batch, np.zeros(len(some), dtype=np.int64), np.array([key(*one) for one in some]))
 
-    given_ = list(newest_first(stored(), "t"))
+    given_ = list(newest_first(stored(), "t", text_of))
     rows = [(row["t"], row["n"]) for some in given_ for row in some.batch.to_pylist()]
     assert rows == sorted(found, key=lambda one: (-one[0], key(*one)))
     assert [k for some in given_ for k in some.keys.tolist()] == [key(*row) for row in rows]
@@ -45,5 +49,5 @@ def test_rows_of_full_length_times_do_not_wait() -> None:
     times = [2459092.1234567 - number / 1000 for number in range(100)]
     batch = pa.record_batch({"t": times})
     rows = Rows(batch, np.zeros(100, dtype=np.int64), np.array([key(time, "a") for time in times]))
-    first = next(newest_first(iter([rows]), "t"))
+    first = next(newest_first(iter([rows]), "t", text_of))
     assert len(first.batch) == 99

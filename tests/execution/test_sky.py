@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from astropy import units
@@ -11,7 +13,8 @@ from depth import more_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight_server.execution.sky_pixels import cone_pixels, degraded, in_ranges, pixels_of
+from flight_server.execution.sky_pixels import PixelRanges, cone_pixels, pixels_of
+from flight_server.protocol.query import SkyMap
 
 NSIDE = 128
 POINTS = 40
@@ -76,15 +79,33 @@ def test_pixels_are_those_of_the_healpix_package() -> None:
 def test_a_map_at_another_nside_covers_the_same_sky(nside: int, to: int) -> None:
     random = np.random.default_rng(nside)
     ra, dec = random.uniform(0, 360, 20_000), np.degrees(np.arcsin(random.uniform(-1, 1, 20_000)))
-    ranges = [(3, 3), (5, 9), (7, 11)]
-    inside = in_ranges(pixels_of(ra, dec, nside), ranges)
-    assert np.isin(pixels_of(ra, dec, to)[inside], degraded(nside, ranges, to)).all()
+    ranges = PixelRanges.of(SkyMap(nside, ((3, 3), (5, 9), (7, 11))))
+    found = ranges.overlapping(to, lambda: None)
+    assert (np.diff(found) > 0).all()
+    inside = ranges.contain(pixels_of(ra, dec, nside))
+    assert np.isin(pixels_of(ra, dec, to)[inside], found).all()
     if to >= nside:
-        assert not np.isin(pixels_of(ra, dec, to)[~inside], degraded(nside, ranges, to)).any()
+        assert not np.isin(pixels_of(ra, dec, to)[~inside], found).any()
+
+
+@given(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 8]), st.data())
+def test_the_pixels_that_overlap_are_those_of_every_single_one(nside: int, to: int, data: st.DataObject) -> None:
+    pixel = st.integers(0, 12 * nside**2 - 1)
+    pairs = data.draw(st.lists(st.tuples(pixel, pixel).map(lambda pair: (min(pair), max(pair))), min_size=1, max_size=6))
+    each = {one for first, last in pairs for one in range(first, last + 1)}
+    own, other = HEALPix(nside, order="ring"), HEALPix(to, order="ring")
+    parts = np.arange(12 * 8**2)  # nested pixels of nside 8
+    mine = own.nested_to_ring(parts // (8 // nside) ** 2)
+    theirs = other.nested_to_ring(parts // (8 // to) ** 2)
+    expected = sorted(set(theirs[np.isin(mine, list(each))].tolist()))
+    assert PixelRanges.of(SkyMap(nside, tuple(pairs))).overlapping(to, lambda: None).tolist() == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), min_size=1, max_size=8), st.lists(st.integers(0, 60)))
 def test_ranges_hold_what_lies_between_first_and_last(found: list[tuple[int, int]], pixels: list[int]) -> None:
-    ranges = [(first, first + more) for first, more in found]
-    expected = [any(first <= pixel <= last for first, last in ranges) for pixel in pixels]
-    assert in_ranges(np.array(pixels, dtype=np.int64), ranges).tolist() == expected
+    given_ = tuple((first, first + more) for first, more in found)
+    region = SkyMap(4, given_)
+    expected = [any(first <= pixel <= last for first, last in given_) for pixel in pixels]
+    assert PixelRanges.of(region).contain(np.array(pixels, dtype=np.int64)).tolist() == expected
+    assert SkyMap(4, tuple(reversed(given_))) == region
+    assert all(last + 1 < first for (_, last), (first, _) in itertools.pairwise(region.ranges))

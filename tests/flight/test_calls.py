@@ -226,7 +226,7 @@ def test_actions(client: fl.FlightClient, store_kind: str) -> None:
         (result,) = client.do_action(fl.Action(name, b""))
         return json.loads(result.body.to_pybytes())
 
-    known = {"server-info", "health", "tables", "schema", "refresh-schema", "estimate", "CancelFlightInfo"}
+    known = {"server-info", "health", "tables", "schema", "refresh-schema", "estimate", "exchange-ticket", "CancelFlightInfo"}
     assert {action.type for action in client.list_actions()} == known
     assert act("server-info")["name"] == "alertflight"
     assert act("server-info")["store"] == store_kind

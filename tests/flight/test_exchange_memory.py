@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
-from memory import watching
+from memory import peak_growth, watching
 from processes import COMMAND, serving
 
 from flight_server.catalog.catalog import load_catalog
@@ -65,3 +65,30 @@ def test_a_million_ids_pass(folder: Path) -> None:
     assert rows == said["rows"] == IDS // 10 * EACH
     assert (said["asked"], said["objects"], said["missing"]) == (IDS, IDS // 10, IDS - IDS // 10)
     assert max(seen) < MOST_BYTES
+
+
+def test_names_that_are_not_found_are_not_kept(folder: Path) -> None:
+    """They have 320 MB, of which the server may hold what it has read ahead."""
+    with serving([COMMAND, "serve", "--port", "0", "--data", folder]) as running, fl.connect(running.url) as client:
+        client.do_get(fl.Ticket(b'{"table": "ztf", "all": true, "limit": 10}')).read_all()
+        writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(b'{"table": "ztf", "columns": ["i:jd"]}'))
+
+        def send() -> None:
+            writer.begin(pa.schema([("id", pa.string())]))
+            for first in range(0, 320_000, 1_000):
+                writer.write_batch(pa.record_batch({"id": [f"{number:01000d}" for number in range(first, first + 1_000)]}))
+            writer.done_writing()
+
+        sending = threading.Thread(target=send)
+        seen = 0
+        with peak_growth(running.process.pid) as growth:
+            sending.start()
+            for chunk in reader:
+                said = json.loads(chunk.app_metadata.to_pybytes()) if chunk.app_metadata else {}
+                for name in said.get("missing_ids", ()):
+                    assert int(name) == seen
+                    seen += 1
+            sending.join()
+        writer.close()
+    assert seen == said["missing"] == said["asked"] == 320_000
+    assert growth[0] < 300 << 20

@@ -186,7 +186,7 @@ def test_a_sky_map_gives_what_lies_in_its_pixels(sample: Opened, places: tuple[l
     own = pixels_of(np.array([row["i:ra"] for row in rows]), np.array([row["i:dec"] for row in rows]), nside)
     chosen = random.Random(nside).sample(sorted(set(own.tolist())), 12)
     skymap = SkyMap(nside, tuple((pixel, pixel + 1) for pixel in chosen if pixel + 1 < 12 * nside * nside))
-    wanted = {pixel for first, last in skymap.ranges for pixel in (first, last)}
+    wanted = {pixel for first, last in skymap.ranges for pixel in range(first, last + 1)}
     expected = {row["i:objectId"] for row, pixel in zip(rows, own.tolist(), strict=True) if pixel in wanted}
     for table in ("ztf.pixel128", "ztf"):
         found, record = asked(sample, table=table, skymap=skymap, columns=("i:objectId",))

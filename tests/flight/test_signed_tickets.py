@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 from archives import Opened, ask, digest, read
 from processes import COMMAND
 
+import flight_client
+from flight_server.flight import FlightServer
 from flight_server.protocol.ticket_json import parse_ticket
 
 CURVE = ["i:objectId", "i:jd", "i:magpsf"]
@@ -174,3 +177,98 @@ def test_a_server_does_not_start_with_keys_that_others_can_read(tmp_path: Path, 
     assert "ready" not in done.stdout
     assert f"the keys in {keys} are open to other users" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def exchange(client: fl.FlightClient, command: bytes) -> pa.Table:
+    writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(command))
+    try:
+        writer.begin(pa.schema([("id", pa.string())]))
+        writer.write_batch(pa.record_batch({"id": WANTED["ids"]}))
+        writer.done_writing()
+        return read(reader).table
+    finally:
+        with suppress(fl.FlightError):
+            writer.close()
+
+
+def act(client: fl.FlightClient, name: str, body: bytes) -> bytes:
+    (result,) = client.do_action(fl.Action(name, body))
+    return result.body.to_pybytes()
+
+
+def forbidden(call: Callable[[], object]) -> tuple[str, str]:
+    with pytest.raises(fl.FlightError) as caught:
+        call()
+    info = json.loads(caught.value.extra_info)
+    return info["code"], info["field"]
+
+
+COMMAND_FIELDS = json.dumps({"table": "ztf", "columns": CURVE}).encode()
+
+
+def test_nothing_is_read_without_a_signature(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    client = serve_signed(signed_only=True)
+    plain = json.dumps(WANTED).encode()
+    unsigned: list[Callable[[], object]] = [
+        lambda: client.do_get(fl.Ticket(plain)).read_all(),
+        lambda: exchange(client, COMMAND_FIELDS),
+        lambda: act(client, "estimate", plain),
+    ]
+    assert [forbidden(call) for call in unsigned] == [("forbidden", "sig")] * 3
+    # what describes the archive
+    assert client.get_schema(fl.FlightDescriptor.for_command(plain)).schema.names == CURVE
+    assert list(client.list_flights())
+    for name in ("server-info", "health", "tables"):
+        assert act(client, name, b"")
+    (endpoint,) = plan(client, **WANTED).endpoints
+    assert json.loads(act(client, "estimate", endpoint.ticket.ticket))["objects"] == 2
+
+
+def test_an_exchange_takes_a_signed_command(
+    serve_signed: Callable[..., fl.FlightClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve_signed(signed_only=True, lifetime=50)
+    signed = act(client, "exchange-ticket", COMMAND_FIELDS)
+    assert set(json.loads(signed)) == {"query", "kid", "sub", "exp", "sig"}
+    assert set(exchange(client, signed)["i:objectId"].to_pylist()) == set(WANTED["ids"][1:])
+    changed = json.loads(signed)
+    changed["query"]["columns"] = ["i:ra"]
+    assert forbidden(lambda: exchange(client, json.dumps(changed).encode())) == ("forbidden", "sig")
+    assert forbidden(lambda: exchange(client, json.dumps(json.loads(signed) | {"resume_after": "x"}).encode())) == (
+        "not_supported",
+        "resume_after",
+    )
+    # neither kind of ticket stands for the other
+    assert refusal(client, signed) == ("no_selection", "ids")
+    (endpoint,) = plan(client, **WANTED).endpoints
+    assert forbidden(lambda: exchange(client, endpoint.ticket.ticket)) == ("not_supported", "ids")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 60)
+    assert forbidden(lambda: exchange(client, signed)) == ("forbidden", "exp")
+
+
+def test_a_command_that_could_not_be_answered_is_not_signed(serve_signed: Callable[..., fl.FlightClient]) -> None:
+    client = serve_signed()
+    for fields, code, field in (
+        ({"table": "ztff"}, "unknown_table", "table"),
+        ({"table": "ztf", "columns": ["i:jdd"]}, "unknown_column", "columns"),
+        ({"table": "ztf", "ids": ["x"]}, "not_supported", "ids"),
+        ({"table": "ztf.anomaly", "start": 2459000}, "not_supported", "cone"),
+    ):
+        body = json.dumps(fields).encode()
+        assert forbidden(lambda body=body: act(client, "exchange-ticket", body)) == (code, field)  # type: ignore[misc]
+    for name in ("ztf", "ztf.pixel128", "ztf.upper"):
+        assert act(client, "exchange-ticket", json.dumps({"table": name}).encode())
+
+
+def test_without_keys_a_command_stays_as_it_is(client: fl.FlightClient) -> None:
+    assert json.loads(act(client, "exchange-ticket", COMMAND_FIELDS)) == json.loads(COMMAND_FIELDS)
+
+
+def test_the_library_signs_what_it_sends(sample: Opened, keys: Path) -> None:
+    tickets = replace(sample.settings.tickets, signing_key_file=str(keys), signed_only=True)
+    with FlightServer(sample.archive, replace(sample.settings, tickets=tickets)) as server:
+        archive = flight_client.connect(f"grpc://127.0.0.1:{server.port}", progress=False)
+        places = archive.select(table="ztf.pixel128", all=True, columns=["i:ra", "i:dec"]).to_arrow()
+        found = archive.cones(places["i:ra"].to_numpy(), places["i:dec"].to_numpy(), radius=1.0, columns=CURVE)
+        assert sum(len(batch) for batch in found) == found.record.rows > 20

@@ -12,7 +12,8 @@ from flight_server.storage.scans import Rows
 
 OURS, THEIRS = "0123456789ab", "0123456789ac"
 KEYS = st.binary(min_size=1, max_size=60).map(lambda key: key.rstrip(b"\0")).filter(bool)
-PLACES = st.builds(Place, st.integers(0, 2**32 - 1), KEYS, st.integers(1, 2**32 - 1), st.integers(0, 2**63 - 1))
+U32, U63 = st.integers(0, 2**32 - 1), st.integers(0, 2**63 - 1)
+PLACES = st.builds(Place, U32, KEYS, st.integers(1, 2**32 - 1), U63, U32, U63, st.binary(min_size=8, max_size=8))
 
 
 def rows(asked, keys):

@@ -54,6 +54,22 @@ def test_a_span_of_everything_is_the_table(three: Opened) -> None:
     assert read(three, spans=[Span()], reverse=True)[0] == every[::-1]
 
 
+def test_a_span_of_several_values_is_all_between_the_first_and_the_last(three: Opened) -> None:
+    every, _ = read(three)
+    names = sorted({key.partition(b"_")[0].decode() for key in every})
+    keys, _ = read(three, spans=[Span(values=(names[2],), last=names[6])])
+    assert keys == [key for key in every if names[2] <= key.partition(b"_")[0].decode() <= names[6]]
+    assert len({key.partition(b"_")[0] for key in keys}) == 5
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_ends_before_a_key(three: Opened, reverse: bool) -> None:
+    every, _ = read(three)
+    for place in (0, 1, len(every) // 2, len(every) - 1):
+        keys, _ = read(three, spans=[Span()], before=every[place], reverse=reverse)
+        assert keys == (every[:place][::-1] if reverse else every[:place])
+
+
 def test_times_bound_a_span_and_reverse_turns_it(three: Opened) -> None:
     every, _ = read(three, spans=[Span(values=("ZTF20abfcszi",))])
     times = [float(key.partition(b"_")[2]) for key in every]

@@ -31,3 +31,19 @@ def watching(pid: int) -> Iterator[list[int]]:
     finally:
         done.set()
         watcher.join()
+
+
+@contextmanager
+def peak_growth(pid: int) -> Iterator[list[int]]:
+    """Yield a list that gets the bytes by which a process was larger while the block ran than before it, at its peak."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak
+    before, growth = _resident(pid, "VmRSS"), list[int]()
+    try:
+        yield growth
+    finally:
+        growth.append(_resident(pid, "VmHWM") - before)
+
+
+def _resident(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

@@ -41,6 +41,10 @@ class PausingView:
     def as_of(self) -> int:
         return self.view.as_of
 
+    @property
+    def keeps_versions(self) -> bool:
+        return self.view.keeps_versions
+
     def scan(self, scan: Scan) -> Iterator[Rows]:
         while True:
             self.pause(scan)

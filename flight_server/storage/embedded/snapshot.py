@@ -71,6 +71,8 @@ class Snapshot:
         Returns the error of a table with damage that a scrub has found, or None; its other rows are read.
     """
 
+    keeps_versions = True
+
     def __init__(
         self,
         state: ManifestState,

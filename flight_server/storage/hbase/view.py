@@ -99,6 +99,8 @@ class HBaseView:
         Returns whether a schema is still that of its table; called for cells that may be of a newer type.
     """
 
+    keeps_versions = False
+
     def __init__(  # noqa: PLR0917
         self, gateway: Gateway, known: Known, prefix: str, threads: int, left_out: LeftOut, is_current: IsCurrent
     ) -> None:
