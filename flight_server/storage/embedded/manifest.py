@@ -306,6 +306,8 @@ def _check_file(file: Path, *, create: bool) -> None:
 def _naming_damage() -> Iterator[None]:
     try:
         yield
+    except sqlite3.ProgrammingError:  # the manifest was closed
+        raise
     except sqlite3.DatabaseError as error:
         # OperationalError is about access to the file (locked, read-only, disk full), not about its content
         # most operational errors are about access to the file (locked, read-only, disk full)
