@@ -227,7 +227,6 @@ def test_no_ids_are_answered_with_no_rows_and_said(archive: af.Archive) -> None:
         ({"columns": {"i:jd", "i:fid"}}, {"columns": ["i:fid", "i:jd"]}),
         ({"columns": np.str_("i:jd")}, {"columns": ["i:jd"]}),
     ],
-    ids=str,
 )
 def test_values_of_numpy_and_others_are_those_of_python(
     archive: af.Archive, fields: dict[str, Any], plain: dict[str, Any]
