@@ -96,7 +96,9 @@ def plain_ids(
     notes: list[str] | None = None,
     rows: BadRows | None = None,
 ) -> Iterator[str | int | None]:
-    """Yield IDs one by one, as plain strings and integers; None for rows to skip.
+    """Return an iterator over IDs, as plain strings and integers; None for rows to skip.
+
+    A single ID, and the columns of a frame, are checked at once; the others as they are taken.
 
     Parameters
     ----------
@@ -114,6 +116,11 @@ def plain_ids(
     """
     rows = BadRows("raise", "ids") if rows is None else rows
     single, values = _values(ids, id_column, [] if notes is None else notes)
+    found = _each(values, rows, single=single)
+    return iter(list(found)) if single else found
+
+
+def _each(values: Iterable[Any], rows: BadRows, *, single: bool) -> Iterator[str | int | None]:
     for row, value in enumerate(values):
         quick = type(value) is int or (type(value) is str and PLAIN.fullmatch(value))
         yield value if quick else _plain_id(row, value, rows, single=single)

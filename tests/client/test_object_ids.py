@@ -76,7 +76,7 @@ def test_a_set_has_the_same_order_every_time() -> None:
 
 @pytest.mark.parametrize("text", [",".join(IDS), ", ".join(IDS), "; ".join(IDS), "\n".join(IDS), "\t".join(IDS), " ".join(IDS)])
 def test_a_text_of_several_ids_is_refused_with_the_list_to_write(archive: af.Archive, text: str) -> None:
-    for ask in (archive.objects, lambda given: archive.exchange(given).to_arrow()):
+    for ask in (archive.objects, archive.exchange):
         with pytest.raises(af.errors.BadValue, match=r'give a list, \["ZTF20abfcszi", "ZTF18abadigg"\]') as caught:
             ask(text)
         assert caught.value.field == "ids"
@@ -130,9 +130,10 @@ def _columns(frame: Callable[..., Any], name: str) -> list[str]:
 
 @pytest.mark.parametrize("frame", [made for kind, made in FRAMES.items() if kind != "pandas index"])
 def test_a_frame_without_the_id_column_is_refused_with_its_columns(archive: af.Archive, frame: Callable[..., Any]) -> None:
-    with pytest.raises(af.errors.BadValue, match=r"ra, name: none is i:objectId; give one of them") as caught:
-        archive.objects(frame({"ra": [1.0, 2.0], "name": IDS}))
-    assert caught.value.field == "ids"
+    for ask in (archive.objects, archive.exchange):
+        with pytest.raises(af.errors.BadValue, match=r"ra, name: none is i:objectId; give one of them") as caught:
+            ask(frame({"ra": [1.0, 2.0], "name": IDS}))
+        assert caught.value.field == "ids"
 
 
 def test_an_answer_has_ids_for_another(archive: af.Archive) -> None:
