@@ -33,7 +33,7 @@ ORDINARY = (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("hostile") / "store"
     world = World(store, 7, objects=1000)
-    world.ingest(10_000)
+    world.ingest(3_000)
     world.opened.store.close()
     return store
 
@@ -61,7 +61,7 @@ def test_no_ticket_takes_much_memory(served: tuple[int, fl.FlightClient], ticket
             for _ in client.do_get(fl.Ticket(ticket)):
                 pass
         grown[name] = growth[0]
-    assert len(grown) > 60
+    assert len(grown) > 50
     assert max(grown.values()) < MOST_BYTES, max(grown, key=grown.__getitem__)
     assert client.do_get(fl.Ticket(json.dumps(ORDINARY[2]))).read_all().num_rows == 100, "the server lives"
 
@@ -70,7 +70,7 @@ def test_plans_of_such_tickets_take_little_memory_too(
     served: tuple[int, fl.FlightClient], tickets: list[tuple[str, bytes]]
 ) -> None:
     pid, client = served
-    for name, ticket in tickets[::3]:
+    for name, ticket in tickets[::4]:
         with peak_growth(pid) as growth, suppress(fl.FlightError):
             client.get_flight_info(fl.FlightDescriptor.for_command(ticket))
         assert growth[0] < MOST_BYTES, name

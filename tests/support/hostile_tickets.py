@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,57 +13,61 @@ FINEST = 12 * 1024**2  # pixels
 TABLES = ("ztf", "ztf.pixel128")
 
 
-def filled(before: dict[str, Any], name: str, items: Iterator[Any]) -> bytes:
-    """Return a ticket whose last field is a list with as many items as fit."""
-    head = json.dumps(before, separators=(",", ":"))[:-1] + f',"{name}":['
-    texts, size = [], len(head) + 2
-    for item in items:
-        texts.append(json.dumps(item, separators=(",", ":"), ensure_ascii=False))
-        size += len(texts[-1].encode()) + 1
-        if size > MAX_TICKET_BYTES - 64:
+def fitting(items: Iterator[str]) -> str:
+    """Return a JSON list of as many items as fit in a ticket."""
+    texts, size = [], 0
+    for text in items:
+        size += len(text) + 1
+        if size > MAX_TICKET_BYTES - 200:
             break
-    return (head + ",".join(texts[:-1]) + "]}").encode()
+        texts.append(text)
+    return f"[{','.join(texts)}]"
 
 
-def in_map(table: str, nside: int, ranges: Iterator[Any], **more: Any) -> bytes:
-    inner = filled({"nside": nside}, "ranges", ranges)
-    return json.dumps({"table": table, **more}).encode()[:-1] + b',"skymap":' + inner + b"}"
+def filled(before: dict[str, Any], name: str, value: str) -> bytes:
+    """Return a ticket whose last field has a JSON value."""
+    return f'{json.dumps(before, separators=(",", ":"))[:-1]},"{name}":{value}}}'.encode()
 
 
-def for_ever(item: Any) -> Iterator[Any]:
-    while True:
-        yield item
+def in_map(table: str, nside: int, ranges: str, **more: Any) -> bytes:
+    """Return a ticket with a sky map."""
+    return filled({"table": table, **more}, "skymap", f'{{"nside":{nside},"ranges":{ranges}}}')
+
+
+def for_ever(item: str) -> str:
+    return fitting(itertools.repeat(item))
+
+
+def pairs(found: Iterator[tuple[int, int]]) -> str:
+    return fitting(f"[{first},{last}]" for first, last in found)
 
 
 def hostile_tickets() -> Iterator[tuple[str, bytes]]:
     """Yield tickets with their names."""
     text = "x" * (MAX_TICKET_BYTES - 200)
+    whole, half, large = for_ever(f"[0,{FINEST - 1}]"), for_ever(f"[1,{FINEST // 2}]"), for_ever("[0,11]")
     for table in TABLES:
-        for more in ({}, {"limit": 1}):
-            label = f"{table} {more}"
-            yield f"the whole sky, again and again, {label}", in_map(table, 1024, for_ever([0, FINEST - 1]), **more)
-            yield f"half of the sky, {label}", in_map(table, 1024, for_ever([1, FINEST // 2]), **more)
-        tails = ([7 + number, FINEST - 1] for number in range(10**6))
-        yield f"ranges with one end, {table}", in_map(table, 1024, tails)
-        single = ([number * 160, number * 160] for number in range(10**6))
-        yield f"pixels apart, {table}", in_map(table, 1024, (pair for pair in single if pair[1] < FINEST))
-        rings = ([number * 200, number * 200 + 190] for number in range(FINEST // 200))
-        yield f"nearly everything in pieces, {table}", in_map(table, 1024, rings)
-        yield f"the twelve largest pixels, {table}", in_map(table, 1, for_ever([0, 11]))
-        yield f"every pixel, one by one, {table}", in_map(table, 128, ([one, one] for one in range(12 * 128**2)))
-        yield f"numbers without end, {table}", in_map(table, 1024, for_ever([0, 10**4000]))
+        yield f"the whole sky, again and again, {table}", in_map(table, 1024, whole)
+        yield f"the whole sky, again and again, with a limit, {table}", in_map(table, 1024, whole, limit=1)
+        yield f"half of the sky, {table}", in_map(table, 1024, half)
+        yield f"the twelve largest pixels, {table}", in_map(table, 1, large)
+    table = "ztf"
+    yield "ranges with one end", in_map(table, 1024, pairs((7 + number, FINEST - 1) for number in range(10**6)))
+    yield "pixels apart", in_map(table, 1024, pairs((number, number) for number in range(0, FINEST, 160)))
+    rings = ((number, number + 190) for number in range(0, FINEST - 200, 200))
+    yield "nearly everything in pieces", in_map(table, 1024, pairs(rings))
+    yield "every pixel, one by one", in_map(table, 128, pairs((number, number) for number in range(12 * 128**2)))
+    yield "numbers without end", in_map(table, 1024, for_ever(f"[0,{10**4000}]"))
+    short = fitting(f'"{number}"' for number in range(10**6))
     for layout in ({}, {"layout": "nested", "columns": ["i:jd"]}, {"upper_limits": True}, {"cutouts": ["Science"]}, {"limit": 1}):
-        short = (str(number) for number in range(10**6))
         yield f"many short IDs {layout}", filled({"table": "ztf", **layout}, "ids", short)
-    yield (
-        "one long ID beside many short ones",
-        filled({"table": "ztf"}, "ids", iter(["y" * 1000, *(str(number) for number in range(10**6))])),
-    )
-    yield "IDs as long as keys", filled({"table": "ztf"}, "ids", (f"{number:01000d}" for number in range(2000)))
-    yield "numbers as IDs", filled({"table": "ztf"}, "ids", iter(range(10**6)))
+    longest = itertools.chain([f'"{"y" * 1000}"'], (f'"{number}"' for number in range(10**6)))
+    yield "one long ID beside many short ones", filled({"table": "ztf"}, "ids", fitting(longest))
+    yield "IDs as long as keys", filled({"table": "ztf"}, "ids", fitting(f'"{number:01000d}"' for number in range(2000)))
+    yield "numbers as IDs", filled({"table": "ztf"}, "ids", fitting(str(number) for number in range(10**6)))
     yield "one ID", json.dumps({"table": "ztf", "ids": [text]}).encode()
-    yield "columns that do not exist", filled({"table": "ztf", "all": True}, "columns", (f"i:{n}" for n in range(10**6)))
-    yield "one column again and again", filled({"table": "ztf", "all": True}, "columns", for_ever("i:jd"))
+    yield "columns that do not exist", filled({"table": "ztf", "all": True}, "columns", fitting(f'"i:{n}"' for n in range(10**6)))
+    yield "one column again and again", filled({"table": "ztf", "all": True}, "columns", for_ever('"i:jd"'))
     yield "a long column", json.dumps({"table": "ztf", "all": True, "columns": [text]}).encode()
     yield "a long derived column", json.dumps({"table": "ztf", "all": True, "columns": ["v:" + text]}).encode()
     yield "a long table", json.dumps({"table": text, "all": True}).encode()
