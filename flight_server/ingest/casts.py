@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.columns import TYPES
+from flight_server.ingest.plain_values import time_text
 from flight_server.protocol.errors import BadValue
 
 __all__ = ["cast_exactly", "stored_type", "widest"]
@@ -38,7 +39,10 @@ def cast_exactly(values: pa.Array, kind: pa.DataType, column: str) -> pa.Array:
     >>> cast_exactly(pa.array([1.0, None]), pa.int32(), "i:fid").to_pylist()
     [1, None]
     """
-    values = _simple(values)
+    try:
+        values = _simple(values)
+    except pa.ArrowInvalid as error:
+        raise BadValue(f"column {column}, {error}"[:200], field=column) from error
     if values.type == kind:
         return _checked(values, column)
     if pa.types.is_null(values.type):
@@ -71,6 +75,8 @@ def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(flat.type):
         flat = flat.dictionary_decode()
+    if pa.types.is_temporal(flat.type):
+        return time_text(flat)
     return flat.cast(pa.float64()) if pa.types.is_decimal(flat.type) or pa.types.is_float16(flat.type) else flat
 
 
