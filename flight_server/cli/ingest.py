@@ -25,7 +25,7 @@ __all__ = ["ingest", "load", "statistics"]
 @click.option("--history", is_flag=True, help="Also store good points of the histories, where there is no alert.")
 @store_options
 def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
-    """Load alert files into the store. They may be Parquet or Avro, or folders with such files.
+    """Load alert files into the store. They may be Parquet or Avro, archives (.tar.gz, .zip, ...) or folders with such files.
 
     In the embedded store an ingest is one transaction: an interrupted one leaves nothing. HBase has no transactions:
     run an interrupted ingest again. A bad file is reported with the reason; the others are loaded, and the command
@@ -41,7 +41,7 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
         def progress(found: Found, line: str) -> None:
             if terminal:
                 bar.update(found.size)
-            else:
+            elif line:
                 click.echo(f"{found.path}: {line}", err=True)
 
         report = run_ingest(store, catalog, paths, progress, history=history)
@@ -52,10 +52,17 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
         click.echo(f"{path}: skipped, not an alert file", err=True)
     if report.not_stored:
         click.echo(f"columns not stored: {', '.join(sorted(report.not_stored))}", err=True)
+    for name, reason in sorted(report.unreadable.items()):
+        click.echo(f"column left out: {name}, {reason}", err=True)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
     click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
     if report.failures:
         click.echo(f"{_files(len(report.failures))} refused", err=True)
+        sys.exit(EXIT_DATA)
+    if not report.files:
+        click.echo(
+            "no alert files were found: give Parquet or Avro files, archives of such files, or folders with them", err=True
+        )
         sys.exit(EXIT_DATA)
 
 
@@ -66,7 +73,8 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
 def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | None) -> None:
     """Load rows of files into a table. The files may be Parquet, CSV or JSON, the table one not filled from alerts.
 
-    All rows of all files are loaded, or none. A row replaces a stored row with the same key.
+    Columns that the table does not have are left out, and named. All rows of all files are loaded, or none. A row
+    replaces a stored row with the same key.
     """
     catalog = load_catalog()
     store = open_store(load_settings(config, data=data), catalog)
@@ -74,6 +82,8 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
         report = run_load(store, catalog, table, files)
     finally:
         store.close()
+    for remark in report.remarks:
+        click.echo(remark, err=True)
     click.echo(f"{report.read} rows of {_files(report.files)}; {_written(report.written, table)}")
 
 
