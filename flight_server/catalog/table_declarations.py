@@ -77,7 +77,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One table: its rows, row key and columns.
 
     `columns` are the columns by name, None for all of the families; `rest` are the families whose other cells are stored
-    too. `latest` are the columns that decide whether a row overwrites one with the same key.
+    too. `latest` are the columns that decide whether a row overwrites one with the same key. Of `joined` columns loaded
+    files may have the parts, of `listed` ones several values in one column of the file.
     """
 
     name: str
@@ -98,6 +99,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     without: tuple[str, ...] = ()
     points: Points | None = None
     aliases: tuple[str, ...] = ()
+    joined: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    listed: Mapping[str, str] = msgspec.field(default_factory=dict)
     cutouts: str | None = None
     path: str | None = None
     upper_limits: UpperLimits | None = None
