@@ -9,10 +9,11 @@ import click
 from alertflight_config import DEFAULT_TABLE
 
 from flight_client.endpoints import MAX_QUERY_BYTES
+from flight_client.id_lists import read_ids
 from flight_client.options import server_options, split_option
 from flight_client.profiles import find_profile
 from flight_client.pull_files import MISSING, OBJECTS_A_FILE, pull_into
-from flight_server.protocol.errors import BadValue, NoSelection
+from flight_server.protocol.errors import NoSelection
 from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS, LAYOUTS
 from flight_server.protocol.ticket_json import parse_ticket
 
@@ -25,7 +26,8 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command()
 @server_options
 @click.option("--table", default=DEFAULT_TABLE, show_default=True, help="The table.")
-@click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one per line.")
+@click.option("--ids-file", type=FILE, metavar="FILE", help="Object IDs, one per line, or a CSV or Parquet file.")
+@click.option("--ids-column", metavar="NAME", help="The column of the IDs; its number, from 1, if the file has no header.")
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
 @click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")
 @click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
@@ -41,6 +43,7 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     profile: str | None,
     table: str,
     ids_file: Path | None,
+    ids_column: str | None,
     everything: bool,
     columns: list[str],
     cutouts: list[str],
@@ -59,9 +62,14 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     \b
     alertflight pull --ids-file ids.txt --columns i:objectId,i:jd,i:fid,i:magpsf -o curves
     """  # noqa: D301  (click wants the backspace itself)
+    if ids_column is not None and ids_file is None:
+        raise click.UsageError("--ids-column needs --ids-file")
+    listed = None if ids_file is None else read_ids(ids_file, ids_column)
+    if listed is not None and listed.remark is not None:
+        click.echo(listed.remark, err=True)
     fields = {
         "table": table,
-        "ids": None if ids_file is None else read_ids(ids_file),
+        "ids": None if listed is None else listed.ids,
         "all": everything,
         "columns": columns,
         "cutouts": cutouts,
@@ -82,20 +90,3 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     click.echo(f"{pulled.rows} rows{objects} in {files} in {output}{there}")
     if pulled.missing:
         click.echo(f"no rows for {pulled.missing} of the IDs, listed in {output / MISSING}", err=True)
-
-
-def read_ids(file: Path) -> list[str]:
-    """Read IDs, one per line; empty lines are skipped.
-
-    Raises
-    ------
-    BadValue
-        The file cannot be read, or has no IDs.
-    """
-    try:
-        ids = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeError) as error:
-        raise BadValue(f"{file} cannot be read: {error}", field="ids-file", value=file) from error
-    if not ids:
-        raise BadValue(f"{file} has no IDs", field="ids-file", value=file)
-    return ids

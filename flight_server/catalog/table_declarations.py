@@ -78,7 +78,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `columns` are the columns by name, None for all of the families; `rest` are the families whose other cells are stored
     too. `latest` are the columns that decide which of several rows with one key is kept. `alert_id` is the column with
-    the ID of the alert.
+    the ID of the alert. Of `joined` columns loaded files may have the parts, of `listed` ones several values in one
+    column of the file.
     """
 
     name: str
@@ -100,6 +101,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     without: tuple[str, ...] = ()
     points: Points | None = None
     aliases: tuple[str, ...] = ()
+    joined: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    listed: Mapping[str, str] = msgspec.field(default_factory=dict)
     cutouts: str | None = None
     path: str | None = None
     upper_limits: UpperLimits | None = None

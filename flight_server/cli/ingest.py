@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import click
 
 from flight_server.catalog.catalog import load_catalog
 from flight_server.cli.exits import EXIT_DATA
+from flight_server.cli.ingest_remarks import ingest_remarks, rounded_remarks
 from flight_server.cli.options import store_options
 from flight_server.ingest import count_nights
 from flight_server.ingest import ingest as run_ingest
@@ -18,11 +18,8 @@ from flight_server.ingest import load as run_load
 from flight_server.ingest.files import Found, find_files
 from flight_server.service.stores import open_store
 from flight_server.settings import load_settings
-from flight_server.storage.protocols import Sharing
 
 __all__ = ["ingest", "load", "statistics"]
-
-NAMED = 20  # alerts that a line names
 
 
 @click.command()
@@ -32,7 +29,7 @@ NAMED = 20  # alerts that a line names
 )
 @store_options
 def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Path | None) -> None:
-    """Load alert files into the store. They may be Parquet or Avro, or folders with such files.
+    """Load alert files into the store. They may be Parquet or Avro, archives (.tar.gz, .zip, ...) or folders with such files.
 
     In the embedded store an ingest is one transaction: an interrupted one leaves nothing. HBase has no transactions:
     run an interrupted ingest again. A bad file is reported with the reason; the others are loaded, and the command
@@ -50,26 +47,23 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
         def progress(found: Found, line: str) -> None:
             if terminal:
                 bar.update(found.size)
-            else:
+            elif line:
                 click.echo(f"{found.path}: {line}", err=True)
 
         report = run_ingest(store, catalog, paths, progress, history=history)
     for path, reason in report.failures.items() if terminal else ():
         click.echo(f"{path}: refused: {reason}", err=True)
-    for path in report.skipped:
-        click.echo(f"{path}: skipped, not an alert file", err=True)
-    if report.not_stored:
-        click.echo(f"columns not stored: {', '.join(sorted(report.not_stored))}", err=True)
-    if report.left_out:
-        counts = " and ".join(f"{count} points of {name}" for name, count in sorted(report.left_out.items()))
-        click.echo(f"{counts} left out: the last points of their histories are of another kind; --history keeps them", err=True)
-    for line in _shared(report.sharing):
+    for line in ingest_remarks(report):
         click.echo(line, err=True)
-    _tell_rounded(report.rounded)
     written = ", ".join(f"{count} rows to {name}" for name, count in sorted(report.rows.items()) if count)
     click.echo(f"{report.alerts} alerts of {_files(report.files)}; {written or 'nothing new'}")
     if report.failures:
         click.echo(f"{_files(len(report.failures))} refused", err=True)
+        sys.exit(EXIT_DATA)
+    if not report.files:
+        click.echo(
+            "no alert files were found: give Parquet or Avro files, archives of such files, or folders with them", err=True
+        )
         sys.exit(EXIT_DATA)
 
 
@@ -80,7 +74,8 @@ def ingest(paths: tuple[Path, ...], history: bool, data: str | None, config: Pat
 def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | None) -> None:
     """Load rows of files into a table. The files may be Parquet, CSV or JSON, the table one not filled from alerts.
 
-    All rows of all files are loaded, or none. A row replaces a stored row with the same key.
+    Columns that the table does not have are left out, and named. All rows of all files are loaded, or none. A row
+    replaces a stored row with the same key.
     """
     catalog = load_catalog()
     store = open_store(load_settings(config, data=data), catalog)
@@ -88,7 +83,8 @@ def load(table: str, files: tuple[Path, ...], data: str | None, config: Path | N
         report = run_load(store, catalog, table, files)
     finally:
         store.close()
-    _tell_rounded(report.rounded)
+    for remark in (*rounded_remarks(report.rounded), *report.remarks):
+        click.echo(remark, err=True)
     click.echo(f"{report.read} rows of {_files(report.files)}; {_written(report.written, table)}")
 
 
@@ -103,28 +99,6 @@ def statistics(data: str | None, config: Path | None) -> None:
     finally:
         store.close()
     click.echo(f"{report.read} nights; {_written(report.written, 'statistics_class')}")
-
-
-def _shared(sharing: Sharing) -> Iterator[str]:
-    """Yield a line about the alerts that share an exposure, and one about the points."""
-    if sharing.alerts:
-        named = _some([str(one) for one in sharing.alerts])
-        yield f"{len(sharing.alerts)} alerts share object and exposure with another one; they are stored beside it: {named}"
-    if sharing.left_out:
-        count, named = sum(sharing.left_out.values()), _some(sorted(sharing.left_out))
-        yield f"{count} detections of histories share object and exposure with a stored one and are left out: {named}"
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the names, or the first ones if there are many."""
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _tell_rounded(rounded: Mapping[str, int]) -> None:
-    """Print the columns in which values lost decimal digits."""
-    if any(rounded.values()):
-        columns = ", ".join(f"{name} ({count} values)" for name, count in sorted(rounded.items()))
-        click.echo(f"digits lost to the type of the column: {columns}", err=True)
 
 
 def _written(rows: int, table: str) -> str:

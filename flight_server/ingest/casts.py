@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from flight_server.catalog.columns import TYPES
 from flight_server.catalog.missing import missing_as_null
 from flight_server.catalog.widening import is_number
+from flight_server.ingest.plain_values import time_text
 from flight_server.protocol.errors import BadValue
 
 __all__ = ["cast_exactly", "cast_open", "stored_type"]
@@ -47,7 +48,10 @@ def cast_exactly(
     >>> cast_exactly(pa.array([1.0, None]), pa.int32(), "i:fid").to_pylist()
     [1, None]
     """
-    values = _simple(values)
+    try:
+        values = _simple(values)
+    except pa.ArrowInvalid as error:
+        raise BadValue(f"column {column}, {error}"[:200], field=column) from error
     if pa.types.is_floating(values.type) and not pa.types.is_floating(kind):
         values = missing_as_null(values)  # pandas writes missing integers, flags and texts as NaN
     if values.type == kind:
@@ -124,6 +128,8 @@ def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(flat.type):
         flat = flat.dictionary_decode()
+    if pa.types.is_temporal(flat.type):
+        return time_text(flat)
     return flat.cast(pa.float64()) if pa.types.is_float16(flat.type) else flat
 
 

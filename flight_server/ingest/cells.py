@@ -16,7 +16,10 @@ from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
 from flight_server.ingest.java_text import list_text
 from flight_server.protocol.errors import BadValue
 
-__all__ = ["Cells", "cell_types", "flatten", "version_text"]
+__all__ = ["ROW_LABELS", "Cells", "cell_types", "flatten", "version_text"]
+
+
+ROW_LABELS = re.compile(r"__index_level_\d+__")  # pandas writes those of its frames as columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def flatten(
     Parameters
     ----------
     alerts
-        n alerts, nested as in their file.
+        n alerts in their plain form; see `plain_table`.
     layout
         The layout of the survey.
     types
@@ -104,6 +107,8 @@ def flatten(
                 columns[cell] = cast_exactly(part, types[cell], cell, rounded)
     stamps = {kind: _stamp(alerts, path) for kind, path in layout.stamps.items() if path.partition(".")[0] in alerts.column_names}
     history = _array(alerts[layout.history]) if layout.history in alerts.column_names else None
+    if history is not None and pa.types.is_list(history.type) and pa.types.is_null(history.type.value_type):
+        history = None  # no alert has a point
     return Cells(columns, stamps, version_text(columns, layout.version, len(alerts)), history, rounded)
 
 
@@ -146,10 +151,11 @@ def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[_Source]:
     for field in schema:
         if field.name in structs:
             family = structs[field.name]
-            yield from (_Source(f"{family}:{sub.name}", family, field.name, sub) for sub in field.type)
+            parts = field.type if pa.types.is_struct(field.type) else ()  # null where no alert has it
+            yield from (_Source(f"{family}:{sub.name}", family, field.name, sub) for sub in parts)
         elif field.name in roots:
             yield _Source(f"{roots[field.name]}:{field.name}", roots[field.name], None, field)
-        elif field.name in layout.not_stored:
+        elif field.name in layout.not_stored or ROW_LABELS.fullmatch(field.name):
             yield _Source(field.name, None, None, field)
         elif field.name != layout.history and field.name not in stamps and field.name not in layout.recognised_by:
             yield _Source(f"{rest}:{field.name}", rest, None, field)
@@ -165,7 +171,7 @@ def _check_shapes(schema: pa.Schema, layout: AlertLayout) -> None:
         kind, wanted = field.type, ""
         if field.name in structs and not pa.types.is_struct(kind):
             wanted = "a struct"
-        elif field.name == layout.history and not (_is_list(kind) and pa.types.is_struct(kind.value_type)):
+        elif field.name == layout.history and not _is_history(kind):
             wanted = "a list of structs"
         elif field.name in layout.nested and not (pa.types.is_struct(kind) or pa.types.is_map(kind)):
             wanted = "a struct or a map"
@@ -177,8 +183,9 @@ def _check_shapes(schema: pa.Schema, layout: AlertLayout) -> None:
             raise BadValue(f"the column {field.name} must be {wanted}, not {kind}"[:200], field=field.name)
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+def _is_history(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of points, also one of which no alert has any."""
+    return bool(pa.types.is_list(kind) and (pa.types.is_struct(kind.value_type) or pa.types.is_null(kind.value_type)))
 
 
 def _nested(values: pa.Array, name: str, nested: Nested) -> Iterator[tuple[str, pa.Array]]:

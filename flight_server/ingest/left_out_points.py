@@ -38,6 +38,12 @@ class LeftOutPoints:
             self._left.setdefault(table.name, []).append(np.unique(keys[~stored]))
             self._stored.setdefault(table.name, []).append(np.unique(keys[stored]))
 
+    def join(self, other: LeftOutPoints) -> None:
+        """Add the points that another counter has."""
+        for mine, further in ((self._left, other._left), (self._stored, other._stored)):
+            for name, keys in further.items():
+                mine.setdefault(name, []).extend(keys)
+
     def counts(self) -> dict[str, int]:
         """Return the number of points left out, by table."""
         found = {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +15,39 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from flight_server.ingest.archives import HEAD_BYTES, Part, Slice, Spool, parts_of
 from flight_server.protocol.errors import BadValue
 
-__all__ = ["read_records"]
+__all__ = ["Records", "read_records"]
 
 PARQUET = b"PAR1"
+HEADER_BYTES = 1 << 16
 
 
-def read_records(path: Path, texts: Iterable[str]) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of a file, without the columns in `left_out`, which hold no single values.
+
+    `preamble` is a line in front of the header of a CSV file.
+    """
+
+    table: pa.Table
+    left_out: Sequence[str] = ()
+    preamble: str | None = None
+
+
+def read_records(path: Path, texts: Iterable[str], needed: Container[str]) -> Records:
     """Read a file, whose format is detected by content.
 
     Parameters
     ----------
     path
-        Parquet; JSON, a list of objects or one object per line; or CSV with a header line.
+        Parquet; JSON, a list of objects or one object per line; or CSV with a header line; also compressed, or alone in
+        an archive.
     texts
         The columns of a CSV file to keep as text; the types of the others are inferred.
+    needed
+        The columns that must not be left out.
 
     Raises
     ------
@@ -35,34 +55,53 @@ def read_records(path: Path, texts: Iterable[str]) -> pa.Table:
         The file cannot be read; the message names column and row if there is one.
     """
     try:
-        with path.open("rb") as handle:
-            begin = handle.read(256)
-        if begin.startswith(PARQUET):
-            return pq.read_table(path, partitioning=None)
-        if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"}:
-            return _from_json(path)
-        return _from_csv(path, set(texts))
+        with Spool() as spool:
+            content = _only(path, parts_of(path, spool, lambda _: True)).buffer()
+            begin = content[:HEAD_BYTES].to_pybytes()
+            if begin.startswith(PARQUET):
+                return Records(pq.read_table(pa.BufferReader(content), partitioning=None))
+            if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"}:
+                return _from_json(path, content, needed)
+            return _from_csv(content, set(texts))
     except OSError as error:
         raise BadValue(f"the file cannot be read: {error.strerror or error}", field="path", value=path) from error
     except (pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
         raise BadValue(f"the file is broken: {error}"[:250], field="path", value=path) from error
 
 
-def _from_csv(path: Path, texts: set[str]) -> pa.Table:
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        names = next(csv.reader(handle), [])
+def _only(path: Path, parts: Sequence[Part]) -> Slice:
+    if len(parts) != 1 or parts[0].content is None:
+        raise BadValue(
+            f"there are {len(parts)} files in this archive: unpack it, and name those to load", field="path", value=path
+        )
+    return parts[0].content
+
+
+def _from_csv(content: pa.Buffer, texts: set[str]) -> Records:
+    begin = codecs.getincrementaldecoder("utf-8-sig")().decode(content[:HEADER_BYTES].to_pybytes())
+    reader = csv.reader(io.StringIO(begin, newline=""))
+    names, following = next(reader, []), next(reader, [])
+    preamble = None
+    if len(names) == 1 and len(following) > 1:  # the date of the list, as in those of TNS
+        preamble, names = names[0], following
     _check_names(names)
     options = pa.csv.ConvertOptions(
         column_types={name: pa.string() for name in names if name in texts},
         strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
+        quoted_strings_can_be_null=True,
         null_values=[""],
     )
-    return pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(newlines_in_values=True), convert_options=options)
+    table = pa.csv.read_csv(
+        pa.BufferReader(content),
+        read_options=pa.csv.ReadOptions(skip_rows=0 if preamble is None else 1),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        convert_options=options,
+    )
+    return Records(table, preamble=preamble)
 
 
-def _from_json(path: Path) -> pa.Table:
-    text = path.read_text(encoding="utf-8-sig")
+def _from_json(path: Path, content: pa.Buffer, needed: Container[str]) -> Records:
+    text = content.to_pybytes().decode("utf-8-sig")
     try:
         records = (
             json.loads(text)
@@ -74,8 +113,15 @@ def _from_json(path: Path) -> pa.Table:
     for row, record in enumerate(records):
         if not isinstance(record, dict):
             raise BadValue(f"row {row}: {str(record)[:40]!r} is not an object", field="path", value=path)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    return pa.table({name: _column(name, records) for name in names})
+    columns, left_out = {}, []
+    for name in dict.fromkeys(name for record in records for name in record):
+        try:
+            columns[name] = _column(name, records)
+        except BadValue:
+            if name in needed:
+                raise
+            left_out.append(name)
+    return Records(pa.table(columns), left_out)
 
 
 def _column(name: str, records: list[Mapping[str, Any]]) -> pa.Array:

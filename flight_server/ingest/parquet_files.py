@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flight_server.catalog.declarations import AlertLayout
+from flight_server.ingest.archives import Slice
 from flight_server.protocol.errors import BadValue
 
 __all__ = ["ParquetAlerts"]
@@ -16,19 +17,31 @@ __all__ = ["ParquetAlerts"]
 class ParquetAlerts:
     """An `AlertFile` in Parquet."""
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
-            self.schema: pa.Schema = self._file.schema_arrow
-        except (pa.ArrowException, OSError) as error:
-            raise BadValue(f"the Parquet file is broken: {error}", field="path", value=path) from error
+    unreadable: Mapping[str, str] = {}
+
+    def __init__(self, content: Slice) -> None:
+        self.content = content
+        file = self._open()
+        self.schema: pa.Schema = file.schema_arrow
+        self.alerts: int = file.metadata.num_rows
 
     def read(self, layout: AlertLayout, history: frozenset[str] | None) -> pa.Table:
         """Read the alerts; see `AlertFile.read`."""
-        leaves = [self._file.schema.column(number).path for number in range(len(self._file.schema))]
+        file = self._open()
+        leaves = [file.schema.column(number).path for number in range(len(file.schema))]
         wanted = leaves if history is None else [leaf for leaf in leaves if _wanted(leaf, layout, history)]
         try:
-            return self._file.read(columns=wanted)
+            try:
+                return file.read(columns=wanted)
+            except pa.ArrowNotImplementedError:  # of dictionaries within lists Arrow reads one row group at a time
+                groups = range(file.num_row_groups)
+                return pa.concat_tables([file.read_row_group(number, columns=wanted) for number in groups])
+        except (pa.ArrowException, OSError) as error:
+            raise BadValue(f"the Parquet file is broken: {error}", field="path") from error
+
+    def _open(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(pa.BufferReader(self.content.buffer()), page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise BadValue(f"the Parquet file is broken: {error}", field="path") from error
 

@@ -3,66 +3,55 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Survey
+from flight_server.ingest.archives import Part
 from flight_server.ingest.casts import stored_type
 from flight_server.ingest.cell_types import contested_columns, settle_types
 from flight_server.ingest.cells import Cells, cell_types, flatten
-from flight_server.ingest.files import Found, find_files, open_alerts
+from flight_server.ingest.files import AlertFile, AlertFiles, Found, find_files, read_alerts
 from flight_server.ingest.left_out_points import LeftOutPoints
+from flight_server.ingest.outcomes import IngestReport, Progress, Teller
+from flight_server.ingest.plain_form import plain_schema, plain_table
 from flight_server.ingest.tables import history_fields, point_types, table_rows
 from flight_server.protocol.errors import AlertflightError, BadValue
-from flight_server.storage.protocols import RowStore, RowView, RowWriter, Sharing
+from flight_server.storage.protocols import RowStore, RowView, RowWriter
 
-__all__ = ["IngestReport", "ingest", "naming_faults", "recognise"]
+__all__ = ["ingest", "naming_faults", "recognise"]
 
-Progress = Callable[[Found, str], None]
+_Types = Mapping[str, pa.DataType]
+TOGETHER_BYTES = 32 << 20  # small files of one schema are read and written together up to this size, for speed
 
 
-@dataclass(slots=True)
-class IngestReport:
-    """The result of an ingest.
+@dataclass(frozen=True, slots=True)
+class _Recognised:
+    """The survey of a schema, and the types of its cells and of the points that become rows."""
 
-    `rows` counts rows written by table, `failures` has the reason by file, `skipped` lists files in folders that are
-    not alert files, `not_stored` the columns of the files that no table stores, and `sharing` the detections that share
-    an exposure with another one of their object. `left_out` counts the points of histories that are not stored since the
-    last point of their history is of another kind, by table; `rounded` counts the values that lost decimal digits, by column.
-    """
-
-    files: int = 0
-    alerts: int = 0
-    rows: Mapping[str, int] = field(default_factory=dict)
-    failures: dict[Path, str] = field(default_factory=dict)
-    skipped: list[Path] = field(default_factory=list)
-    not_stored: set[str] = field(default_factory=set)
-    sharing: Sharing = field(default_factory=Sharing)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    rounded: Counter[str] = field(default_factory=Counter)
+    survey: Survey
+    types: _Types
+    points: _Types
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A file, its survey, and the types of its cells and of the points that become rows."""
-
     found: Found
-    survey: Survey
-    types: Mapping[str, pa.DataType]
-    points: Mapping[str, pa.DataType]
+    name: Path
+    file: AlertFile
+    schema: _Recognised
 
-    def cells(
-        self, types: Mapping[str, pa.DataType], described: Collection[str], fields: frozenset[str] | None
-    ) -> tuple[pa.Table, Cells]:
-        """Read the alerts, with these fields of the history, and flatten them."""
-        alerts = open_alerts(self.found.path).read(self.survey.alerts, fields)
-        return alerts, flatten(alerts, self.survey.alerts, types, types.keys() - described)
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """The fields that are left out since they cannot be read, with the reasons."""
+        not_stored = self.schema.survey.alerts.not_stored
+        return {name: why for name, why in self.file.unreadable.items() if name.partition(".")[0] not in not_stored}
 
 
 def ingest(
@@ -90,22 +79,26 @@ def ingest(
     """
     paths = list(paths)
     refused: dict[Path, str] = {}
-    while True:
-        with store.writing() as writer:
-            report = _attempt(writer, catalog, store.view(), paths, refused, progress=progress, history=history)
-            if report is not None:
-                report.rows = writer.commit(report.files, report.alerts)
-                report.sharing = writer.sharing
-                return report
+    with AlertFiles() as files:
+        while True:
+            with store.writing() as writer:
+                report = _attempt(
+                    writer, catalog, store.view(), files, paths, refused=refused, progress=progress, history=history
+                )
+                if report is not None:
+                    report.rows = writer.commit(report.files, report.alerts)
+                    report.sharing = writer.sharing
+                    return report
 
 
 def _attempt(
     writer: RowWriter,
     catalog: Catalog,
     view: RowView,
+    files: AlertFiles,
     paths: list[Path],
-    refused: dict[Path, str],
     *,
+    refused: dict[Path, str],
     progress: Progress,
     history: bool,
 ) -> IngestReport | None:
@@ -113,51 +106,90 @@ def _attempt(
     report = IngestReport(failures=dict(refused))
     left_out = LeftOutPoints()
     catalog = catalog.with_stored(view.columns)
-    opened = list(_open_all(paths, catalog, report, progress, history=history))
-    brought = [(one.survey, types) for one in opened for types in (one.types, one.points)]
+    opened = list(_open_all(paths, files, catalog, report, progress=progress, history=history))
+    schemas = {id(one.schema): one.schema for one in opened}.values()  # most files share theirs
+    brought = [(schema.survey, types) for schema in schemas for types in (schema.types, schema.points)]
     contested = contested_columns(brought, catalog)
     if contested:
         brought = [pair for one in opened for pair in _with_values(one, catalog, contested)]
     settled = settle_types(brought, catalog, report.not_stored, view)
     catalog = _with_types(catalog, settled)
-    for one in opened:
-        described = catalog.described(one.survey.alert_table)
+    teller = Teller(progress, opened)
+    groups = deque(_together(opened))
+    while groups:
+        some = groups.popleft()
+        survey = some[0].schema.survey
+        points_left = LeftOutPoints()
         try:
             with naming_faults():
-                fields = None if writer.keeps_alerts else history_fields(one.survey, catalog, points=history)
-                alerts, cells = one.cells(settled[one.survey.name], described, fields)
-                parts = list(table_rows(one.survey, catalog, cells, points=history, left_out=left_out))
+                fields = None if writer.keeps_alerts else history_fields(survey, catalog, points=history)
+                alerts, cells = _read([one.file for one in some], survey, catalog, settled[survey.name], fields)
+                parts = list(table_rows(survey, catalog, cells, points=history, left_out=points_left))
             # outside of the guard above: a fault of the store is not one of this file, and ends the ingest
             writer.write(parts, alerts)
         except AlertflightError as error:
-            refused[one.found.path] = report.failures[one.found.path] = error.message
-            progress(one.found, f"refused: {error.message}")
-            held = view.columns.get(one.survey.alert_table.name, {})
-            further = (one.types.keys() | one.points.keys()) - described.keys()
-            if any(name not in held or (one.survey.name, name) in contested for name in further):
+            if len(some) > 1:  # find the one at fault
+                groups.extendleft([one] for one in reversed(some))
+                continue
+            refused[some[0].name] = report.failures[some[0].name] = error.message
+            teller.refused(some[0], error.message)
+            if _influenced_types(some[0].schema, catalog, view, contested):
                 return None
             continue
-        report.files += 1
+        report.files += len(some)
         report.alerts += len(alerts)
         report.rounded.update(cells.rounded)
-        progress(one.found, f"{len(alerts)} alerts")
+        left_out.join(points_left)
+        for one in some:
+            report.unreadable |= one.unreadable
+        teller.written(some)
     report.left_out = left_out.counts()
     return report
 
 
-def _with_values(
-    one: _Opened, catalog: Catalog, contested: Collection[tuple[str, str]]
-) -> Iterator[tuple[Survey, Mapping[str, pa.DataType]]]:
+def _influenced_types(schema: _Recognised, catalog: Catalog, view: RowView, contested: Collection[tuple[str, str]]) -> bool:
+    """Return whether a file of this schema may have had a say in the types of the ingest."""
+    table = schema.survey.alert_table
+    held = view.columns.get(table.name, {})
+    further = (schema.types.keys() | schema.points.keys()) - catalog.described(table).keys()
+    return any(name not in held or (schema.survey.name, name) in contested for name in further)
+
+
+def _together(opened: Iterable[_Opened]) -> Iterator[list[_Opened]]:
+    """Yield the files in groups of one schema: those that are small together, in the order given."""
+    some: list[_Opened] = []
+    size = 0
+    for one in opened:
+        if some and (some[0].schema is not one.schema or size + one.file.content.size > TOGETHER_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(one)
+        size += one.file.content.size
+    if some:
+        yield some
+
+
+def _read(
+    files: Sequence[AlertFile], survey: Survey, catalog: Catalog, types: _Types, fields: frozenset[str] | None
+) -> tuple[pa.Table, Cells]:
+    """Return the alerts of files of one schema in their plain form, and their cells."""
+    parts = [plain_table(table, survey.alerts) for table in read_alerts(files, survey.alerts, fields)]
+    alerts = pa.concat_tables(parts)
+    described = catalog.described(survey.alert_table)
+    return alerts, flatten(alerts, survey.alerts, types, types.keys() - described.keys())
+
+
+def _with_values(one: _Opened, catalog: Catalog, contested: Collection[tuple[str, str]]) -> Iterator[tuple[Survey, _Types]]:
     """Yield the types of a file, without those of contested columns that have no value in it."""
-    described = catalog.described(one.survey.alert_table)
-    own = {name: stored_type(kind) for name, kind in one.types.items() if (one.survey.name, name) in contested}
+    survey = one.schema.survey
+    own = {name: stored_type(kind) for name, kind in one.schema.types.items() if (survey.name, name) in contested}
     empty: set[str] = set()
     types = {name: kind for name, kind in own.items() if kind is not None}
     with suppress(AlertflightError), naming_faults():  # a file that cannot be read is refused later
-        columns = one.cells(types, described, frozenset())[1].columns if types else {}
+        columns = _read([one.file], survey, catalog, types, frozenset())[1].columns if types else {}
         empty = {name for name, values in columns.items() if values.null_count == len(values)}
-    yield one.survey, {name: pa.null() if name in empty else kind for name, kind in one.types.items()}
-    yield one.survey, one.points
+    yield survey, {name: pa.null() if name in empty else kind for name, kind in one.schema.types.items()}
+    yield survey, one.schema.points
 
 
 def _with_types(catalog: Catalog, settled: Mapping[str, Mapping[str, pa.DataType]]) -> Catalog:
@@ -186,33 +218,87 @@ def naming_faults(what: str = "the file") -> Iterator[None]:
 
 
 def _open_all(
-    paths: Iterable[Path], catalog: Catalog, report: IngestReport, progress: Progress, *, history: bool
+    paths: Iterable[Path], files: AlertFiles, catalog: Catalog, report: IngestReport, *, progress: Progress, history: bool
 ) -> Iterable[_Opened]:
+    schemas = _Schemas(catalog, report.not_stored, history=history)
     for found in find_files(paths):
         if found.path in report.failures:
             continue
         if not found.alerts:
             report.skipped.append(found.path)
             continue
-        try:
-            with naming_faults():
-                file = open_alerts(found.path)
-                survey = recognise(file.schema, catalog)
-                types, left_out = cell_types(file.schema, survey.alerts)
-        except AlertflightError as error:
-            report.failures[found.path] = error.message
-            progress(found, f"refused: {error.message}")
-            continue
-        report.not_stored.update(left_out)
-        points = point_types(survey, file.schema) if history else {}
-        points = {name: kind for name, kind in points.items() if catalog.storable(survey.alert_table, name)}
-        yield _Opened(found, survey, types, points)
+        for part in _parts(found, files, report, progress):
+            if part.name in report.failures:
+                continue
+            if part.content is None:
+                report.skipped.append(part.name)
+                continue
+            try:
+                with naming_faults():
+                    file = files.open(part.content)
+                    schema = schemas.recognise(file.schema)
+            except AlertflightError as error:
+                report.failures[part.name] = error.message
+                progress(
+                    found if part.name == found.path else replace(found, path=part.name, size=0), f"refused: {error.message}"
+                )
+                continue
+            yield _Opened(found, part.name, file, schema)
+
+
+class _Schemas:
+    """The schemas of the files of an ingest; most files have the same one.
+
+    Parameters
+    ----------
+    catalog
+        The tables and types.
+    not_stored
+        The names of columns that are not stored are added to it.
+    history
+        Whether points of the histories become rows.
+    """
+
+    def __init__(self, catalog: Catalog, not_stored: set[str], *, history: bool) -> None:
+        self._catalog = catalog
+        self._not_stored = not_stored
+        self._history = history
+        self._known: list[tuple[pa.Schema, _Recognised]] = []
+        self._last: tuple[pa.Schema | None, _Recognised | None] = None, None
+
+    def recognise(self, schema: pa.Schema) -> _Recognised:
+        """Return the survey of a schema, and the types in it; for equal schemas the same object."""
+        last, result = self._last
+        if result is None or schema is not last:  # comparing schemas takes as long as reading a packet
+            result = next((found for known, found in self._known if known.equals(schema)), None)
+            if result is None:
+                survey = recognise(schema, self._catalog)
+                plain = plain_schema(schema, survey.alerts)
+                types, left_out = cell_types(plain, survey.alerts)
+                self._not_stored.update(left_out)
+                points = point_types(survey, plain) if self._history else {}
+                table = survey.alert_table
+                points = {name: kind for name, kind in points.items() if self._catalog.storable(table, name)}
+                result = _Recognised(survey, types, points)
+                self._known.append((schema, result))
+            self._last = schema, result
+        return result
+
+
+def _parts(found: Found, files: AlertFiles, report: IngestReport, progress: Progress) -> list[Part]:
+    """Return a file, or the members of an archive; none if it is refused."""
+    try:
+        return files.parts(found)
+    except BadValue as error:
+        report.failures[found.path] = error.message
+        progress(found, f"refused: {error.message}")
+        return []
 
 
 def recognise(schema: pa.Schema, catalog: Catalog) -> Survey:
     """Return the survey whose alerts have the schema."""
     for survey in catalog.surveys.values():
-        if set(survey.alerts.recognised_by) <= set(schema.names):
+        if set(survey.alerts.recognised_by) <= set(plain_schema(schema, survey.alerts).names):
             return survey
     known = "; ".join(f"{s.name} has {', '.join(s.alerts.recognised_by)}" for s in catalog.surveys.values())
     raise BadValue(f"the alerts are not of a known survey: {known}", field="path")

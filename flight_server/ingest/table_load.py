@@ -18,7 +18,10 @@ from flight_server.catalog.declarations import Table
 from flight_server.ingest.bounds import check_bounds
 from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
 from flight_server.ingest.cell_types import open_type
-from flight_server.ingest.loaded_files import read_records
+from flight_server.ingest.cells import ROW_LABELS
+from flight_server.ingest.combined_columns import combine
+from flight_server.ingest.loaded_files import Records, read_records
+from flight_server.ingest.plain_form import plain_table
 from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn
 from flight_server.storage.protocols import VERSION, RowStore, RowView, RowWriter
 from flight_server.storage.row_keys import check_keys, keys_of_parts
@@ -31,15 +34,16 @@ ALIAS, DUPLICATE = "alias", "duplicate"
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """The result of a load: files and rows read, rows of the table that are new or changed, and rounded values.
+    """The result of a load: files and rows read, rows of the table that are new or changed, and more about the files.
 
-    `rounded` counts the values that lost decimal digits, by column.
+    `rounded` counts the values that lost decimal digits, by column. `remarks` name the columns that the table does not have.
     """
 
     files: int
     read: int
     written: int
     rounded: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) -> LoadReport:
@@ -54,7 +58,8 @@ def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) ->
     name
         The table.
     paths
-        Parquet, CSV or JSON files. Of two rows with one key the later one is kept.
+        Parquet, CSV or JSON files, also compressed. They may have more columns than the table. Of two rows with one key
+        the later one is kept.
 
     Raises
     ------
@@ -69,10 +74,12 @@ def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) ->
     with store.writing() as writer:
         view = store.view()
         known = catalog.with_stored(view.columns)
-        parts = [(path, _read(table, known, path, rounded)) for path in paths]
+        read = [(path, *_read(table, known, path, rounded)) for path in paths]
+        parts = [(path, part) for path, part, _ in read]
+        remarks = tuple(remark for _, _, some in read for remark in some)
         types = _types(table, known, view, [part for _, part in parts])
         rows = pa.concat_tables([_typed(path, part, types) for path, part in parts], promote_options="default")
-        return LoadReport(len(parts), len(rows), _put(writer, view, known, table, rows), rounded)
+        return LoadReport(len(parts), len(rows), _put(writer, view, known, table, rows), rounded, remarks)
 
 
 def put_rows(store: RowStore, catalog: Catalog, table: Table, rows: pa.Table) -> int:
@@ -100,37 +107,50 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error.message}", field=error.field, value=error.value) from error
 
 
-def _read(table: Table, catalog: Catalog, path: Path, rounded: Counter[str]) -> pa.Table:
-    """Read a file as columns of the table, with the types of the catalog where it has them."""
+def _read(table: Table, catalog: Catalog, path: Path, rounded: Counter[str]) -> tuple[pa.Table, list[str]]:
+    """Read a file as columns of the table, with the types of the catalog where it has them; also return remarks on it."""
     described = catalog.described(table)
     with _naming(path):
-        texts = {spelling for column in catalog.described(table) for spelling in (column, column.partition(":")[2])}
-        found = read_records(path, texts)
-        names = [_column_of(table, catalog, name) for name in found.column_names]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise BadValue(f"the column {twice} occurs twice in the file", field=twice)
-        columns = {}
-        for name, values in zip(names, found.columns, strict=True):
+        spellings = {spelling for column in described if table.takes(column) for spelling in (column, column.partition(":")[2])}
+        parts = {part for names in table.joined.values() for part in names} | set(table.listed.values())
+        records = read_records(path, spellings | parts, spellings)
+        found, combined = combine(table, plain_table(records.table))
+        columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+        ignored = list(records.left_out)
+        for spelled, values in zip(found.column_names, found.columns, strict=True):
+            name = _column_of(table, catalog, spelled)
+            if name is None or ROW_LABELS.fullmatch(spelled):
+                ignored += [] if spelled in combined else [spelled]
+                continue
+            if name in columns:
+                raise BadValue(f"the column {name} occurs twice in the file", field=name)
             kind = described[name].type if name in described else stored_type(values.type)
             if kind is None and not pa.types.is_null(values.type):
-                raise BadValue(f"the column {name} holds {values.type}, which is not a single value"[:200], field=name)
-            if kind is None or (name not in described and values.null_count == len(values)):
+                ignored.append(spelled)
+            elif kind is None or (name not in described and values.null_count == len(values)):
                 columns[name] = pa.nulls(len(values))  # a column of nulls has no say in its type
             else:
                 columns[name] = cast_exactly(values, kind, name, rounded)
-        rows = pa.table(columns)
-        check_bounds(columns, catalog.described(table))
-        if not table.aliases:
-            check_keys(table, rows)  # raises on a bad row while its file is known
         missing = [name for name in table.aliases if name not in columns]
         if missing:
             raise BadValue(f"there is no column {missing[0]}, which row keys need", field=missing[0])
-        return rows
+        check_bounds(columns, described)
+        rows = pa.table(columns)
+        if not table.aliases:
+            check_keys(table, rows)  # raises on a bad row while its file is known
+        return rows, _remarks(path, records, combined, ignored)
 
 
-def _column_of(table: Table, catalog: Catalog, name: str) -> str:
-    """Return the column of the table for a column of a file, named with or without the family."""
+def _remarks(path: Path, records: Records, combined: Mapping[str, str], ignored: list[str]) -> list[str]:
+    """Return what is to be said on how a file was read."""
+    found = [] if records.preamble is None else [f"{path}: the line before the header was skipped: {records.preamble[:60]}"]
+    made = dict.fromkeys(combined.values())
+    found += [f"{path}: {name} is made of {', '.join(part for part in combined if combined[part] == name)}" for name in made]
+    return found + ([f"{path}: columns not loaded: {', '.join(ignored)}"] if ignored else [])
+
+
+def _column_of(table: Table, catalog: Catalog, name: str) -> str | None:
+    """Return the column of the table for a column of a file, named with or without the family; None if it has no such."""
     known = catalog.stored_columns(table)
     if name in known or (name.partition(":")[0] in table.rest and table.takes(name)):
         return name
@@ -140,7 +160,10 @@ def _column_of(table: Table, catalog: Catalog, name: str) -> str:
         return spelled[0]
     if not spelled and ":" not in name and len(table.rest) == 1:
         return f"{next(iter(table.rest))}:{name}"
-    raise UnknownColumn(f"{table.name} has no column {name!r:.60}", field=name, value=name)
+    if spelled:
+        message = f"the column {name!r:.60} may be {' or '.join(spelled)}: name it with its family"
+        raise UnknownColumn(message, field=name, value=name)
+    return None
 
 
 def _types(table: Table, catalog: Catalog, view: RowView, parts: Iterable[pa.Table]) -> Mapping[str, pa.DataType]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from flight_server.catalog.catalog import Catalog
 from flight_server.ingest.cell_types import settle_types
 from flight_server.ingest.cells import Cells, cell_types, flatten
+from flight_server.ingest.plain_form import plain_schema, plain_table
 from flight_server.ingest.run import naming_faults, recognise
 from flight_server.ingest.tables import table_rows
 from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
@@ -27,6 +28,7 @@ from flight_server.storage.scratch import ScratchFolder
 __all__ = ["Upload", "UploadReport"]
 
 MAX_BATCH_BYTES = 64 << 20
+MAX_BATCH_ROWS = 1_000_000  # nulls, and runs of equal values, take no bytes
 TOGETHER_BYTES = 32 << 20  # small batches are checked and written together up to this size, for speed
 
 
@@ -68,25 +70,27 @@ class Upload:
         if survey is None:
             known = ", ".join(catalog.surveys)
             raise BadValue(f"there is no survey {name!r:.60}; known are {known}", field="survey", value=name)
+        with naming_faults("the schema"):
+            plain = plain_schema(schema, survey.alerts)
         if recognise(schema, catalog) != survey:
             raise BadValue(f"the schema is not that of alerts of the survey {name}", field="survey", value=name)
         self._survey = survey
         self._store = store
         self._catalog = catalog
         with naming_faults("the schema"):
-            self._brought, _ = cell_types(schema, self._survey.alerts)
+            self._brought, _ = cell_types(plain, self._survey.alerts)
         self._described = catalog.described(survey.alert_table)
         self._filled: set[str] = set()  # the cells with a value
         self._known, self._types = self._settled(self._brought)
         self._batches = 0
         self._alerts = 0
-        self._unchecked: dict[int, pa.RecordBatch] = {}
+        self._unchecked: dict[int, pa.Table] = {}
         self._unchecked_bytes = 0
         self._folder = ScratchFolder("upload")
         self._file = self._folder.path / "alerts.arrow"
         with _naming_disk():
             self._sink = pa.OSFile(str(self._file), "wb")
-            self._kept = pa.ipc.new_stream(self._sink, schema)
+            self._kept = pa.ipc.new_stream(self._sink, plain)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Buffer a batch. It is checked later, together with others, but before anything is written to the store.
@@ -99,19 +103,23 @@ class Upload:
         number = self._batches
         with _naming_batch(number):
             batch.validate(full=True)  # before any other use: clients may send any bytes
-        if batch.nbytes > MAX_BATCH_BYTES:
-            message = f"batch {number} has {batch.nbytes} bytes, more than {MAX_BATCH_BYTES}: send smaller batches"
+        if len(batch) > MAX_BATCH_ROWS:
+            message = f"batch {number} has {len(batch)} rows, more than {MAX_BATCH_ROWS}: send smaller batches"
             raise TooLarge(message, field="batch", value=number)
+        _check_size(number, batch.nbytes)
+        with _naming_batch(number):
+            alerts = plain_table(pa.Table.from_batches([batch]), self._survey.alerts, limit=MAX_BATCH_BYTES)
+        _check_size(number, alerts.nbytes)
         self._batches += 1
         if not len(batch):
             return
-        if self._unchecked_bytes + batch.nbytes > TOGETHER_BYTES:
+        if self._unchecked_bytes + alerts.nbytes > TOGETHER_BYTES:
             self._check()
-        self._unchecked[number] = batch
-        self._unchecked_bytes += batch.nbytes
+        self._unchecked[number] = alerts
+        self._unchecked_bytes += alerts.nbytes
         with _naming_disk():
-            self._kept.write_batch(batch)
-        self._alerts += len(batch)
+            self._kept.write_table(alerts)
+        self._alerts += len(alerts)
 
     def commit(self, gone: Callable[[], bool] = lambda: False) -> UploadReport:
         """Write the whole upload, in one transaction.
@@ -135,8 +143,7 @@ class Upload:
             known, types = self._settled(types_with_values)
             rounded: Counter[str] = Counter()
             for together in self._together():
-                # each batch may have its own dictionaries, which not every writer supports
-                alerts = pa.Table.from_batches(together).unify_dictionaries()
+                alerts = pa.Table.from_batches(together)
                 cells = self._flat(alerts, types)
                 writer.write(list(table_rows(self._survey, known, cells)), alerts)
                 rounded.update(cells.rounded)
@@ -160,11 +167,11 @@ class Upload:
                     self._check_together([batch])
             raise
 
-    def _check_together(self, batches: list[pa.RecordBatch]) -> None:
+    def _check_together(self, batches: list[pa.Table]) -> None:
         if not batches:
             return
         with naming_faults("the upload"):
-            cells = self._flat(pa.Table.from_batches(batches).unify_dictionaries(), self._types)
+            cells = self._flat(pa.concat_tables(batches), self._types)
             self._filled |= {name for name, values in cells.columns.items() if values.null_count < len(values)}
             for table, rows in table_rows(self._survey, self._known, cells):
                 check_keys(table, rows)
@@ -191,6 +198,12 @@ class Upload:
                 size += batch.nbytes
             if some:
                 yield some
+
+
+def _check_size(number: int, size: int) -> None:
+    if size > MAX_BATCH_BYTES:
+        message = f"batch {number} has {size} bytes, more than {MAX_BATCH_BYTES}: send smaller batches"
+        raise TooLarge(message, field="batch", value=number)
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ from flight_server.catalog.catalog import load_catalog
 from flight_server.cli.app import main
 from flight_server.derive.classes import load_classes
 from flight_server.ingest import LoadReport, count_nights, load
-from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn, UnknownTable
+from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownTable
 from flight_server.storage.scans import Scan
 
 TNS = [
@@ -135,7 +137,7 @@ def test_columns_that_nobody_named_are_taken_where_the_table_has_room(open_store
 
 BAD: list[tuple[str, str, str, type[AlertflightError], str]] = [
     ("ztf.metadata", "a.csv", "objectId,comments\nZTF1,x\n,y\n", BadValue, "column i:objectId, row 1: None is null"),
-    ("ztf.metadata", "a.csv", "objectId,colour\nZTF1,red\n", UnknownColumn, "ztf.metadata has no column 'colour'"),
+    ("ztf.metadata", "a.csv", "name,colour\nZTF1,red\n", BadValue, "there is no column i:objectId, which row keys need"),
     ("ztf.metadata", "a.csv", "objectId,i:objectId\nZTF1,ZTF1\n", BadValue, "i:objectId occurs twice"),
     ("ztf.metadata", "a.csv", "objectId,comments\nZTF1\n", BadValue, "the file is broken"),
     ("ztf.metadata", "a.csv", "comments\nx\n", BadValue, "there is no column i:objectId, which row keys need"),
@@ -244,7 +246,7 @@ def test_the_commands_say_what_they_did(tmp_path: Path) -> None:
     assert again.output == "3 rows of 1 file; nothing new\n"
     wrong = run(main, ["load", "ztf.metadata", str(file), *data])
     assert wrong.exit_code == 2
-    assert f"{file}: ztf.metadata has no column 'fullname'" in wrong.output
+    assert f"{file}: there is no column i:objectId" in wrong.output
     assert run(main, ["ingest", str(TDE), str(NIGHT), *data]).exit_code == 0
     assert run(main, ["statistics", *data]).output == "10 nights; 10 rows to statistics_class\n"
 
@@ -268,3 +270,91 @@ def test_a_row_that_is_loaded_again_has_no_cell_of_the_one_before(open_store: Ca
         "ZTF1": {"i:objectId": "ZTF1", "d:internal_name": "n", "d:comments": "new"},
         "ZTF2": {"i:objectId": "ZTF2", "d:comments": "kept"},
     }
+
+
+HEADER = [
+    *("objid", "name_prefix", "name", "ra", "declination", "redshift", "typeid", "type", "reporting_groupid", "reporting_group"),
+    *("source_groupid", "source_group", "discoverydate", "discoverymag", "discmagfilter", "filter", "reporters"),
+    *("time_received", "internal_names", "Discovery_ADS_bibcode", "Class_ADS_bibcodes", "creationdate", "lastmodified"),
+]
+OF_TNS = [
+    {"objid": "1", "name_prefix": "SN", "name": "2023ixf", "ra": "210.910674637", "declination": "54.3116510708",
+     "redshift": "0.000804", "typeid": "10", "type": "SN II", "discoverydate": "2023-05-19 17:27:15.000",
+     "internal_names": "ATLAS23lpp, ZTF23aaklqou, ZTF23aaklqou", "reporters": 'K. Itagaki, "others"'},
+    {"objid": "2", "name_prefix": "AT", "name": "2019e10", "ra": "12.5", "declination": "-7", "internal_names": ""},
+    {"objid": "3", "name_prefix": "", "name": "2020abc", "ra": "0.1", "declination": "0.2", "internal_names": ",PS20a,"},
+]  # fmt: skip
+
+
+def of_tns(first: str | None = "2023-05-20 00:00:00 - 23:59:59") -> str:
+    """Return a list as TNS publishes it: the day, a header, and all values in quotes."""
+    lines = [HEADER, *([row.get(name, "") for name in HEADER] for row in OF_TNS)]
+    quoted = [",".join('"' + cell.replace('"', '""') + '"' for cell in cells) for cells in lines]
+    return "\n".join([*([f'"{first}"'] if first else []), *quoted]) + "\n"
+
+
+TNS_FORMS = ["list.csv", "list.csv.zip", "list.csv.gz", "no_day.csv", "marked.csv", "list.parquet"]
+
+
+@pytest.mark.parametrize("form", TNS_FORMS)
+def test_the_list_of_tns_is_loaded_as_it_is_published(open_store: Callable[..., Opened], tmp_path: Path, form: str) -> None:
+    file = tmp_path / form
+    text = of_tns(None if form == "no_day.csv" else "2023-05-20 00:00:00")
+    if form.endswith(".zip"):
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("tns_public_objects.csv", text)
+    elif form.endswith(".gz"):
+        file.write_bytes(gzip.compress(text.encode()))
+    elif form.endswith(".parquet"):
+        pq.write_table(pa.Table.from_pylist([dict.fromkeys(HEADER) | row for row in OF_TNS]), file)
+    else:
+        file.write_text(text, encoding="utf-8-sig" if form == "marked.csv" else "utf-8")
+    opened = open_store()
+    report = put(opened, "ztf.tns_resolver", file)
+    assert (report.read, report.written) == (4, 4)
+    rows = held(opened, "ztf.tns_resolver")
+    assert set(rows) == {"sn 2023ixf_atlas23lpp", "sn 2023ixf_ztf23aaklqou", "at 2019e10_", "2020abc_ps20a"}
+    assert rows["sn 2023ixf_ztf23aaklqou"] == {
+        "d:fullname": "SN 2023ixf",
+        "d:internalname": "ZTF23aaklqou",
+        "d:ra": "210.910674637",
+        "d:declination": "54.3116510708",
+        "d:redshift": "0.000804",
+        "d:type": "SN II",
+        "d:discoverydate": "2023-05-19 17:27:15.000",
+    }
+    assert rows["at 2019e10_"] == {"d:fullname": "AT 2019e10", "d:ra": "12.5", "d:declination": "-7"}
+    said = "\n".join(report.remarks)
+    assert f"{file}: d:fullname is made of name_prefix, name" in said
+    assert f"{file}: d:internalname is made of internal_names" in said
+    assert "columns not loaded: objid, typeid, reporting_groupid" in said
+    assert ("2023-05-20" in said) == (form not in {"no_day.csv", "list.parquet"})
+
+
+def test_columns_that_the_table_does_not_have_are_left_out_by_name(open_store: Callable[..., Opened], tmp_path: Path) -> None:
+    opened = open_store()
+    rows = [{"objectId": "ZTF1", "comments": "x", "colour": "red", "flags": [1, 2], "more": {"a": 1}}]
+    for form in ("a.json", "a.parquet"):
+        report = put(opened, "ztf.metadata", written(tmp_path / form, rows))
+        assert [remark.partition(": ")[2] for remark in report.remarks if "flags" in remark] != []
+        assert {name for remark in report.remarks for name in remark.rpartition(": ")[2].split(", ")} == {
+            "colour",
+            "flags",
+            "more",
+        }
+        assert held(opened, "ztf.metadata") == {"ZTF1": {"i:objectId": "ZTF1", "d:comments": "x"}}
+    two = tmp_path / "two.zip"
+    with zipfile.ZipFile(two, "w") as archive:
+        archive.writestr("a.csv", "objectId\nZTF1\n")
+        archive.writestr("b.csv", "objectId\nZTF2\n")
+    with pytest.raises(BadValue, match=r"two.zip: there are 2 files in this archive: unpack it"):
+        put(opened, "ztf.metadata", two)
+
+
+def test_the_command_names_what_it_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "tns.csv"
+    file.write_text(of_tns())
+    done = CliRunner().invoke(main, ["load", "ztf.tns_resolver", str(file), "--data", str(tmp_path / "store")])
+    assert done.exit_code == 0
+    assert done.stdout == "4 rows of 1 file; 4 rows to ztf.tns_resolver\n"
+    assert "columns not loaded: objid, typeid" in done.stderr
