@@ -60,8 +60,7 @@ def cast_exactly(
     wrong = _misfits(values, cast)
     if wrong.any():
         raise _misfit(values, kind, column, int(np.argmax(wrong)))
-    lost = _digits_lost(values, cast) if rounded is not None else 0
-    if rounded is not None and lost:
+    if rounded is not None and (lost := _digits_lost(values, cast)):
         rounded[column] += lost
     return cast
 
