@@ -67,8 +67,7 @@ def cast_exactly(
     wrong = _misfits(values, cast)
     if wrong.any():
         raise _misfit(values, kind, column, int(np.argmax(wrong)))
-    lost = _digits_lost(values, cast) if rounded is not None else 0
-    if rounded is not None and lost:
+    if rounded is not None and (lost := _digits_lost(values, cast)):
         rounded[column] += lost
     return cast
 
@@ -94,7 +93,8 @@ def cast_open(values: pa.Array | pa.ChunkedArray, kind: pa.DataType, column: str
     flat = _simple(values)
     if not is_number(kind):
         return cast_exactly(flat, kind, column)
-    if not (_is_number(flat.type) or pa.types.is_boolean(flat.type)) and flat.null_count < len(flat):
+    numeric = _is_number(flat.type) or pa.types.is_boolean(flat.type) or pa.types.is_decimal(flat.type)
+    if not numeric and flat.null_count < len(flat):
         row = int(np.argmax(flat.is_valid().to_numpy(zero_copy_only=False)))
         raise BadValue(
             f"column {column}, row {row}: {str(flat[row].as_py())[:40]!r} is text, but the column holds numbers ({kind}): "
@@ -135,15 +135,20 @@ def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _converted(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Cast text and decimals with Arrow's checks, and other numbers without, since they may be rounded."""
-    is_decimal = pa.types.is_decimal(values.type)
-    if is_decimal and pa.types.is_boolean(kind):  # Arrow has no such cast
-        values = values.cast(pa.int64())
-    return values.cast(kind, safe=_is_text(values.type) or (is_decimal and not pa.types.is_floating(kind)))
+    if not pa.types.is_decimal(values.type):
+        return values.cast(kind, safe=_is_text(values.type))
+    if pa.types.is_floating(kind):  # Arrow's own cast is not to the nearest number
+        return values.cast(pa.string()).cast(kind)
+    return values.cast(pa.int64() if pa.types.is_boolean(kind) else kind).cast(kind)
 
 
 def _misfits(values: pa.Array, cast: pa.Array) -> npt.NDArray[np.bool_]:
     """Return a mask of values that the cast changed by more than rounding to float32."""
+    if pa.types.is_decimal(values.type) and pa.types.is_boolean(cast.type):
+        values = values.cast(pa.int64())
     source, kind = values.type, cast.type
+    if pa.types.is_floating(kind) and pa.types.is_decimal(source):
+        return _infinite(cast)
     if pa.types.is_floating(kind) and _is_text(source):  # a number too large for the type is parsed as infinity
         return _infinite(cast) & ~np.isin(pc.utf8_lower(values).to_numpy(zero_copy_only=False), INFINITE)
     if not _is_number(source) or not (_is_number(kind) or pa.types.is_boolean(kind)):
