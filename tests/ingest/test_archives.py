@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
@@ -281,3 +282,13 @@ def test_unpacked_files_are_removed(open_store: Store, tmp_path: Path, monkeypat
     for name in ("night.tgz", "night.zip"):
         opened.ingest(saved(ARCHIVES[name](), tmp_path / name), saved(b"PK\x03\x04", tmp_path / "bad.zip"))
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_pipe_is_refused_and_not_waited_for(open_store: Store, tmp_path: Path) -> None:
+    pipe = tmp_path / "in" / "night.avro"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    report = open_store().ingest(pipe, NEWEST)
+    assert report.alerts == 9
+    assert "this is no regular file" in report.failures[pipe]
+    assert open_store().ingest(pipe.parent).failures == {}
