@@ -205,3 +205,29 @@ def test_a_signal_to_all_processes_reaches_the_server_once(number: signal.Signal
         process.kill()
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]
+
+
+# a server that would give calls under way ten minutes to finish
+PATIENT = """
+import sys
+from flight_server.cli.app import main
+from flight_server.service import process
+process.GRACE_SECONDS = 600.0
+main(sys.argv[1:])
+"""
+
+
+def test_a_second_signal_ends_calls_under_way_and_the_exit_code_says_so(store: Path) -> None:
+    command = [sys.executable, "-c", PATIENT, "serve", "--port", "0", "--data", store]
+    with serving(command) as running, fl.connect(running.url) as client:
+        descriptor = fl.FlightDescriptor.for_command(b'{"table": "ztf", "columns": ["i:jd"]}')
+        writer, reader = client.do_exchange(descriptor)
+        writer.begin(pa.schema({"id": pa.string()}))
+        writer.write_batch(pa.record_batch({"id": ["ZTF20abfcszi"]}))
+        assert reader.read_chunk().data.num_rows, "the exchange is under way, and its client sends no end"
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: health(running.url) is None, "no new calls are taken")
+        assert running.process.poll() is None
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 1
+        assert "calls under way were cut off" in rest_of(running)
