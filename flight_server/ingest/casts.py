@@ -48,10 +48,7 @@ def cast_exactly(
     >>> cast_exactly(pa.array([1.0, None]), pa.int32(), "i:fid").to_pylist()
     [1, None]
     """
-    try:
-        values = _simple(values)
-    except pa.ArrowInvalid as error:
-        raise BadValue(f"column {column}, {error}"[:200], field=column) from error
+    values = _simple(values, column)
     if pa.types.is_floating(values.type) and not pa.types.is_floating(kind):
         values = missing_as_null(values)  # pandas writes missing integers, flags and texts as NaN
     if values.type == kind:
@@ -90,7 +87,7 @@ def cast_open(values: pa.Array | pa.ChunkedArray, kind: pa.DataType, column: str
     >>> cast_open(pa.array([1, None]), pa.string(), "d:note").to_pylist()
     ['1', None]
     """
-    flat = _simple(values)
+    flat = _simple(values, column)
     if not is_number(kind):
         return cast_exactly(flat, kind, column)
     numeric = _is_number(flat.type) or pa.types.is_boolean(flat.type) or pa.types.is_decimal(flat.type)
@@ -123,13 +120,16 @@ def _checked(values: pa.Array, column: str) -> pa.Array:
     return values
 
 
-def _simple(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return the same values as one array of a type that numpy supports."""
+def _simple(values: pa.Array | pa.ChunkedArray, column: str) -> pa.Array:
+    """Return the same values as one array of a type that numpy supports; name the column of a time that no calendar has."""
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(flat.type):
         flat = flat.dictionary_decode()
     if pa.types.is_temporal(flat.type):
-        return time_text(flat)
+        try:
+            return time_text(flat)
+        except pa.ArrowInvalid as error:
+            raise BadValue(f"column {column}, {error}"[:200], field=column) from error
     return flat.cast(pa.float64()) if pa.types.is_float16(flat.type) else flat
 
 

@@ -76,14 +76,14 @@ class Teller:
             self._bytes[one.found.path] += one.file.content.size
 
     def written(self, files: Sequence[Done]) -> None:
-        """Tell that these files were written."""
+        """Report that these files were written."""
         for one in files:
             self._alerts[one.found.path] += one.file.alerts
             self._files[one.found.path] += 1
             self._end(one, f"{one.file.alerts} alerts" if one.name == one.found.path else "")
 
     def refused(self, one: Done, reason: str) -> None:
-        """Tell that a file was refused."""
+        """Report that a file was refused."""
         if one.name != one.found.path:
             self._progress(replace(one.found, path=one.name, size=0), f"refused: {reason}")
         self._end(one, f"refused: {reason}" if one.name == one.found.path else "")

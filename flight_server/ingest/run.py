@@ -122,7 +122,7 @@ def _attempt(
         points_left = LeftOutPoints()
         try:
             with naming_faults():
-                fields = None if writer.keeps_alerts else history_fields(survey, catalog, points=history)
+                fields = None if writer.keeps_alerts or history else history_fields(survey)
                 alerts, cells = _read([one.file for one in some], survey, catalog, settled[survey.name], fields)
                 parts = list(table_rows(survey, catalog, cells, points=history, left_out=points_left))
             # outside of the guard above: a fault of the store is not one of this file, and ends the ingest

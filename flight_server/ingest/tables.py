@@ -27,11 +27,9 @@ Columns = Mapping[str, pa.Array]
 SURE = 2**53  # float64 represents all integers below
 
 
-def history_fields(survey: Survey, catalog: Catalog, *, points: bool = False) -> frozenset[str]:
-    """Return the fields of history points that any table needs; all fields if points become rows."""
+def history_fields(survey: Survey) -> frozenset[str]:
+    """Return the fields of history points that any table needs, unless points become rows."""
     fields: set[str] = set()
-    if points:
-        fields |= {name.partition(":")[2] for name in catalog.known[survey.name] if name.startswith(_candidate(survey))}
     for table in survey.tables.values():
         if table.rows == "history":
             names = set(table.columns or ()) | (table.where.columns() if table.where else set())
@@ -133,7 +131,7 @@ def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Tabl
 
 @contextmanager
 def _naming_points() -> Iterator[None]:
-    """Say of errors that their row is a point of a history."""
+    """Add to errors that their row is a point of a history."""
     try:
         yield
     except BadValue as error:

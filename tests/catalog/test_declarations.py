@@ -71,7 +71,7 @@ def test_a_table_refers_to_what_there_is(survey, table):
     assert table.rest <= set(table.families)
     assert table.on_equal_key in {"merge", "overwrite"}
     assert all(map(table.takes, (table.id, *table.latest)))
-    assert not table.latest or table.on_equal_key == "overwrite"
+    assert not table.latest or table.on_equal_key == "overwrite" or table.rows == "history"
     assert table.by_object == (key_expression(table.key).columns[0] == table.id)
     assert table.rows != "alerts" or table.by_object or table.select or table.pixels or table.newest_first
     assert table.time_format in {"jd", "mjd"}

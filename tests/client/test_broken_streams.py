@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pyarrow.flight as fl
 import pytest
 from archives import Answered, Opened, ask, digest
 from cut_proxy import cutting
-from served_samples import sample_store, serving_store
+from served_samples import serving_store
 
 from flight_client.endpoints import Endpoint, Record, Retries, plan, read_endpoint
 from flight_client.parallel import Ahead, read_endpoints
@@ -119,8 +120,9 @@ def test_another_location_takes_over(server: FlightServer, url: str, wanted: Ans
     assert record.resumed == 1
 
 
-def test_a_killed_server_is_taken_over_by_another(tmp_path: Path, url: str, wanted: Answered) -> None:
-    with serving_store(sample_store(tmp_path)) as other:
+def test_a_killed_server_is_taken_over_by_another(tmp_path: Path, sample: Opened, url: str, wanted: Answered) -> None:
+    # both have the same state
+    with serving_store(shutil.copytree(sample.settings.folder, tmp_path / "store")) as other:
         pieces = read_endpoint(endpoint(other.url, url), retries=SOON, record=(record := Record()))
         first = next(pieces)
         other.process.send_signal(signal.SIGKILL)

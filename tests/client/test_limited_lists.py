@@ -131,7 +131,7 @@ def test_cursors_are_for_their_own_query_and_unchanged_rows(archive: af.Archive,
         assert caught.value.field == "resume_after"
     assert len(page.changed(resume_after=cursor, as_of=page.record.as_of).to_arrow()) == 5
     with pytest.raises(af.errors.CursorMismatch, match=f"the rows of {TDE} before the cursor have changed"):
-        page.changed(resume_after=cursor, as_of=1).to_arrow()
+        page.changed(resume_after=cursor, as_of=1_000_000_000_000).to_arrow()
 
 
 def test_a_plan_of_it_is_refused(archive: af.Archive, ids: list[str]) -> None:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
-from alert_data import ROOT, SHARED, TDE, alert_files
+from alert_data import ROOT, SHARED, alert_files
 from archives import ask
 from click.testing import CliRunner, Result
 from processes import COMMAND, children
@@ -281,21 +281,6 @@ def conditions_on_values(served: Served) -> None:
     command = b"\x0a" + bytes([len(kind)]) + kind + b"\x12" + bytes([len(query)]) + query
     assert refusal(served, lambda client: client.get_flight_info(fl.FlightDescriptor.for_command(command))) == "invalid_ticket"
     refuses("get", "--all", "--where", "i:magpsf < 18.3", because="No such option")
-
-
-def deletion(served: Served) -> None:
-    has_no_command("delete", "drop", "forget", "prune", "remove")
-    for call in ("delete", "delete-rows", "drop-table"):
-        assert refusal(served, lambda client, call=call: action(client, call)) == "not_supported"
-    alerts = pq.read_table(TDE)
-    assert upload_refusal(served, {"survey": "ztf", "delete": True}, alerts) == "unknown_field"
-    pq.write_table(alerts.slice(0, 5), served.folder / "fewer.parquet")
-    store = served.folder / "kept"
-    for file in (TDE, served.folder / "fewer.parquet"):
-        assert run("ingest", file, "--data", store).exit_code == 0
-    assert run("compact", "--full", "--data", store).exit_code == 0
-    rows = next(line.split() for line in run("tables", "--data", store).stdout.splitlines() if line.startswith("ztf "))
-    assert rows[1] == "21", "what is not in a file that comes again stays"
 
 
 def several_processes(served: Served) -> None:

@@ -18,7 +18,6 @@ from limit_probes import (
     authentication,
     callers_have_no_names,
     conditions_on_values,
-    deletion,
     encryption,
     http_is_not_spoken,
     kerberos,
@@ -67,14 +66,12 @@ README: dict[str, Probe] = {
     "HTTP": http_is_not_spoken,
     "Live alerts": live_alerts,
     "Conditions on values": conditions_on_values,
-    "Deletion": deletion,
     "Several processes": several_processes,
     "TOM Toolkit": tom_toolkit,
 }
 
 # what other pages say of the same kind
 ELSEWHERE: list[tuple[str, str, Probe]] = [
-    ("docs/explanation/embedded-store.md", "Rows are never deleted.", deletion),
     ("docs/how-to/from-rest.md", "not supported: these are from a service of the IMCCE", not_from_elsewhere),
     ("docs/how-to/from-rest.md", "not supported: these are files of the public service", not_from_elsewhere),
     ("docs/how-to/from-rest.md", "not supported: use astroquery to query SIMBAD", not_from_elsewhere),
@@ -90,7 +87,7 @@ ELSEWHERE: list[tuple[str, str, Probe]] = [
     (
         "docs/reference/configuration.md",
         "There is no authentication yet, so everyone who can reach the server can then write",
-        deletion,
+        authentication,
     ),
     ("docs/reference/ticket.md", "The language has more fields than this release answers.", rubins_fields),
     ("docs/reference/ticket.md", "Callers have no names yet: `anonymous`.", callers_have_no_names),

@@ -181,7 +181,7 @@ def test_nothing_is_visible_when_an_ingest_fails_midway(open_store: Store, monke
     opened.ingest(TDE)
     before = rows(opened)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
     with monkeypatch.context() as patched, pytest.raises(BackendLost, match=r"no space left.*it is unchanged"):

@@ -178,7 +178,7 @@ def test_what_cannot_be_loaded_is_named_and_nothing_goes_in(  # noqa: PLR0917  (
     opened = open_store()
     good = written(
         tmp_path / "good.json",
-        META if table == "ztf.metadata" else SSO if "resolver" in table else [{"jd": 1.5, "ssoCandId": "1"}],
+        META if table == "ztf.metadata" else SSO if "resolver" in table else [{"jd": 2459000.5, "ssoCandId": "1"}],
     )
     bad = tmp_path / name
     bad.write_text(content)

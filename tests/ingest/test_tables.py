@@ -137,6 +137,6 @@ def test_alerts_with_any_stamp_get_a_row_of_stamps():
 
 
 def test_only_the_fields_that_tables_need_are_read_of_a_history():
-    fields = history_fields(SURVEY, load_catalog())
+    fields = history_fields(SURVEY)
     assert {"jd", "fid", "diffmaglim", "magpsf", "rb", "nbad"} <= fields
     assert not {"ra", "dec", "candid"} & fields

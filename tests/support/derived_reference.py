@@ -128,6 +128,7 @@ def classifications(frame: pd.DataFrame) -> pd.Series:
     several = mulens.astype(int) + sn.astype(int) + (roid == 2).astype(int) + (roid == 3).astype(int)
     found[several > 1] = "Ambiguous"
     found[simbad] = label[simbad]
+    found[label.isin(["", "nan"])] = None
     return found
 
 

@@ -45,7 +45,7 @@ class World:
         self.random = random.Random(seed)
         self._names = [f"ZTF22a{number:04d}" for number in range(objects)]
         self._begun: dict[str, float] = {}
-        self._candid = 0
+        self._candids: dict[tuple[str, float], int] = {}  # an exposure has one alert of an object
 
     def ingest(self, alerts: int, tables: Collection[str] = tuple(TABLES)) -> None:
         """Write the rows of some alerts, of new objects and of those that are there, in one ingest."""
@@ -69,11 +69,11 @@ class World:
 
     def _alert(self) -> dict[str, Any]:
         name = self.random.choice(self._names)
-        self._candid += 1
+        time = self.random.choice([*TIMES, *(time + 20 for time in TIMES), *ABSURD])
         return {
             "i:objectId": name,
-            "i:jd": self.random.choice([*TIMES, *(time + 20 for time in TIMES), *ABSURD]),
-            "i:candid": self._candid,
+            "i:jd": time,
+            "i:candid": self._candids.setdefault((name, time), len(self._candids)),
             "i:magpsf": self.random.uniform(15, 20),
             "i:jdstarthist": self._begun.setdefault(name, self.random.choice(TIMES)),
             # from one pixel into the next, and over the edge of a cone

@@ -82,6 +82,8 @@ def as_type(value: Value, kind: str) -> Value:
         return int(value)
     if kind == "double":
         return float(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None  # a missing text
     if isinstance(value, bool):
         return "true" if value else "false"
     is_zero = value == 0 and math.copysign(1.0, value) > 0  # -0.0 equals it

@@ -1,8 +1,8 @@
 """Snapshots of the embedded store: its segments at one moment, and scans of them.
 
-A scan is a list of key ranges. All ranges are looked up in all segments at once; then groups of ranges of about
-`GROUP_BYTES` are read together. Consecutive rows are slices of the mapped file, scattered rows are gathered. If several
-segments have a row with the same key, the newest one wins.
+A scan is a list of key ranges. All ranges are looked up in all segments at once; then groups of ranges are read together.
+Consecutive rows are slices of the mapped file, scattered rows are gathered. If several segments have a row with the same key,
+the newest one wins.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from flight_server.storage.embedded.gather import gather, runs_of
 from flight_server.storage.embedded.held_values import unfit_value
 from flight_server.storage.embedded.manifest import ManifestState
 from flight_server.storage.embedded.mapped_files import LookPace
+from flight_server.storage.embedded.range_groups import range_groups, turned
 from flight_server.storage.embedded.segment_cache import OpenBatch, SegmentCache
 from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentProjection
 from flight_server.storage.embedded.versions import segments_until, written_at
@@ -34,8 +35,6 @@ __all__ = ["Snapshot"]
 
 Places = npt.NDArray[np.int64]
 
-GROUP_BYTES = 1_310_720
-FIRST_GROUP_BYTES = 131_072  # small, so that the first rows are sent at once
 PART_BYTES = 33_554_432
 NO_KEYS: npt.NDArray[np.bytes_] = np.zeros(0, dtype="S1")
 NARROW_BYTES = 262_144  # of a batch: narrower rows are gathered, since messages are larger than their batches
@@ -172,12 +171,12 @@ class Snapshot:
             yield alone
             return
         row_bytes = reader.row_bytes(hits)
-        for first, last in _groups(counts.sum(axis=0), row_bytes, scan.reverse):
+        for first, last in range_groups(counts.sum(axis=0), row_bytes, scan.reverse):
             scan.deadline.check()
             pace.look(segments)
             some = _Hits(hits.request_index[first:last], hits.low[:, first:last], hits.high[:, first:last])
             found = reader.read(some, row_bytes)
-            yield from _turned(found) if scan.reverse else found
+            yield from turned(found) if scan.reverse else found
 
     def _until(self, segments: Sequence[Segment], as_of: int) -> Sequence[Segment]:
         began = min((record.written for record in self._state.ingests), default=0)
@@ -258,29 +257,6 @@ def _find_ranges(segments: Sequence[Segment], ranges: Sequence[tuple[int, bytes,
     index, starts, stops = (np.array(part) for part in zip(*ranges, strict=True))
     found = [(segment.search(starts), segment.search(stops)) for segment in segments]
     return _Hits(index, np.stack([low for low, _ in found]), np.stack([high for _, high in found]))
-
-
-def _turned(rows: Iterator[Rows]) -> Iterator[Rows]:
-    """Yield the rows of a group in reverse order."""
-    for some in reversed(list(rows)):
-        order = np.arange(len(some.keys) - 1, -1, -1)
-        yield Rows(some.batch.take(pa.array(order)), some.request_index[::-1], some.keys[::-1])
-
-
-def _groups(counts: npt.NDArray[np.int64], row_bytes: float, reverse: bool) -> Iterator[tuple[int, int]]:
-    """Yield groups [first, last) of ranges of about `GROUP_BYTES`, the first one smaller; if `reverse`, from the end."""
-    if reverse:
-        size = len(counts)
-        yield from ((size - last, size - first) for first, last in _groups(counts[::-1], row_bytes, reverse=False))
-        return
-    ends = np.cumsum(counts)
-    first, size = 0, FIRST_GROUP_BYTES
-    while first < len(counts):
-        done = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, done + max(1, size / row_bytes), side="right")))
-        if ends[last - 1] > done:
-            yield first, last
-        first, size = last, GROUP_BYTES
 
 
 class _Reader:

@@ -18,7 +18,7 @@ from flight_server.catalog.columns import Projection
 from flight_server.protocol.errors import BackendLost, CorruptData
 from flight_server.protocol.query import Query
 from flight_server.simulate import simulate
-from flight_server.storage.embedded import mapped_files, open_segments, snapshot, verify_folder
+from flight_server.storage.embedded import mapped_files, open_segments, range_groups, verify_folder
 from flight_server.storage.regular_files import file_stamp
 from flight_server.storage.scans import Rows, Scan
 
@@ -91,8 +91,10 @@ def become_fifo(file: Path) -> None:
 
 def become_socket(file: Path) -> None:
     file.unlink()
+    folder = os.open(file.parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(os.path.relpath(file))  # the length of a socket's path is limited
+        made.bind(f"/proc/self/fd/{folder}/{file.name}")  # the length of a socket's path is limited
+    os.close(folder)
 
 
 def become_device(file: Path) -> None:
@@ -183,7 +185,7 @@ def test_a_file_that_was_only_touched_is_read_on(opened: Opened) -> None:
 def running_scan(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rows]:
     """A scan of many objects that reads each of them by itself, after its first rows."""
     for name in ("GROUP_BYTES", "FIRST_GROUP_BYTES"):
-        monkeypatch.setattr(snapshot, name, 1)
+        monkeypatch.setattr(range_groups, name, 1)
     names = tuple(dict.fromkeys(everything(opened).table["i:objectId"].to_pylist()))
     table = CATALOG.table("ztf")
     scan = opened.store.view().scan(Scan(table=table, columns=Projection([CATALOG.column(table, "i:jd")]), ids=names))
