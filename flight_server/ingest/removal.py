@@ -119,6 +119,8 @@ class _Wanted:
     def scan(self, view: RowView, table: Table) -> Iterator[Rows]:
         """Read the IDs of the rows that may belong to them."""
         stored = view.columns[table.name]
+        if not self.objects and table.alert_id not in stored:
+            return iter(())  # rows of points belong to no alert
         known = self.catalog.described(table)
         names = [table.id, *([table.alert_id] if table.alert_id in stored else [])]
         columns = Projection(known[name] for name in names)
