@@ -129,7 +129,8 @@ def test_a_flight_has_a_signed_ticket_of_its_table(serve_signed: Callable[..., f
     flights = {info.descriptor.path[0].decode(): info for info in client.list_flights()}
     (endpoint,) = flights["ztf"].endpoints
     assert endpoint.expiration_time is not None
-    assert len(client.do_get(endpoint.ticket).read_all()) == flights["ztf"].total_records
+    # HBase does not count the rows of a table
+    assert flights["ztf"].total_records in {-1, len(client.do_get(endpoint.ticket).read_all())}
 
 
 def test_a_signed_ticket_goes_on_from_every_cursor(serve_signed: Callable[..., fl.FlightClient]) -> None:

@@ -55,7 +55,7 @@ QUERIES: dict[str, dict[str, Any]] = {
 def world(tmp_path: Path, seed: int) -> Iterator[World]:
     made = World(tmp_path / "store", seed)
     for _ in range(3):
-        made.ingest(20)
+        made.ingest(60)
     yield made
     made.opened.store.close()
 
