@@ -146,10 +146,13 @@ def test_exchanges_that_stop_make_way(
                 writer.close()
 
 
-def test_a_pump_hands_over_all_items_and_then_the_error() -> None:
+@pytest.mark.parametrize(
+    "failure", [ValueError("broken"), KeyboardInterrupt(), GeneratorExit()], ids=["error", "interrupt", "exit"]
+)
+def test_a_pump_hands_over_all_items_and_then_the_error(failure: BaseException) -> None:
     def items() -> Iterator[int]:
         yield from range(20)
-        raise ValueError("broken")
+        raise failure
 
     ended = threading.Event()
     pump = Pump(items(), lambda: None, 60, ended.set)
