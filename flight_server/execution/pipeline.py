@@ -56,7 +56,10 @@ class Pipeline:
         """
         plan, index = reader.plan, reader.plan.selection.index
         if index is None:
-            return reader if plan.ids is None else replace(reader, objects=Objects(plan.ids, plan.after))
+            if plan.ids is None:
+                return reader
+            # every lookup of an object comes by here, and `replace` takes three times as long
+            return PlanReader(plan, reader.view, reader.deadline, Objects(plan.ids, plan.after))
         if index is plan.table:
             found = find_rows(reader, index, self.catalog, plan.shape.read)
             return replace(reader, rows=found.rows, mark=found.mark)

@@ -44,8 +44,7 @@ class Progress:
 
     def _behind(self, rows: Rows) -> Place:
         plan, before = self._plan, self._place
-        place = Place.behind(rows, before)
-        place = replace(place, moment=self._moment, mark=self._reader.mark_at(place.request_index))
+        place = Place.behind(rows, before, self._moment, self._reader.mark_at(int(rows.request_index[-1])))
         if plan.shape.nested:
             # an object is sent as a whole, so skip all rows with its last key
             place = replace(place, same=MOST_OBJECTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flight_server.protocol.errors import CursorMismatch
 from flight_server.storage.row_keys import LONGEST_KEY
@@ -53,18 +53,26 @@ class Place:
     mark: bytes = NO_MARK
 
     @classmethod
-    def behind(cls, rows: Rows, before: Place | None) -> Place:
-        """Return the position after some rows, one or more, that directly follow the position `before`."""
+    def behind(cls, rows: Rows, before: Place | None, moment: int = 0, mark: bytes = NO_MARK) -> Place:
+        """Return the position after some rows, one or more, that directly follow the position `before`.
+
+        Parameters
+        ----------
+        rows, before
+            The rows, and the position before them; None at the beginning.
+        moment, mark
+            Those of the new position.
+        """
         index, key, length = rows.request_index[-1], rows.keys[-1], len(rows.keys)
         same = 1
         while same < length and rows.keys[-1 - same] == key and rows.request_index[-1 - same] == index:
             same += 1
-        place = cls(int(index), bytes(key), same, length)
+        number, last = int(index), bytes(key)
         if before is None:
-            return place
-        if same == length and (before.request_index, before.key) == (place.request_index, place.key):
+            return cls(number, last, same, length, 0, moment, mark)
+        if same == length and (before.request_index, before.key) == (number, last):
             same += before.same
-        return replace(place, same=same, sent=before.sent + length)
+        return cls(number, last, same, before.sent + length, 0, moment, mark)
 
     def cursor(self, fingerprint: str) -> str:
         """Return the cursor text, bound to the query with this fingerprint."""

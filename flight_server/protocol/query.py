@@ -107,7 +107,9 @@ class Query:
         `resume_after` is left out, since a resumed query adds it. So is `as_of`: a resumed query may set it to the state
         of the first answer, which is not known before. And `plan` changes no answer.
         """
-        bound = replace(self, resume_after=None, as_of=None, plan=None)
+        bound = self
+        if self.resume_after is not None or self.as_of is not None or self.plan is not None:  # a copy takes its time
+            bound = replace(self, resume_after=None, as_of=None, plan=None)
         return hashlib.sha256(repr(bound).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
