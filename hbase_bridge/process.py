@@ -22,6 +22,7 @@ __all__ = ["GatewayProcess", "GatewaySettings"]
 
 log = logging.getLogger(__name__)
 START_SECONDS = 120.0
+NOT_STARTED = "the gateway did not start; what it said is in the log"
 DIRECT_BYTES = 96 << 20  # what the HBase client itself takes outside the heap
 OPENED = ("java.lang", "java.lang.reflect", "java.nio", "sun.nio.ch", "java.util")
 
@@ -181,13 +182,13 @@ class GatewayProcess:
         try:
             self._popen.stdin.write(json.dumps(request).encode() + b"\n")
             self._popen.stdin.flush()
-        except OSError:
-            raise GatewayLost("the gateway ended as it started") from None
+        except OSError:  # it has ended before the request came
+            raise GatewayLost(NOT_STARTED) from None
         ready = select.poll()  # unlike select it takes any number of open files
         ready.register(self._popen.stdout, select.POLLIN)
         line = self._popen.stdout.readline() if ready.poll(START_SECONDS * 1000) else b""
         if not line:
-            raise GatewayLost("the gateway did not start; what it said is in the log")
+            raise GatewayLost(NOT_STARTED)
         reply = json.loads(line)
         if "code" in reply:
             raise GatewayLost(reply["message"])
