@@ -9,7 +9,6 @@ from __future__ import annotations
 import bz2
 import lzma
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import pyarrow as pa
 from isal import igzip, isal_zlib
 
 from flight_server.protocol.errors import BackendLost, BadValue
+from flight_server.storage.scratch import ScratchFolder
 
 __all__ = ["HEAD_BYTES", "Part", "Slice", "Spool", "is_archive", "is_hidden", "parts_of"]
 
@@ -107,8 +107,8 @@ class Spool:
     """A temporary file for what is decompressed; use as a context manager."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="alertflight-unpacked-")
-        self._file = Path(self._folder.name) / "unpacked"
+        self._folder = ScratchFolder("unpacked")
+        self._file = self._folder.path / "unpacked"
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +132,7 @@ class Spool:
                     sink.write(found)
                     sink.flush()
                 except OSError as error:
-                    message = f"no archive can be unpacked in {self._folder.name}: {error.strerror}; set $TMPDIR"
+                    message = f"no archive can be unpacked in {self._folder.path}: {error.strerror}; set $TMPDIR"
                     raise BackendLost(message) from error
                 found = rest.read(BUFFER_BYTES)
             return Slice(self._file, start, sink.tell() - start)

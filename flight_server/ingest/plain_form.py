@@ -100,7 +100,10 @@ class _Unfolding:
             size = -(-values.nbytes // max(len(values), 1)) * len(places)
         self._left -= size
         if self._left < 0:
-            raise TooLarge(f"its equal values unfold to more than {self._limit} bytes: send fewer rows at a time", field="batch")
+            raise TooLarge(
+                f"its equal values unfold to more than {self._limit} bytes: give fewer rows at a time, or the values themselves",
+                field="batch",
+            )
         return values.take(places)
 
 

@@ -15,7 +15,7 @@ __all__ = ["ScratchFolder", "remove_abandoned"]
 
 log = logging.getLogger(__name__)
 PREFIX = "alertflight-"
-PURPOSES = ("upload", "ingest", "gateway")
+PURPOSES = ("upload", "ingest", "unpacked", "gateway")
 
 
 class ScratchFolder:

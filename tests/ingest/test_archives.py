@@ -7,7 +7,10 @@ import gzip
 import io
 import lzma
 import os
+import subprocess
+import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +26,7 @@ from click.testing import CliRunner, Result
 
 from flight_server.cli.app import main
 from flight_server.protocol.query import Query
+from flight_server.storage.scratch import remove_abandoned
 
 Store = Callable[..., Opened]
 Members = Iterable[tuple[str, bytes]]
@@ -96,6 +100,7 @@ ARCHIVES: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.deep(after=8)
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_a_night_in_an_archive_is_read_whole(open_store: Store, tmp_path: Path, plain: str, name: str) -> None:
     opened = open_store()
@@ -282,6 +287,27 @@ def test_unpacked_files_are_removed(open_store: Store, tmp_path: Path, monkeypat
     for name in ("night.tgz", "night.zip"):
         opened.ingest(saved(ARCHIVES[name](), tmp_path / name), saved(b"PK\x03\x04", tmp_path / "bad.zip"))
     assert not list((tmp_path / "tmp").iterdir())
+
+
+UNPACKS = """
+from flight_server.ingest.archives import Spool
+with Spool() as spool:
+    print(spool.add(b"unpacked", open("/dev/null", "rb")).path, flush=True)
+    input()
+"""
+
+
+def test_what_a_killed_ingest_had_unpacked_is_removed_by_the_next_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with subprocess.Popen([sys.executable, "-c", UNPACKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        unpacked = Path(process.stdout.readline().strip())
+        assert unpacked.read_bytes() == b"unpacked"
+        assert remove_abandoned() == []
+        process.kill()
+    assert remove_abandoned() == [unpacked.parent]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pipe_is_refused_and_not_waited_for(open_store: Store, tmp_path: Path) -> None:

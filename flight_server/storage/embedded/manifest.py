@@ -309,7 +309,6 @@ def _naming_damage() -> Iterator[None]:
     except sqlite3.ProgrammingError:  # the manifest was closed
         raise
     except sqlite3.DatabaseError as error:
-        # OperationalError is about access to the file (locked, read-only, disk full), not about its content
         # most operational errors are about access to the file (locked, read-only, disk full)
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
             raise
