@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +12,8 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from alert_data import SAMPLES
-from archives import Answered, Opened, ask, digest, read
+from archives import Opened, ask, digest, read
+from exchanges import command, exchange, of
 from slow_stores import pausing
 
 from flight_server.flight import pump
@@ -22,35 +21,6 @@ from flight_server.protocol.errors import from_info
 
 TDE = "ZTF20abfcszi"
 COLUMNS = ["i:objectId", "i:jd", "i:magpsf"]
-
-
-def command(**fields: Any) -> fl.FlightDescriptor:
-    return fl.FlightDescriptor.for_command(json.dumps(fields).encode())
-
-
-def exchange(client: fl.FlightClient, batches: list[pa.RecordBatch], **fields: Any) -> Answered:
-    """Send in one thread, read in another."""
-    writer, reader = client.do_exchange(command(**fields))
-
-    def send() -> None:
-        with suppress(fl.FlightError, pa.ArrowException):  # the reader says why nobody listens any more
-            writer.begin(batches[0].schema)
-            for batch in batches:
-                writer.write_batch(batch)
-            writer.done_writing()
-
-    sending = threading.Thread(target=send)
-    sending.start()
-    try:
-        return read(reader)
-    finally:
-        sending.join()
-        with suppress(fl.FlightError):
-            writer.close()
-
-
-def of(*ids: str) -> pa.RecordBatch:
-    return pa.record_batch({"id": pa.array(ids, pa.string())})
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +81,7 @@ def test_cones_are_answered_one_by_one(client: fl.FlightClient) -> None:
     ra[3], dec[3] = 10.0, -89.0  # where nothing is
     fields: dict[str, Any] = {"table": "ztf", "columns": [*COLUMNS, "v:separation_degree"]}
     sent = pa.record_batch({"ra": ra, "dec": dec, "radius": [30.0] * 12})
-    answer = exchange(client, [sent.slice(0, 5), sent.slice(5)], **fields)
+    answer = exchange(client, [sent.slice(0, 5), sent.slice(5)], sent.schema, **fields)
     parts = []
     for index, (one, other) in enumerate(zip(ra, dec, strict=True)):
         rows = ask(client, cone={"ra": one, "dec": other, "radius": 30.0}, **fields).table
@@ -160,7 +130,7 @@ def test_long_work_that_finds_nothing_is_no_standstill(
     slow = pausing(sample, lambda _: time.sleep(0.1))
     client = hurried(slow, serve, 0.05)
     nowhere = pa.record_batch({"ra": [10.0] * 6, "dec": [-89.0] * 6, "radius": [1.0] * 6})
-    answer = exchange(client, [nowhere], table="ztf", columns=["i:jd"])
+    answer = exchange(client, [nowhere], nowhere.schema, table="ztf", columns=["i:jd"])
     assert len([1 for rows, said in answer.messages if not rows and not said]) > 1
     assert (answer.record["asked"], answer.record["missing"]) == (6, 6)
 
@@ -188,7 +158,7 @@ def test_what_cannot_be_answered_is_refused_by_name(
     client: fl.FlightClient, fields: dict[str, Any], batch: pa.RecordBatch, code: str, field: str
 ) -> None:
     with pytest.raises(fl.FlightError) as caught:
-        exchange(client, [batch], **fields)
+        exchange(client, [batch], batch.schema, **fields)
     said = json.loads(caught.value.extra_info)
     assert (said["code"], said["field"]) == (code, field)
 
@@ -268,7 +238,7 @@ def test_an_idle_client_is_told_that_its_time_is_over(sample: Opened, serve: Cal
 
 
 def test_more_than_are_read_ahead_pass(client: fl.FlightClient) -> None:
-    answer = exchange(client, list(thousands(300_000)), table="ztf", columns=["i:jd"])
+    answer = exchange(client, thousands(300_000), table="ztf", columns=["i:jd"])
     assert answer.record["asked"] == 300_000
     assert answer.record["rows"] == len(answer.table) == 30 * 21
     assert sorted(set(answer.table["index"].to_pylist())) == list(range(0, 300_000, 10_000))

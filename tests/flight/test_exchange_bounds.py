@@ -6,7 +6,7 @@ import builtins
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from alert_data import SAMPLES
-from archives import Answered, Opened, ask, read
+from archives import Answered, Opened, ask
+from exchanges import OF_IDS, command, exchange, of
 from slow_stores import for_ever, pausing
 from waiting import wait_until
 
@@ -25,31 +26,6 @@ from flight_server.protocol import completeness
 from flight_server.protocol.errors import TooLarge
 
 TDE = "ZTF20abfcszi"
-SCHEMA = pa.schema([("id", pa.string())])
-
-
-def of(*ids: str) -> pa.RecordBatch:
-    return pa.record_batch({"id": pa.array(ids, pa.string())})
-
-
-def exchange(client: fl.FlightClient, batches: Iterator[pa.RecordBatch], **fields: Any) -> Answered:
-    writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(json.dumps(fields).encode()))
-
-    def send() -> None:
-        with suppress(fl.FlightError, pa.ArrowException):
-            writer.begin(SCHEMA)
-            for batch in batches:
-                writer.write_batch(batch)
-            writer.done_writing()
-
-    sending = threading.Thread(target=send)
-    sending.start()
-    try:
-        return read(reader)
-    finally:
-        sending.join()
-        with suppress(fl.FlightError):
-            writer.close()
 
 
 def lists(answer: Answered, name: str) -> list[list[Any]]:
@@ -69,10 +45,10 @@ def test_missing_names_come_in_parts_as_the_exchange_goes_on(client: fl.FlightCl
 
 
 def test_names_that_are_sent_again_are_listed_once_for_each_part(client: fl.FlightClient) -> None:
-    few = exchange(client, iter([of("nobody", "none"), of("nobody", TDE, "nobody")]), table="ztf", columns=["i:jd"])
+    few = exchange(client, [of("nobody", "none"), of("nobody", TDE, "nobody")], table="ztf", columns=["i:jd"])
     assert (few.record["missing_ids"], few.record["missing"]) == (["nobody", "none"], 4)
     names = [f"{'x' * 1000}{number}" for number in range(500)]
-    many = exchange(client, iter([of(*names), of(*names)] * 3), table="ztf", columns=["i:jd"])
+    many = exchange(client, [of(*names), of(*names)] * 3, table="ztf", columns=["i:jd"])
     assert set(many.missing) == set(names)
     assert many.record["missing"] == 3000
     for part in lists(many, "missing_ids"):
@@ -88,9 +64,9 @@ def test_cutouts_that_cannot_be_read_come_in_parts(
         block.unlink()
     client = serve(opened)
     fields: dict[str, Any] = {"table": "ztf", "columns": ["i:candid"], "cutouts": ["Science"]}
-    whole = exchange(client, iter([of(TDE)] * 5), **fields)
+    whole = exchange(client, [of(TDE)] * 5, **fields)
     monkeypatch.setattr(completeness, "LIST_BYTES", 2_000)
-    parts = exchange(client, iter([of(TDE)] * 5), **fields)
+    parts = exchange(client, [of(TDE)] * 5, **fields)
     assert len(whole.record["failed_cutouts"]) == 105
     found = [cutout for part in lists(parts, "failed_cutouts") for cutout in part]
     assert found == whole.record["failed_cutouts"]
@@ -118,7 +94,7 @@ def test_tiny_batches_take_a_time_for_each_however_many_wait(
         return builtins.len(value)
 
     monkeypatch.setattr(incoming, "len", counted, raising=False)
-    queue.begin(SCHEMA)
+    queue.begin(OF_IDS)
     tiny = of("x")
     for _ in range(60_000):
         queue.put(tiny)
@@ -131,7 +107,7 @@ def test_tiny_batches_take_a_time_for_each_however_many_wait(
 
 
 def test_batches_stay_in_order_whatever_their_sizes(queue: Incoming, answers: Pump[Any]) -> None:
-    queue.begin(SCHEMA)
+    queue.begin(OF_IDS)
     sizes = [1, 1, 300, 2, 99, 100, 1, 25_000, 1, *([1] * 700), 20_000, 3]
     names = iter(str(number) for number in range(sum(sizes)))
     for size in sizes:
@@ -144,7 +120,7 @@ def test_batches_stay_in_order_whatever_their_sizes(queue: Incoming, answers: Pu
 
 def test_the_queue_is_bounded_in_bytes_too(queue: Incoming, answers: Pump[Any]) -> None:
     half = of("x" * (incoming.READ_AHEAD_BYTES // 2 - 1000))
-    queue.begin(SCHEMA)
+    queue.begin(OF_IDS)
     queue.put(half)
     queue.put(half)
     putting = threading.Thread(target=queue.put, args=(half,))
@@ -169,8 +145,8 @@ def test_an_exchange_that_failed_keeps_no_input(
 
     monkeypatch.setattr(Incoming, "__init__", recorded)
     client = serve(pausing(sample, for_ever, seconds=0.5))
-    writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(b'{"table": "ztf", "columns": ["i:jd"]}'))
-    writer.begin(SCHEMA)
+    writer, reader = client.do_exchange(command(table="ztf", columns=["i:jd"]))
+    writer.begin(OF_IDS)
     for number in range(50):
         writer.write_batch(of(*(f"none{number}_{one}" for one in range(1000))))
     wait_until(lambda: made[0]._rows > 20_000, "the server reads ahead")
