@@ -43,6 +43,7 @@ def test_it_ends_in_order_on_a_signal(data: Path, number: signal.Signals) -> Non
         assert running.process.wait(60) == 0
 
 
+@pytest.mark.deep
 def test_a_client_that_stopped_reading_does_not_keep_it(tmp_path: Path) -> None:
     table = pq.ParquetFile(TDE).read()
     place = table.column_names.index("objectId")
@@ -106,6 +107,7 @@ def test_scripts_run_sets_up_everything_in_a_fresh_checkout(tmp_path: Path) -> N
     assert (home / "data" / "alertflight" / "manifest.sqlite").exists()
 
 
+@pytest.mark.deep
 def test_a_server_compacts_in_the_background_when_told_to(tmp_path: Path) -> None:
     table = pq.ParquetFile(TDE).read()
     for number in range(5):

@@ -142,6 +142,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.url
 
 
+@pytest.mark.deep(after=2)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_fork_during(name: str, url: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"

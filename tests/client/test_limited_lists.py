@@ -50,6 +50,7 @@ def pages_of(answer: af.Answer) -> list[tuple[pa.Table, af.Record]]:
         answer = answer.changed(resume_after=record.cursor)
 
 
+@pytest.mark.deep(after=2)
 @pytest.mark.parametrize(
     ("fields", "limits"),
     [

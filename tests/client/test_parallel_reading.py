@@ -40,6 +40,7 @@ def _endpoint(url: str, **fields: Any) -> Endpoint:
     return Endpoint(json.dumps({"table": "ztf"} | fields).encode(), (url,))
 
 
+@pytest.mark.deep(after=3)
 @pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("most", [1, 100_000, 1 << 30])
 def test_rows_come_in_order(client: fl.FlightClient, ids: list[str], endpoints: list[Endpoint], threads: int, most: int) -> None:

@@ -31,6 +31,7 @@ def without_proxies() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
 
 
+@pytest.mark.deep(after=1)
 @pytest.mark.parametrize("name", PROXIES)
 def test_a_server_on_this_machine_is_reached_without_the_proxy(server: FlightServer, closed_port: int, name: str) -> None:
     command = [COMMAND, "get", "--url", f"grpc://localhost:{server.port}", "--ids", "ZTF20abfcszi", "--columns", "i:jd"]

@@ -120,6 +120,7 @@ def test_stamps_go_into_files(url: str, client: fl.FlightClient, tmp_path: Path,
     assert digest(pulled(tmp_path / "stamps")) == digest(ask(client, table="ztf", ids=ids, **fields).table)
 
 
+@pytest.mark.deep
 def test_killed_again_and_again_it_holds_each_row_once(
     url: str, client: fl.FlightClient, tmp_path: Path, ids_file: Path, ids: list[str]
 ) -> None:

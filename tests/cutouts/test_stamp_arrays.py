@@ -267,6 +267,7 @@ print(*found.values(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - befo
 """
 
 
+@pytest.mark.deep(after=2)
 @pytest.mark.parametrize(
     ("stamp", "reason"),
     [

@@ -46,6 +46,7 @@ def test_no_pixel_of_a_cone_is_missing(ra: float, dec: float, radius: float, see
     assert not missing.any(), (lon[missing], lat[missing])
 
 
+@pytest.mark.deep(after=1)
 @pytest.mark.parametrize("nside", [1, 2, 16, NSIDE, 1024])
 def test_a_cone_that_reaches_over_an_edge_has_more_than_one_pixel(nside: int) -> None:
     random = np.random.default_rng(8)

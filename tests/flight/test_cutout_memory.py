@@ -47,6 +47,7 @@ def drain(url: str, ticket: dict[str, Any]) -> tuple[int, int, dict[str, Any]]:
     return rows, size, last
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("cutout_format", ["bytes", "array"])
 def test_ten_thousand_alerts_with_three_stamps_each(folder: Path, cutout_format: str) -> None:
     with serving([COMMAND, "serve", "--port", "0", "--data", folder]) as running:

@@ -42,6 +42,7 @@ def million() -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({"id": [f"ZTF99x{n}" if n % 10 else NAMES[n // 10 % len(NAMES)] for n in numbers]})
 
 
+@pytest.mark.deep
 def test_a_million_ids_pass(folder: Path) -> None:
     with serving([COMMAND, "serve", "--port", "0", "--data", folder]) as running, fl.connect(running.url) as client:
         command = {"table": "ztf", "columns": ["i:objectId", "i:jd", "i:fid", "i:magpsf", "i:sigmapsf"]}

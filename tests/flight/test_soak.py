@@ -134,6 +134,7 @@ def check_level(held: list[Use]) -> None:
     assert last.threads - settled.threads < MORE_HANDLES, held
 
 
+@pytest.mark.deep
 def test_a_server_in_use_stays_level(running: Serving, nights: list[Path], tmp_path: Path) -> None:
     check_level(soak(running, nights, tmp_path / "store", turns=3, asks=20))
 

@@ -66,6 +66,7 @@ def test_no_ticket_takes_much_memory(served: tuple[int, fl.FlightClient], ticket
     assert client.do_get(fl.Ticket(json.dumps(ORDINARY[2]))).read_all().num_rows == 100, "the server lives"
 
 
+@pytest.mark.deep
 def test_plans_of_such_tickets_take_little_memory_too(
     served: tuple[int, fl.FlightClient], tickets: list[tuple[str, bytes]]
 ) -> None:

@@ -57,6 +57,7 @@ def uploaded(opened: Opened, alerts: pa.Table) -> None:
         upload.close()
 
 
+@pytest.mark.deep(after=6)
 @pytest.mark.parametrize("name", FORMS)
 def test_alerts_of_every_form_give_the_same_answers(open_store: Store, tmp_path: Path, plain: dict[str, str], name: str) -> None:
     alerts = FORMS[name].table(alerts_of(NEWEST))

@@ -121,6 +121,7 @@ def test_any_order_of_files_gives_the_same_rows(open_store: Callable[..., Opened
     assert len(digests) == 1
 
 
+@pytest.mark.deep
 def test_files_one_by_one_in_any_order_give_the_same_points_and_alerts(open_store: Callable[..., Opened], tmp_path: Path) -> None:
     alerts = alerts_of(TDE)
     order = sorted(range(len(alerts)), key=lambda row: alerts["candidate"][row].as_py()["jd"])

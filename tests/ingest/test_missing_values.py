@@ -139,6 +139,7 @@ def outcome(whole: pa.Table, changed: str) -> Mapping[str, Any]:
     return found
 
 
+@pytest.mark.deep(after=8)
 @pytest.mark.parametrize("name", ALERT_INPUTS)
 def test_a_missing_cell_of_an_alert_is_missing_however_it_is_written(name: str) -> None:
     whole = alerts()

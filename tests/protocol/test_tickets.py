@@ -188,6 +188,7 @@ def test_the_size_of_a_ticket_is_bounded_to_the_byte():
         assert (caught.value.code, caught.value.field, caught.value.value) == ("too_large", "ticket", str(size))
 
 
+@pytest.mark.deep(after=3)
 @pytest.mark.parametrize("field", ["limit", "columns", "cutouts", "start", "digest", "compression"])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")], ids=["lists", "objects"])
 def test_no_depth_of_nesting_breaks_the_parser(field, opening, closing):

@@ -157,6 +157,7 @@ def test_a_server_ends_with_its_supervisor(running: Serving) -> None:
     wait_until(lambda: not is_running(server), "the server ends too")
 
 
+@pytest.mark.deep
 def test_what_a_killed_server_left_is_removed_by_the_next_one(store: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()

@@ -58,6 +58,7 @@ def written(folder: Path) -> dict[Path, bytes]:
     return {file.relative_to(folder): file.read_bytes() for file in alert_files(folder)}
 
 
+@pytest.mark.deep(after=1)
 @pytest.mark.parametrize("kind", ["parquet", "avro", "stamps"])
 def test_the_same_seed_gives_the_same_bytes_and_another_others(kind: str, tmp_path: Path) -> None:
     words = {"parquet": [], "avro": ["--format", "avro"], "stamps": ["--stamps"]}[kind]
@@ -171,6 +172,7 @@ def test_the_ordinary_ingest_takes_all_of_it(plain: Path, open_store: Store) -> 
     assert not any(again.rows.values()), "the same alerts again are nothing new"
 
 
+@pytest.mark.deep
 def test_avro_gives_the_same_rows_as_parquet(tmp_path: Path) -> None:
     for kind in ("parquet", "avro"):
         command = [COMMAND, "simulate", "--objects", "12", "--alerts", "4", "--nights", "2", "--stamps", "--format", kind]

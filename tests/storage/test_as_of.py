@@ -152,6 +152,7 @@ def merged(history: History, folder: Path, monkeypatch: pytest.MonkeyPatch, firs
     return opened
 
 
+@pytest.mark.deep(after=3)
 @pytest.mark.parametrize(("first", "last"), [(first, last) for first in range(5) for last in range(first + 2, 7)])
 def test_after_a_compaction_a_state_is_answered_as_it_was_or_refused(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, last: int
@@ -175,6 +176,7 @@ def test_after_a_compaction_a_state_is_answered_as_it_was_or_refused(
     opened.store.close()
 
 
+@pytest.mark.deep(after=1)
 @pytest.mark.parametrize(("first", "last"), [(0, 2), (0, 3), (2, 6)])
 def test_stamps_and_limits_after_a_compaction_too(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, last: int
@@ -239,6 +241,7 @@ def test_a_bound_is_refused_before_any_row_and_in_a_plan(history: History, tmp_p
     opened.store.close()
 
 
+@pytest.mark.deep
 def test_rows_over_many_batches(tmp_path: Path) -> None:
     """Rows of many batches, each written again by one or two later ingests, some of them alone."""
     simulate(tmp_path / "alerts", objects=250, nights=1, seed=3, alerts_each=10)

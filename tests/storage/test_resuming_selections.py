@@ -62,6 +62,7 @@ def in_small_messages(opened: Opened, query: Query) -> tuple[Query, Answered]:
     raise AssertionError("a row takes more than 10,000 bytes")
 
 
+@pytest.mark.deep(after=5)
 @pytest.mark.both_stores
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_stream_cut_at_any_batch_goes_on_without_loss_or_repetition(large_sample: Opened, store_kind: str, name: str) -> None:

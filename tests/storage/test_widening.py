@@ -48,6 +48,7 @@ def halves() -> tuple[pa.Table, pa.Table]:
     return night(0, 2), night(1, 2)
 
 
+@pytest.mark.deep(after=5)
 @pytest.mark.both_stores(*SOME)
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_every_pair_of_types_in_both_orders(

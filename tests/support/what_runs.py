@@ -27,12 +27,15 @@ NEEDS = {
 # tests with one of these stay on one worker: they share a cluster, a session of Spark, what Maven downloads, or build/
 TOGETHER = {"hbase": "cluster", "java": "cluster", "wheel": "cluster", "spark": "spark"}
 LONG = "long"
+DEEP = "deep"
 # what a test of these modules runs is not all in its own process, where testmon could see it
 STARTING = re.compile(
     r"^(?:from|import) (?:subprocess|multiprocessing|pages|processes|served_samples|store_\w+|terminals|warm_commands)\b",
     re.MULTILINE,
 )
 LEFT_OUT = pytest.StashKey[Counter[str]]()
+COLLECTED = pytest.StashKey[Counter[str]]()  # how many parameters of a deep test were collected so far
+IS_DEEP = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
+    config.stash[COLLECTED] = Counter()
     load_depth("long" if config.option.long else "all" if config.option.all else "default")
 
 
@@ -53,6 +57,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
     if _starts_processes(item.path):
         item.add_marker(pytest.mark.process)
+    if (deep := item.get_closest_marker(DEEP)) is not None:
+        name, collected = item.nodeid.partition("[")[0], item.config.stash[COLLECTED]
+        item.stash[IS_DEEP] = collected[name] >= deep.kwargs.get("after", 0)
+        collected[name] += 1
 
 
 @cache
@@ -75,7 +83,10 @@ def _why_not(item: pytest.Item, config: pytest.Config) -> str | None:
         return None
     if item.get_closest_marker(LONG):
         return LONG
-    return None if config.option.all else next((need for need in NEEDS if item.get_closest_marker(need)), None)
+    if config.option.all:
+        return None
+    need = next((need for need in NEEDS if item.get_closest_marker(need)), None)
+    return need or (DEEP if item.stash.get(IS_DEEP, default=False) else None)
 
 
 def _turn(item: pytest.Item) -> int:
@@ -113,5 +124,7 @@ def _lines(left_out: Counter[str]) -> Iterable[str]:
     for need, what in NEEDS.items():
         if left_out[need]:
             yield f"{left_out[need]:5} that need {what}: ./scripts/test --all, or these alone: ./scripts/test --all -m {need}"
+    if left_out[DEEP]:
+        yield f"{left_out[DEEP]:5} that go deeper into what others show: ./scripts/test --all"
     if left_out[LONG]:
         yield f"{left_out[LONG]:5} that take long: ./scripts/test --long"

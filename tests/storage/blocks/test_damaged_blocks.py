@@ -47,6 +47,7 @@ def copied(whole: Block, folder: Path) -> Block:
     return Block(folder / "block.parquet", whole.layout, whole.object_ids, whole.alert_ids, whole.stamps)
 
 
+@pytest.mark.deep
 def test_flipped_bits_in_pages_and_indexes(whole: Block, tmp_path: Path) -> None:
     block, content = copied(whole, tmp_path), whole.path.read_bytes()
     end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")

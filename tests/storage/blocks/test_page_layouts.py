@@ -99,6 +99,7 @@ def test_rubin_blocks_of_sparks_writer(tmp_path: Path) -> None:
         check(block, 150)
 
 
+@pytest.mark.deep(after=4)
 @pytest.mark.parametrize("way", ARROW_WAYS)
 def test_blocks_of_pyarrow(alerts: pa.Table, tmp_path: Path, way: str) -> None:
     pq.write_table(alerts, tmp_path / "block.parquet", **ARROW_WAYS[way])

@@ -222,6 +222,7 @@ def keep_asking(url: str, stop: threading.Event) -> list[str]:
     return wrong
 
 
+@pytest.mark.deep
 def test_a_running_server_never_errs_while_ingests_and_compactions_go_on(run: Runner, tmp_path: Path) -> None:
     folder = fill(tmp_path / "store", write_changed(tmp_path / "first", "first", swap=False))
     with serving([COMMAND, "serve", "--port", "0", "--data", folder]) as running, ThreadPoolExecutor(2) as pool:
@@ -240,6 +241,7 @@ def test_a_running_server_never_errs_while_ingests_and_compactions_go_on(run: Ru
     assert segments(folder) == [108]
 
 
+@pytest.mark.deep
 def test_the_command_says_what_it_did(many: Path) -> None:
     count = len(segments(many))
     done = subprocess.run([COMMAND, "compact", "--full", "--data", many], capture_output=True, text=True, check=False)
@@ -339,6 +341,7 @@ def lengths(directory: bytes) -> list[int]:
     return np.frombuffer(directory, DIRECTORY)["length"].tolist()
 
 
+@pytest.mark.deep
 def test_rows_of_large_tables_that_supersede_each_other(run: Runner, tmp_path: Path, open_store: Callable[..., Opened]) -> None:
     """The same rows written again with other classes, in several segments: the newest are read, once."""
     limit = 1 << 19

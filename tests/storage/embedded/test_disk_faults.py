@@ -46,6 +46,7 @@ WALLS = 16
 POINTS = [("again", point) for point in INGESTING] + [("compact", point) for point in COMPACTING]
 
 
+@pytest.mark.deep(after=4)
 @pytest.mark.parametrize(("name", "point"), POINTS)
 def test_a_command_fails_at_a_point(name: str, point: str, scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
     scene, action = scenes[name], "eio" if name == "again" else "enospc"
@@ -67,6 +68,7 @@ def test_an_error_after_the_commit_does_not_say_that_nothing_has_changed(
     assert "it is unchanged" not in done.stderr
 
 
+@pytest.mark.deep(after=3)
 @pytest.mark.parametrize(("name", "point"), POINTS)
 def test_an_open_store_goes_on_after_each_fault(
     name: str, point: str, scenes: dict[str, Scene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +101,7 @@ def test_an_open_store_goes_on_after_each_fault(
     assert until_unharmed(attempt) > 0, "the point was never passed"
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", ["first", "again", "compact"])
 def test_a_limit_on_the_size_of_files(name: str, scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
     scene = scenes[name]

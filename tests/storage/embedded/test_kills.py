@@ -67,11 +67,13 @@ def test_every_point_is_in_a_loop() -> None:
     assert set(POINTS) == {*INGESTING, *COMPACTING, *INGESTING_INTO_HBASE}
 
 
+@pytest.mark.deep(after=3)
 @pytest.mark.parametrize("point", INGESTING)
 def test_an_ingest_killed_at_a_point(point: str, scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
     assert kills_at(point, scenes["again"], tmp_path, run) > 0, "the point was never passed"
 
 
+@pytest.mark.deep(after=2)
 @pytest.mark.parametrize("point", COMPACTING)
 def test_a_compaction_killed_at_a_point(point: str, scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
     assert kills_at(point, scenes["compact"], tmp_path, run) > 0, "the point was never passed"
@@ -93,6 +95,7 @@ def test_the_warm_process_ends_when_a_test_fails() -> None:
     assert not is_running(warm.pid)
 
 
+@pytest.mark.deep
 def test_a_fresh_process_is_killed_and_run_again(scenes: dict[str, Scene], tmp_path: Path) -> None:
     scene = scenes["again"]
     data = scene.copy(tmp_path / "data")
@@ -132,6 +135,7 @@ def kill_many_at_random(scenes: dict[str, Scene], run: Runner, folder: Path, cou
         kill_at_random(scenes[name], folder / "data", run, after, again_in_process=number % 3 > 0)
 
 
+@pytest.mark.deep
 def test_kills_at_random_moments(scenes: dict[str, Scene], run: Runner, tmp_path: Path) -> None:
     kill_many_at_random(scenes, run, tmp_path, RANDOM_KILLS, seed=20260731)
 

@@ -123,6 +123,7 @@ def _ingest(folder: str, path: Path, go: Any) -> None:
     ingest(store, load_catalog(), [path])
 
 
+@pytest.mark.deep
 def test_a_commit_of_another_process_shows_without_a_restart(open_store: Store) -> None:
     opened = open_store()
     opened.ingest(TDE)

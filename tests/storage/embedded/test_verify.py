@@ -149,6 +149,7 @@ def test_many_flipped_bits_are_found_and_named_and_change_no_answer(damaged: Dam
     assert complaints(damaged, places(damaged, random.Random(4000), DEEPER)) == (1000, [])
 
 
+@pytest.mark.deep
 def test_every_bit_of_the_manifests_page_heads(damaged: Damaged) -> None:
     """A page header has the number of rows: a flipped bit there loses rows without damage to the others."""
     file = damaged.folder / MANIFEST
@@ -177,6 +178,7 @@ def totals(damaged: Damaged) -> tuple[Path, range]:
     return file, range(end - 24, end)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("part", [heads, totals])
 def test_a_bit_of_every_byte(damaged: Damaged, part: Callable[[Damaged], tuple[Path, range]]) -> None:
     file, found = part(damaged)
