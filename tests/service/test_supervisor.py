@@ -79,7 +79,7 @@ def health(url: str) -> Any:
         with fl.connect(url, generic_options=[("grpc.use_local_subchannel_pool", 1)]) as client:
             (result,) = client.do_action(fl.Action("health", b""))
             return json.loads(result.body.to_pybytes())
-    except (fl.FlightUnavailableError, fl.FlightInternalError):
+    except (fl.FlightUnavailableError, fl.FlightInternalError, fl.FlightCancelledError):  # the last one if it ends meanwhile
         return None
 
 
