@@ -19,7 +19,7 @@ from flight_server.planning.ids import typed_ids
 from flight_server.planning.plan import Plan
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.completeness import CompletenessRecord, list_bytes
-from flight_server.protocol.deadlines import Deadline
+from flight_server.protocol.deadlines import Deadline, Sending
 from flight_server.protocol.errors import BadValue
 from flight_server.protocol.query import Cone, Query
 from flight_server.protocol.ticket_values import cone_of
@@ -123,6 +123,7 @@ class Exchange:
         self.schema = pa.schema([*fields, *plan.schema])
         self.query = plan.query
         self._writer = MessageWriter(plan.query, self.schema)
+        self._sending = Sending()
         self._totals = _Totals(points=0 if plan.shape.nested else None)
 
     def answer(self, sent: pa.RecordBatch) -> Iterator[Message]:
@@ -134,7 +135,7 @@ class Exchange:
             A row has a null or an invalid value; names the column.
         """
         # each chunk has a deadline of its own; the exchange as a whole has none
-        no_end = Deadline(cancelled=self._caller.cancelled)
+        no_end = Deadline(cancelled=self._caller.cancelled, sending=self._sending)
         # the answer to the last row may continue in the next message
         for message in self._writer.data(self._rows(sent), no_end, lambda rows: {"answered": int(rows.batch[0][-1].as_py())}):
             yield message
@@ -176,7 +177,8 @@ class Exchange:
 
     def _numbered(self, plan: Plan, first: int, *, one: bool) -> Iterator[Rows]:
         """Read rows, and prepend to each the number of the sent row that it answers."""
-        reader = self._pipeline.locate(PlanReader(plan, self._view, Deadline.of(self._caller, self._seconds)))
+        deadline = Deadline.of(self._caller, self._seconds, self._sending)
+        reader = self._pipeline.locate(PlanReader(plan, self._view, deadline))
         counter = CompletenessCounter(None if reader.objects is None else reader.objects.ids)
         begin = self._totals.requested + first
         for rows in self._pipeline.rows(reader, counter):

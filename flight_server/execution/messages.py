@@ -26,6 +26,11 @@ class Message:
     batch: pa.RecordBatch
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the completeness record, behind which nothing comes."""
+        return "complete" in self.metadata
+
 
 class MessageWriter:
     """Writer of the messages of one answer.
@@ -55,7 +60,7 @@ class MessageWriter:
         rows
             The rows, in the answer's schema.
         deadline
-            Checked for each message.
+            Checked for each message, and told that rows were sent.
         describe
             Return the metadata of a message, in addition to its number.
         """
@@ -66,6 +71,7 @@ class MessageWriter:
             deadline.check()
             if self._digest is not None:
                 self._digest.update(piece.batch)
+            deadline.sending.has_begun = True
             yield Message(piece.batch, {"seq": self._seq} | describe(piece))
             self._seq += 1
 

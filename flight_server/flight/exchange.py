@@ -135,14 +135,16 @@ class Conversation:
         """Write the answers, and empty batches as keep-alive."""
         exchange: Exchange | None = None
         schema = NOTHING
+        is_whole = False  # the record was sent: nothing may come behind it
         try:
             while True:
                 item = self._pump.take(pumping.KEEP_ALIVE_SECONDS)
                 if isinstance(item, Exchange):
                     exchange, schema = item, item.schema
                     self._writer.begin(schema, options=ipc_options(exchange.query))
-                elif exchange is not None:
+                elif exchange is not None and not (item is None and is_whole):
                     self._send(Message(empty_batch(schema)) if item is None else item)
+                    is_whole = item is not None and item.is_last
         except PumpEnded:
             self._failure.set_result(None)
         except Exception as error:  # noqa: BLE001  (raised by the handler's thread)

@@ -89,6 +89,7 @@ class _Outlet:
 
     def __init__(self, ready: deque[Message], pump: Pump[Message], empty: pa.RecordBatch, call: Call) -> None:
         self._ready = ready
+        self._is_whole = False  # the record was sent: nothing may come behind it
         self._pump = pump
         self._empty = empty
         self._call = call
@@ -101,6 +102,8 @@ class _Outlet:
             return _encode(self._ready.popleft())
         try:
             message = self._pump.take(pumping.KEEP_ALIVE_SECONDS)
+            while message is None and self._is_whole:
+                message = self._pump.take(pumping.KEEP_ALIVE_SECONDS)
         except PumpEnded:
             self._call.end()
             raise StopIteration from None
@@ -108,7 +111,10 @@ class _Outlet:
             self._call.end()
             failure = to_flight(error)
         else:
-            return (self._empty, None) if message is None else _encode(message)
+            if message is None:
+                return self._empty, None
+            self._is_whole = message.is_last
+            return _encode(message)
         raise failure
 
     def __del__(self) -> None:
@@ -139,7 +145,7 @@ def _first(messages: Iterator[Message], most: int) -> tuple[deque[Message], bool
     taken: deque[Message] = deque()
     while len(taken) < most:
         taken.append(next(messages))
-        if "complete" in taken[-1].metadata:
+        if taken[-1].is_last:
             for _ in messages:
                 pass
             return taken, True

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.flight as fl
 import pytest
 from archives import Answered, Opened, ask, digest, messages, read
+from exchanges import exchange, of
 from slow_stores import for_ever, pausing
 
 from flight_client.stream import Stream
+from flight_server.execution.archive import Answer, Archive
+from flight_server.execution.exchange import Exchange
+from flight_server.execution.messages import Message
 from flight_server.flight import FlightServer, pump
 from flight_server.protocol.errors import DeadlinePassed, StreamCancelled
 from flight_server.protocol.query import Query
@@ -126,6 +132,27 @@ def test_a_client_hears_something_while_it_waits(
             got.set()
     assert json.loads(chunks[-1].app_metadata.to_pybytes())["complete"]
     assert sum(not chunk.app_metadata for chunk in chunks) > 1
+
+
+def test_nothing_comes_behind_the_record(
+    sample: Opened, serve: Callable[..., fl.FlightClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an answer has to do after its record takes long, such as to close files on a busy machine."""
+    begin, end = Archive.answer, Exchange.end
+
+    def slowly(messages: Iterator[Message]) -> Iterator[Message]:
+        yield from messages
+        time.sleep(0.3)
+
+    def answer(self: Archive, *words: Any) -> Answer:
+        found = begin(self, *words)
+        return replace(found, messages=slowly(found.messages), is_quick=False)
+
+    monkeypatch.setattr(Archive, "answer", answer)
+    monkeypatch.setattr(Exchange, "end", lambda self: slowly(end(self)))
+    client = serve(sample)
+    for found in (ask(client, table="ztf", ids=IDS), exchange(client, [of(NAME)], table="ztf", columns=["i:jd"])):
+        assert found.messages[-1][1]["complete"]
 
 
 def test_a_store_that_fails_later_ends_the_stream_with_its_error(sample: Opened, serve: Callable[..., fl.FlightClient]) -> None:
