@@ -45,6 +45,8 @@ class Catalog:
         The rows and columns of cutouts as arrays, by survey.
     own
         The packaged columns that differ from the survey's in one table, by table and name.
+    refused
+        The columns that the store holds in a way that contradicts the catalog, by table and name, with the reason.
     """
 
     surveys: Mapping[str, Survey]
@@ -52,6 +54,7 @@ class Catalog:
     stored: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
     array_shape: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     own: Mapping[str, Mapping[str, Column]] = field(default_factory=dict)
+    refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # caches per table and per list of names: too slow to build for each request
     _stored_columns: dict[str, dict[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _described: dict[str, Mapping[str, Column]] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -64,9 +67,11 @@ class Catalog:
         """All tables by name."""
         return {name: table for survey in self.surveys.values() for name, table in survey.tables.items()}
 
-    def with_stored(self, stored: Mapping[str, Mapping[str, pa.DataType]]) -> Catalog:
-        """Return the catalog for a store with these columns."""
-        return replace(self, stored=stored)
+    def with_stored(
+        self, stored: Mapping[str, Mapping[str, pa.DataType]], refused: Mapping[str, Mapping[str, str]] | None = None
+    ) -> Catalog:
+        """Return the catalog for a store with these columns, and without those that it refuses."""
+        return replace(self, stored=stored, refused=refused or {})
 
     def with_array_shape(self, array_shape: Mapping[str, tuple[int, int]]) -> Catalog:
         """Return the catalog with these rows and columns of cutouts as arrays, by survey."""
@@ -101,6 +106,10 @@ class Catalog:
             self._stored_columns[table.name] = self._find_stored_columns(table)
         return self._stored_columns[table.name]
 
+    def cell_columns(self, table: Table) -> dict[str, Column]:
+        """Return those of `stored_columns` that are cells of rows, unlike those that are in the key only."""
+        return {name: column for name, column in self.stored_columns(table).items() if table.takes(name)}
+
     def _find_stored_columns(self, table: Table) -> dict[str, Column]:
         known = self.described(table)
         if table.columns is not None:
@@ -108,9 +117,11 @@ class Catalog:
         else:
             always = {name: column for name, column in known.items() if self._always(table, column)}
         stored = self.stored.get(table.name, {})
-        brought = {name: known[name] for name in known if name in stored and table.takes(name)}
+        held = {*(name for name in stored if table.takes(name)), *table.key_only}
+        brought = {name: known[name] for name in known if name in held}
         found = {name: Column(name=name, type=kind) for name, kind in stored.items() if name not in known and table.takes(name)}
-        return always | brought | found
+        refused = self.refused.get(table.name, {})
+        return {name: column for name, column in (always | brought | found).items() if name not in refused}
 
     def column(self, table: Table, name: str) -> Column:
         """Find one column that a ticket may name.
@@ -118,8 +129,10 @@ class Catalog:
         Raises
         ------
         UnknownColumn
-            There is none; names the column, its table and the most similar names.
+            There is none, or the store refuses it; names the column, its table and the most similar names.
         """
+        if name in (refused := self.refused.get(table.name, {})):
+            raise UnknownColumn(f"{table.name} does not serve {name}: {refused[name]}", field="columns", value=name)
         stored = self.stored_columns(table)
         if name in stored:
             return stored[name]
@@ -187,7 +200,7 @@ class Catalog:
         """Return whether cells of this column can be stored in a table."""
         column = self.described(table).get(name)
         derived = column is not None and column.origin == "derived"
-        return table.takes(name) and not derived
+        return table.takes(name) and not derived and name not in self.refused.get(table.name, {})
 
     def _always(self, table: Table, column: Column) -> bool:
         layout = self.surveys[table.survey].alerts.families

@@ -72,6 +72,16 @@ class Projection(tuple[Column, ...]):  # noqa: SLOT001  (cached properties need 
         """The columns by name."""
         return {column.name: column for column in self}
 
+    @cached_property
+    def _others(self) -> dict[frozenset[str], Projection]:
+        return {}
+
+    def without(self, names: frozenset[str]) -> Projection:
+        """Return the columns that have none of these names; computed once for each set of names."""
+        if names not in self._others:
+            self._others[names] = Projection(column for column in self if column.name not in names)
+        return self._others[names]
+
     def with_further(self, columns: Iterable[Column]) -> Projection:
         """Return these columns, followed by the further ones that are not among them."""
         further = {column.name: column for column in columns if column.name not in self.by_name}

@@ -79,7 +79,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `columns` are the columns by name, None for all of the families; `rest` are the families whose other cells are stored
     too. `latest` are the columns that decide which of several rows with one key is kept. `alert_id` is the column with
     the ID of the alert. Of `joined` columns loaded files may have the parts, of `listed` ones several values in one
-    column of the file.
+    column of the file. `from_key` are columns that are read out of the row key, `key_only` further ones that have no cells.
+    In a table with `text_cells` that has no schema row every cell is text. The name of a table with `fixed_name` takes no
+    prefix.
     """
 
     name: str
@@ -99,6 +101,10 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     where: Where | None = None
     if_last: bool = False
     without: tuple[str, ...] = ()
+    from_key: tuple[str, ...] = ()
+    key_only: tuple[str, ...] = ()
+    text_cells: bool = False
+    fixed_name: bool = False
     points: Points | None = None
     aliases: tuple[str, ...] = ()
     joined: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
@@ -118,6 +124,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.key.partition("{")[2].partition("}")[0] == self.id
 
     @property
+    def in_key(self) -> frozenset[str]:
+        """The columns that are read out of the row key."""
+        return frozenset(self.from_key + self.key_only)
+
+    @property
     def keeps_each_alert(self) -> bool:
         """Whether each alert has a row of its own, whatever other alerts there are."""
         return self.rows in {"alerts", "stamps"} and self.on_equal_key == "merge" and self.takes(self.alert_id)
@@ -125,9 +136,13 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def takes(self, name: str) -> bool:
         """Return whether the table stores cells of this column."""
         family = name.partition(":")[0]
-        if family not in self.families or name in self.without:
+        if family not in self.families or name in self.without or name in self.key_only:
             return False
         return self.columns is None or name in self.columns or family in self.rest
+
+    def has(self, name: str) -> bool:
+        """Return whether rows have this column, as a cell or in their key."""
+        return self.takes(name) or name in self.key_only
 
 
 def table_words(words: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _read(table: Table, catalog: Catalog, path: Path, rounded: Counter[str]) -> 
     """Read a file as columns of the table, with the types of the catalog where it has them; also return remarks on it."""
     described = catalog.described(table)
     with _naming(path):
-        spellings = {spelling for column in described if table.takes(column) for spelling in (column, column.partition(":")[2])}
+        spellings = {spelling for column in described if table.has(column) for spelling in (column, column.partition(":")[2])}
         parts = {part for names in table.joined.values() for part in names} | set(table.listed.values())
         records = read_records(path, spellings | parts, spellings)
         found, combined = combine(table, plain_table(records.table))
@@ -138,7 +138,21 @@ def _read(table: Table, catalog: Catalog, path: Path, rounded: Counter[str]) -> 
         rows = pa.table(columns)
         if not table.aliases:
             check_keys(table, rows)  # raises on a bad row while its file is known
+        _check_cells(table, rows)
         return rows, _remarks(path, records, combined, ignored)
+
+
+def _check_cells(table: Table, rows: pa.Table) -> None:
+    """Raise if a row has nothing but what is in its key: a store could not hold it."""
+    if not table.key_only or not len(rows):
+        return
+    filled = np.zeros(len(rows), bool)
+    for name in rows.column_names:
+        if table.takes(name):
+            filled |= np.asarray(rows[name].is_valid())
+    if not filled.all():
+        row = int(np.argmin(filled))
+        raise BadValue(f"row {row} has no value in any column but {', '.join(table.key_only)}", field=table.key_only[0])
 
 
 def _remarks(path: Path, records: Records, combined: Mapping[str, str], ignored: list[str]) -> list[str]:
@@ -155,7 +169,7 @@ def _column_of(table: Table, catalog: Catalog, name: str) -> str | None:
     if name in known or (name.partition(":")[0] in table.rest and table.takes(name)):
         return name
     described = catalog.own.get(table.name, {})
-    spelled = [column for column in {**known, **described} if column.partition(":")[2] == name and table.takes(column)]
+    spelled = [column for column in {**known, **described} if column.partition(":")[2] == name and table.has(column)]
     if len(spelled) == 1:
         return spelled[0]
     if not spelled and ":" not in name and len(table.rest) == 1:

@@ -112,7 +112,7 @@ def computed_columns(survey: Survey, columns: Columns, rows: int) -> Columns:
 
 def _alert_rows(table: Table, catalog: Catalog, columns: Columns, version: pa.StringArray) -> pa.Table:
     """Return the alerts that belong to the table, with the cells that it stores."""
-    rows = pa.table({**{name: values for name, values in columns.items() if table.takes(name)}, VERSION: version})
+    rows = pa.table({**{name: values for name, values in columns.items() if table.has(name)}, VERSION: version})
     if table.where is None:
         return rows
     meant = meets(table.where, _tested(table.where, table, catalog, columns, len(version)), len(version))

@@ -29,6 +29,8 @@ BREAK = "\n"
 NEXT = b"\1"  # appended to a key: the lower bound of all longer keys
 POLE = 90.0
 NO_NUMBERS = pa.array(["nan.0", "inf.0", "-inf.0"])  # keys have finite numbers only
+SEPARATOR = "_"  # of parts in most keys, and of the ID of an alert behind them
+TIME_TEXT = r"[0-9]+\.[0-9E-]+"
 _PART = re.compile(r"\{([^}]+)\}")
 _MADE = re.compile(r"(lower|healpix)(\d*)\(([^()]+)\)")  # a part that is computed from columns: lower(d:fullname)
 
@@ -179,6 +181,30 @@ class KeyExpression:
         literal = self.literals[len(values)].encode()
         rest = key[len(self.front_of(values).encode()) :]
         return (rest.partition(literal)[0] if literal else rest).decode()
+
+    def pattern(self, time: str | None, *, longer: bool) -> str:
+        """Return a regular expression that takes a row key apart, with a group `partN` for each part that is a column.
+
+        The first part has all that is left over, so that it may contain separators.
+
+        Parameters
+        ----------
+        time
+            The part that is a time, which is told from other parts by its point.
+        longer
+            Whether keys may end with the ID of an alert, of several in one exposure.
+
+        Examples
+        --------
+        >>> key = key_expression("{d:classification}_{i:jd}_{i:objectId}")
+        >>> re.match(key.pattern("i:jd", longer=True), "SN_1_2459000.5_ZTF20abfcszi_1315")["part0"]
+        'SN_1'
+        """
+        found = [re.escape(self.front)]
+        for number, (part, literal) in enumerate(zip(self.columns, self.literals, strict=True)):
+            text = ".*" if not number else TIME_TEXT if part == time else f"[^{re.escape(literal or SEPARATOR)}]*"
+            found.append(f"(?P<part{number}>{text}){re.escape(literal)}")
+        return f"^{''.join(found)}{f'(?:{SEPARATOR}[0-9]+)?' if longer else ''}$"
 
     def front_of(self, values: Sequence[str | int]) -> str:
         """Return the text of keys up to the column that follows these values."""

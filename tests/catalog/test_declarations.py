@@ -70,7 +70,10 @@ def test_a_table_refers_to_what_there_is(survey, table):
     assert table.rows == "loaded" or set(table.families) <= set(survey.alerts.families)
     assert table.rest <= set(table.families)
     assert table.on_equal_key in {"merge", "overwrite"}
-    assert all(map(table.takes, (table.id, *table.latest)))
+    assert all(map(table.has, (table.id, *table.latest)))
+    assert table.in_key <= set(key_expression(table.key).columns)
+    assert all(map(table.takes, table.from_key))
+    assert not any(map(table.takes, table.key_only))
     assert not table.latest or table.on_equal_key == "overwrite" or table.rows == "history"
     assert table.by_object == (key_expression(table.key).columns[0] == table.id)
     assert table.rows != "alerts" or table.by_object or table.select or table.pixels or table.newest_first
