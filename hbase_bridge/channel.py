@@ -79,7 +79,7 @@ class _Channel:
         self._received += 1
         if frame.kind == FAILED:
             error = json.loads(frame.payload)
-            raise BridgeFault(error["code"], error["message"])
+            raise BridgeFault(error["code"], error["message"], error.get("outage"))
         return frame
 
     def send(self, kind: int, payload: bytes, *, rows: int = 0, key_width: int = 0, batch_bytes: int = 0) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = ["BridgeFault", "GatewayLost"]
 
 
@@ -14,12 +16,16 @@ class BridgeFault(Exception):
         One of the error codes of the server, such as `table_refused`.
     message
         The reason, in words for the user.
+    outage
+        The service that does not answer, if it is known: `service`, `address`, `message`, and of a region `table` with its
+        keys `start` and `stop` (Latin-1).
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, outage: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.outage = outage
 
 
 class GatewayLost(BridgeFault):

@@ -107,7 +107,7 @@ class Gateway:
         request = json.dumps({"operation": operation, **parameters})
         answer = self._send(process, next(process.sequence), request)
         if "code" in answer:
-            raise BridgeFault(answer["code"], answer["message"])
+            raise BridgeFault(answer["code"], answer["message"], answer.get("outage"))
         return answer["reply"]
 
     def close(self) -> None:

@@ -10,6 +10,8 @@ import select
 import shutil
 import subprocess
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,8 @@ __all__ = ["GatewayProcess", "GatewaySettings"]
 
 log = logging.getLogger(__name__)
 START_SECONDS = 120.0
-NOT_STARTED = "the gateway did not start; what it said is in the log"
+KEPT_LINES = 20
+MOST_SAID = 240
 DIRECT_BYTES = 96 << 20  # what the HBase client itself takes outside the heap
 OPENED = ("java.lang", "java.lang.reflect", "java.nio", "sun.nio.ch", "java.util")
 
@@ -41,6 +44,8 @@ class GatewaySettings:
         The largest size of the Java heap, as `java -Xmx` takes it.
     frame_bytes
         The largest total size of the batches in transit, outside the heap.
+    patience
+        How long a call of HBase may wait before its services are asked whether they are there, seconds.
     call_timeout
         How long a call may take, and how long the gateway may be silent while it works, seconds.
     jar
@@ -55,6 +60,7 @@ class GatewaySettings:
     properties: Mapping[str, str] = field(default_factory=dict)
     heap: str = "512m"
     frame_bytes: int = 268_435_456
+    patience: float = 8.0
     call_timeout: float = 30.0
     jar: Path | None = None
     folder: Path | None = None
@@ -111,8 +117,11 @@ class GatewayProcess:
         self.sequence = itertools.count(1)
         # in a session of its own: Ctrl-C in the terminal reaches the server only, which then ends the gateway
         self._popen = subprocess.Popen(  # noqa: S603  (our own command)
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
+        self._said: deque[str] = deque(maxlen=KEPT_LINES)
+        self._listening = threading.Thread(target=self._listen, name="gateway-log", daemon=True)
+        self._listening.start()
 
     @property
     def pid(self) -> int:
@@ -130,7 +139,7 @@ class GatewayProcess:
         Raises
         ------
         GatewayLost
-            The process ended, or it reports why it cannot serve.
+            The process ended, or is not ready in time.
         """
         token = secrets.token_hex(32)
         try:
@@ -166,7 +175,23 @@ class GatewayProcess:
                 except OSError:
                     log.debug("the gateway's pipe was broken")
         self.wait()
+        self._listening.join()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _listen(self) -> None:
+        """Log what Java prints, which is for developers, and keep the last lines."""
+        assert self._popen.stderr is not None
+        with self._popen.stderr as lines:
+            for line in lines:
+                text = line.decode("utf-8", "replace").rstrip()
+                self._said.append(text)
+                log.debug("the gateway: %s", text)
+
+    def _not_started(self) -> GatewayLost:
+        """Return the error of a process that does not become ready, with what it said."""
+        self.kill()
+        self._listening.join()
+        return GatewayLost(f"the gateway did not start: {' '.join(self._said)[:MOST_SAID] or 'it said nothing'}")
 
     def _handshake(self, settings: GatewaySettings, token: str) -> int:
         """Send the settings and the token on standard input, not in arguments; return the port that the process replies."""
@@ -175,7 +200,11 @@ class GatewayProcess:
             "socket": self.socket,
             "frame_bytes": settings.frame_bytes,
             "call_milliseconds": int(settings.call_timeout * 1000),
-            "hbase": {"zookeeper": settings.zookeeper, "properties": dict(settings.properties)},
+            "hbase": {
+                "zookeeper": settings.zookeeper,
+                "patience_milliseconds": int(settings.patience * 1000),
+                "properties": dict(settings.properties),
+            },
         }
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
@@ -183,16 +212,13 @@ class GatewayProcess:
             self._popen.stdin.write(json.dumps(request).encode() + b"\n")
             self._popen.stdin.flush()
         except OSError:  # it has ended before the request came
-            raise GatewayLost(NOT_STARTED) from None
+            raise self._not_started() from None
         ready = select.poll()  # unlike select it takes any number of open files
         ready.register(self._popen.stdout, select.POLLIN)
         line = self._popen.stdout.readline() if ready.poll(START_SECONDS * 1000) else b""
         if not line:
-            raise GatewayLost(NOT_STARTED)
-        reply = json.loads(line)
-        if "code" in reply:
-            raise GatewayLost(reply["message"])
-        return int(reply["port"])
+            raise self._not_started()
+        return int(json.loads(line)["port"])
 
 
 def _command(settings: GatewaySettings, jar: Path) -> list[str]:

@@ -30,6 +30,7 @@ final class BatchEncoder {
   private int keyWidth = 1;
   private long textBytes;
   private int rows;
+  private boolean hasAlways; // the row that is added has the cell that every row has
 
   /**
    * Creates an encoder.
@@ -76,7 +77,7 @@ final class BatchEncoder {
   /**
    * Adds a row.
    *
-   * @return false if the row was written after the bound and is skipped
+   * @return false if the row was written after the bound, or lacks the cell that every row has, and is skipped
    * @throws BridgeException if a cell is not valid for its type; names row and column
    */
   boolean add(Result result, long askedPlace) throws BridgeException {
@@ -85,8 +86,16 @@ final class BatchEncoder {
       return false;
     }
     int slot = 0;
+    hasAlways = wanted.always == Cells.NONE;
     for (Cell cell : cells) {
       slot = cell instanceof KeyValue whole ? place(whole, slot, result) : place(cell, slot, result);
+    }
+    if (!hasAlways) {
+      for (ColumnBuffer buffer : buffers) {
+        buffer.forget(rows);
+      }
+      unknown.countRow();
+      return false;
     }
     byte[] key = result.getRow();
     keys.add(key);
@@ -126,6 +135,7 @@ final class BatchEncoder {
       boolean same = due.length == length && wanted.familyLengths[slot] == familyLength
           && Arrays.equals(due, 0, length, name, at, at + length);
       if (same) {
+        hasAlways |= slot == wanted.always;
         if (wanted.places[slot] != Cells.LEFT_OUT) {
           set(buffers[wanted.places[slot]], values, value, valueLength, result);
         }

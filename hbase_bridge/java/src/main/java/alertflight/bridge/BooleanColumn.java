@@ -39,6 +39,14 @@ final class BooleanColumn extends ColumnBuffer {
   }
 
   @Override
+  void forget(int row) {
+    if (isValid(row)) {
+      data[row >> 3] &= (byte) ~(1 << (row & 7));
+    }
+    super.forget(row);
+  }
+
+  @Override
   void clear(int rows) {
     super.clear(rows);
     Arrays.fill(data, 0, Math.min(data.length, (rows + 7) / 8), (byte) 0);

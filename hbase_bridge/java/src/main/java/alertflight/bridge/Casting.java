@@ -6,12 +6,18 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.util.List;
+import java.util.Locale;
+import java.util.regex.Pattern;
 
 /**
  * Casts cells that do not have the bytes of their column's type. Releases disagree on types: the length of a cell tells
  * which type it was written with, and its value is cast to the requested type.
  */
 final class Casting {
+  private static final double LARGEST = 1e15;
+  private static final double SMALLEST = 1e-30;
+  private static final Pattern NUMERAL = Pattern.compile("\\s*[+-]?(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?\\s*");
+
   private Casting() {}
 
   /** Thrown for a cell whose bytes are not valid for its type. */
@@ -44,12 +50,14 @@ final class Casting {
     ByteBuffer bytes = ByteBuffer.wrap(cell, at, length);
     if (length == Long.BYTES && stored.contains(CellType.LONG) && stored.contains(CellType.DOUBLE)) {
       long whole = bytes.getLong(at);
-      return whole > -(1L << 51) && whole < 1L << 52 ? whole : bytes.getDouble(at);
+      double value = whole > -(1L << 51) && whole < 1L << 52 ? whole : bytes.getDouble(at);
+      return toldFromText(stored, value, cell, at, length).doubleValue();
     }
     boolean either = stored.contains(CellType.INTEGER) && stored.contains(CellType.FLOAT);
     if (length == Integer.BYTES && either && !isTruth(stored, cell, at, length)) {
       int whole = bytes.getInt(at);
-      return whole > -(1 << 22) && whole < 1 << 23 ? whole : bytes.getFloat(at);
+      double value = whole > -(1 << 22) && whole < 1 << 23 ? whole : bytes.getFloat(at);
+      return toldFromText(stored, value, cell, at, length).doubleValue();
     }
     return number(stored, cell, at, length).doubleValue();
   }
@@ -70,32 +78,63 @@ final class Casting {
     if (isTruth(stored, cell, at, length)) {
       return truth(cell, at, length) ? 1L : 0L;
     }
-    ByteBuffer bytes = ByteBuffer.wrap(cell, at, length);
     for (CellType type : stored) {
-      if (type.width != length) {
-        continue;
-      }
-      switch (type) {
-        case SHORT:
-          return (long) bytes.getShort();
-        case INTEGER:
-          return (long) bytes.getInt();
-        case LONG:
-          return bytes.getLong();
-        case FLOAT:
-          return (double) bytes.getFloat();
-        case DOUBLE:
-          return bytes.getDouble();
-        default:
+      if (type.width == length && !type.isText() && type != CellType.BOOLEAN) {
+        return toldFromText(stored, fixed(type, ByteBuffer.wrap(cell, at, length)), cell, at, length);
       }
     }
     if (stored.contains(CellType.STRING)) {
       return parsed(new String(cell, at, length, ISO_8859_1));
     }
-    throw new CannotBe(length + " bytes are no " + stored.get(0).name().toLowerCase(java.util.Locale.ROOT));
+    throw new CannotBe(length + " bytes are no " + stored.get(0).name().toLowerCase(Locale.ROOT));
   }
 
-  private static Number parsed(String text) throws CannotBe {
+  private static Number fixed(CellType type, ByteBuffer bytes) {
+    return switch (type) {
+      case SHORT -> (long) bytes.getShort();
+      case INTEGER -> (long) bytes.getInt();
+      case LONG -> bytes.getLong();
+      case FLOAT -> (double) bytes.getFloat();
+      case DOUBLE -> bytes.getDouble();
+      default -> throw new IllegalArgumentException(type + " has no fixed length");
+    };
+  }
+
+  /**
+   * Returns the value of a cell with the length of a number in a column that an older release wrote as text. Text that
+   * is no plausible number when its bytes are taken for one is text; where both readings are possible, none is chosen.
+   */
+  private static Number toldFromText(List<CellType> stored, Number value, byte[] cell, int at, int length) throws CannotBe {
+    if (!stored.contains(CellType.STRING) || !isPrintable(cell, at, length)) {
+      return value;
+    }
+    String text = new String(cell, at, length, ISO_8859_1);
+    boolean numeral = NUMERAL.matcher(text).matches();
+    double size = Math.abs(value.doubleValue());
+    boolean absurd = size > LARGEST || size < SMALLEST && size != 0;
+    if (absurd && numeral) {
+      return parsed(text);
+    }
+    if (absurd || numeral) {
+      throw new CannotBe("its bytes are the text " + text + " as well as the number " + value);
+    }
+    return value;
+  }
+
+  private static boolean isPrintable(byte[] cell, int at, int length) {
+    for (int place = at; place < at + length; place++) {
+      if (cell[place] < ' ' || cell[place] > '~') {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private static Number parsed(String cell) throws CannotBe {
+    String text = cell.strip();
+    if ("nan".equalsIgnoreCase(text)) {
+      return Double.NaN;
+    }
     try {
       return text.matches("[+-]?\\d{1,18}") ? (Number) Long.valueOf(text) : (Number) Double.valueOf(text);
     } catch (NumberFormatException error) {

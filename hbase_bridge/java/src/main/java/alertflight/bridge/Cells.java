@@ -23,6 +23,8 @@ final class Cells {
   /** The slot of a column that is known but not requested. */
   static final int LEFT_OUT = -1;
 
+  static final int NONE = -1;
+
   private static final int KEPT = 256;
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final Map<String, Cells> HELD = new ConcurrentHashMap<>();
@@ -37,6 +39,9 @@ final class Cells {
 
   /** The slot of each of these in the batches, or LEFT_OUT. */
   final int[] places;
+
+  /** The place among these of the column that every row of the table has, without which a row is left out; or NONE. */
+  final int always;
 
   private final List<byte[]> families; // read whole
   private final List<ColumnSpec> named; // or these
@@ -67,13 +72,16 @@ final class Cells {
       familyLengths[slot] = column.family().length;
       places[slot] = order.get(slot) < columns.size() ? order.get(slot) : LEFT_OUT;
     }
+    String required = words.path("always").asText("");
+    always = order.stream().map(place -> all.get(place).name()).toList().indexOf(required);
   }
 
   /**
    * Parses a definition.
    *
    * @param text JSON: {@code columns} of the batches, other {@code known} columns, the columns to request by name
-   *     ({@code named}) or the {@code families} to read whole, and the key prefixes of rows to {@code skip}
+   *     ({@code named}) or the {@code families} to read whole, the column that every row has ({@code always}), and the
+   *     key prefixes of rows to {@code skip}
    */
   static Cells of(String text) throws BridgeException {
     try {

@@ -42,6 +42,14 @@ abstract class ColumnBuffer implements BatchColumn {
     // most columns need none
   }
 
+  /** Discards the value of the last row, which is none after all. */
+  void forget(int row) {
+    if (isValid(row)) {
+      validity[row >> 3] &= (byte) ~(1 << (row & 7));
+      valid--;
+    }
+  }
+
   /** Discards all values of n rows. */
   void clear(int rows) {
     Arrays.fill(validity, 0, Math.min(validity.length, (rows + 7) / 8), (byte) 0);

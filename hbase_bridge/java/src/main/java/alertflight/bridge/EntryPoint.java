@@ -1,5 +1,7 @@
 package alertflight.bridge;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -7,6 +9,7 @@ import java.io.File;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.IntSupplier;
@@ -19,6 +22,7 @@ public final class EntryPoint {
 
   private final Calls calls;
   private final Connections connections;
+  private final LostService lostService;
   private final Tables tables;
   private final Workers workers;
   private final FramePool pool;
@@ -29,6 +33,7 @@ public final class EntryPoint {
   EntryPoint(Connections connections, Workers workers, FramePool pool, Runs runs, long callMilliseconds) {
     this.calls = new Calls(callMilliseconds / 3);
     this.connections = connections;
+    this.lostService = new LostService(connections, workers);
     this.tables = new Tables(connections);
     this.workers = workers;
     this.pool = pool;
@@ -60,18 +65,24 @@ public final class EntryPoint {
     try {
       return JSON.writeValueAsString(Map.of("call", sequence, "reply", reply(words)));
     } catch (BridgeException | IOException | RuntimeException | InterruptedException fault) {
-      return failure(sequence, Faults.of(fault, words.path("table").asText("")));
+      return failure(sequence, Faults.of(fault, tableOf(words)));
     }
+  }
+
+  private static String tableOf(JsonNode words) {
+    return words.path("table").asText(words.path("name").asText(""));
   }
 
   private Object reply(JsonNode words) throws BridgeException, IOException, InterruptedException {
     String operation = words.path("operation").asText();
     return switch (operation) {
       case "health" -> health();
-      case "tables" -> tables.states(words.path("names"));
-      case "regions" -> tables.regions(words.path("table").asText());
-      case "schema-rows" -> tables.schemaRows(words.path("table").asText());
+      case "probe" -> probe(words);
+      case "tables" -> lostService.guard("", () -> tables.states(words.path("names")));
+      case "regions" -> lostService.guard(tableOf(words), () -> tables.regions(tableOf(words)));
+      case "schema-rows" -> lostService.guard(tableOf(words), () -> tables.schemaRows(tableOf(words)));
       case "create-table" -> tables.create(words);
+      case "swap-cell" -> lostService.guard(tableOf(words), () -> tables.swap(words));
       case "define-cells" -> Cells.define(words.path("name").asText(), words.path("cells").asText());
       case "open-scan" -> openScan(words);
       case "open-write" -> openWrite();
@@ -81,10 +92,16 @@ public final class EntryPoint {
     };
   }
 
+  /** Returns the service that does not answer, or an empty object. */
+  private Map<String, String> probe(JsonNode words) throws InterruptedException {
+    Outage lost = lostService.find(tableOf(words), List.of(words.path("row").asText("").getBytes(ISO_8859_1)));
+    return lost == null ? Map.of() : lost.words();
+  }
+
   private Map<String, Object> openScan(JsonNode words) throws BridgeException {
     ScanRequest request = ScanRequest.of(words); // throws before anything is opened
     long id = runs.number();
-    ScanRun run = new ScanRun(id, request, connections, workers, pool);
+    ScanRun run = new ScanRun(id, request, connections, lostService, workers, pool);
     String secret = runs.add(id, run);
     workers.connections.execute(run::begin);
     return Map.of("id", id, "secret", secret);
@@ -92,7 +109,7 @@ public final class EntryPoint {
 
   private Map<String, Object> openWrite() {
     long id = runs.number();
-    WriteRun run = new WriteRun(id, connections, workers);
+    WriteRun run = new WriteRun(id, connections, lostService, workers);
     writes.values().removeIf(WriteRun::hasFailed); // these will not be committed
     writes.put(id, run);
     return Map.of("id", id, "secret", runs.add(id, run));
@@ -123,8 +140,9 @@ public final class EntryPoint {
 
   private static String failure(long sequence, BridgeException fault) {
     try {
-      String message = String.valueOf(fault.getMessage());
-      return JSON.writeValueAsString(Map.of("call", sequence, "code", fault.code(), "message", message));
+      Map<String, Object> words = fault.words();
+      words.put("call", sequence);
+      return JSON.writeValueAsString(words);
     } catch (JsonProcessingException error) {
       throw new IllegalStateException(error);
     }

@@ -22,11 +22,13 @@ final class Fetcher {
 
   private final Connections connections;
   private final ScanRequest request;
+  private final Waits waits;
   private final Check check;
 
-  Fetcher(Connections connections, ScanRequest request, Check check) {
+  Fetcher(Connections connections, ScanRequest request, Waits waits, Check check) {
     this.connections = connections;
     this.request = request;
+    this.waits = waits;
     this.check = check;
   }
 
@@ -44,7 +46,8 @@ final class Fetcher {
     sorted.sort(Comparator.comparing(KeyRange::start, Arrays::compareUnsigned));
     TreeMap<byte[], List<KeyRange>> regions = new TreeMap<>(Arrays::compareUnsigned);
     KeyRange last = null;
-    try (RegionLocator locator = connections.regions(request.table())) {
+    try (Waits.Wait wait = waits.of(sorted.get(0).start()); RegionLocator locator = connections.regions(request.table())) {
+      wait.begin();
       for (KeyRange range : sorted) {
         if (last != null && (last.stop().length == 0 || Arrays.compareUnsigned(last.stop(), range.start()) > 0)) {
           return null;
@@ -90,7 +93,7 @@ final class Fetcher {
       scan.setFilter(new MultiRowRangeFilter(rows));
     }
     int place = 0;
-    try (Table table = connections.table(request.table()); OpenScanner scanner = new OpenScanner(table, scan)) {
+    try (Table table = connections.table(request.table()); OpenScanner scanner = new OpenScanner(table, scan, waits)) {
       for (Result row = scanner.next(); row != null; row = scanner.next()) {
         check.run();
         byte[] key = row.getRow();

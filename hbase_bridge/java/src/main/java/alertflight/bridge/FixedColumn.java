@@ -17,11 +17,15 @@ final class FixedColumn extends ColumnBuffer {
     List<CellType> same = spec.stored().stream().filter(type -> type.width == width).toList();
     boolean real = spec.type() == CellType.DOUBLE || spec.type() == CellType.FLOAT;
     boolean truths = width == "true".length() && spec.stored().contains(CellType.BOOLEAN);
-    this.swaps = !same.isEmpty() && same.get(0) == spec.type() && !(real && same.size() > 1) && !truths;
+    boolean texts = spec.stored().contains(CellType.STRING);
+    this.swaps = !same.isEmpty() && same.get(0) == spec.type() && !(real && same.size() > 1) && !truths && !texts;
   }
 
   @Override
   void set(int row, byte[] cell, int at, int length) throws Casting.CannotBe {
+    if (length == 0 && spec.stored().contains(CellType.STRING)) {
+      return; // a release that wrote text has no other way to write that there is no value
+    }
     int place = row * width;
     if (place + width > data.length) {
       data = Arrays.copyOf(data, Math.max(place + width, data.length * 2));
@@ -66,6 +70,14 @@ final class FixedColumn extends ColumnBuffer {
     } else {
       target.putInt(held ? (int) INT_LE.get(data, place) : 0);
     }
+  }
+
+  @Override
+  void forget(int row) {
+    if (isValid(row)) {
+      Arrays.fill(data, row * width, (row + 1) * width, (byte) 0);
+    }
+    super.forget(row);
   }
 
   @Override

@@ -23,7 +23,6 @@ import py4j.GatewayServer;
  */
 public final class Main {
   private static final int OUT_OF_MEMORY = 3;
-  private static final long START_MILLISECONDS = 30_000;
 
   private Main() {}
 
@@ -47,13 +46,6 @@ public final class Main {
     Runs runs = new Runs();
     Connections connections = new Connections(settings.path("hbase"));
     long milliseconds = settings.path("call_milliseconds").asLong();
-    try {
-      connections.check(Math.max(milliseconds, START_MILLISECONDS));
-    } catch (BridgeException fault) {
-      out.println(json.writeValueAsString(Map.of("code", fault.code(), "message", fault.getMessage())));
-      out.flush();
-      Runtime.getRuntime().halt(1);
-    }
     EntryPoint entry = new EntryPoint(connections, workers, pool, runs, milliseconds);
     new DataServer(Path.of(settings.path("socket").asText()), runs, workers);
     String token = settings.path("token").asText();

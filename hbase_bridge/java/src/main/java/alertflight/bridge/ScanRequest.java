@@ -96,6 +96,11 @@ record ScanRequest(
         .setMaxResultSize(FETCH_BYTES).setCaching(Integer.MAX_VALUE));
   }
 
+  /** Returns a key in each part of the table that is read first. */
+  List<byte[]> starts() {
+    return keys.isEmpty() ? ranges.stream().map(KeyRange::start).limit(FIRST_ROWS).toList() : keys.subList(0, 1);
+  }
+
   /** Returns whether the deadline passed so long ago that the scan must be interrupted from outside. */
   boolean isLate() {
     return System.nanoTime() - deadline > LATE_NANOS;

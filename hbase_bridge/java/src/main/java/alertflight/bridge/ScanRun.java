@@ -17,6 +17,7 @@ import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.hadoop.hbase.client.Get;
 import org.apache.hadoop.hbase.client.Result;
@@ -33,14 +34,20 @@ final class ScanRun implements Run {
   private static final int GETS = 256;
   private static final int CLAIM_SECONDS = 60;
   private static final long STALL_MILLISECONDS = 3_000;
+  private static final long MOMENT_MILLISECONDS = 500;
   private static final long TURN_NANOS = TimeUnit.MILLISECONDS.toNanos(300);
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final long id;
   private final ScanRequest request;
   private final Connections connections;
+  private final LostService lostService;
   private final Workers workers;
   private final FramePool pool;
+  private final Waits waits;
+  private final AtomicBoolean looking = new AtomicBoolean(); // for a lost service
+  private volatile Outage lost;
+  private final AtomicBoolean reported = new AtomicBoolean(); // the end or a failure
   private final UnknownCells unknown = new UnknownCells();
   private final Deque<BatchEncoder> encoders = new ConcurrentLinkedDeque<>();
   private final AtomicInteger fetching = new AtomicInteger(); // parts of chunks
@@ -53,10 +60,13 @@ final class ScanRun implements Run {
   private long rows;
   private int frames;
 
-  ScanRun(long id, ScanRequest request, Connections connections, Workers workers, FramePool pool) {
+  ScanRun(
+      long id, ScanRequest request, Connections connections, LostService lostService, Workers workers, FramePool pool) {
     this.id = id;
     this.request = request;
     this.connections = connections;
+    this.lostService = lostService;
+    this.waits = new Waits(connections.patience());
     this.workers = workers;
     this.pool = pool;
   }
@@ -76,8 +86,12 @@ final class ScanRun implements Run {
       totals.put("rows", rows);
       totals.put("frames", frames);
       totals.put("unknown", unknown.counts());
-      channel().write(Frame.of(Frame.END, id, JSON.writeValueAsBytes(totals)));
-      finished.complete(null);
+      totals.put("incomplete", unknown.rows());
+      Channel open = channel();
+      if (reported.compareAndSet(false, true)) {
+        open.write(Frame.of(Frame.END, id, JSON.writeValueAsBytes(totals)));
+        finished.complete(null);
+      }
     } catch (IOException | BridgeException | InterruptedException | ExecutionException | RuntimeException fault) {
       fail(fault);
     } catch (Error fault) {
@@ -105,6 +119,11 @@ final class ScanRun implements Run {
   @Override
   public void cancel() {
     cancelled = true;
+    interrupt();
+  }
+
+  private void interrupt() {
+    waits.interrupt();
     synchronized (threadLock) { // after its end the thread may serve another run
       if (thread != null) {
         thread.interrupt();
@@ -114,6 +133,9 @@ final class ScanRun implements Run {
 
   @Override
   public void watch(long quietNanos) throws IOException {
+    if (lost == null && waits.areLong() && looking.compareAndSet(false, true)) {
+      workers.connections.execute(this::lookForLost);
+    }
     Channel open = attached.getNow(null);
     if (open == null) {
       return;
@@ -125,17 +147,65 @@ final class ScanRun implements Run {
     }
   }
 
-  /** Reports a failure to the Python side, if it is connected. */
+  /** Ends the scan if what it waits for does not come, since the service is lost. */
+  private void lookForLost() {
+    try {
+      Outage found = lostService.find(request.table(), waits.rows());
+      if (found == null) {
+        waits.restart();
+      } else {
+        lost = found;
+        boolean isStuck = waits.hold(thread);
+        interrupt();
+        if (isStuck && !ends()) { // HBase's client does not always hear of an interrupt
+          report(found.fault(null));
+        }
+      }
+    } catch (InterruptedException fault) {
+      Thread.currentThread().interrupt();
+    } finally {
+      looking.set(false);
+    }
+  }
+
+  /** Returns whether the scan ends within a moment. */
+  private boolean ends() throws InterruptedException {
+    try {
+      finished.get(MOMENT_MILLISECONDS, TimeUnit.MILLISECONDS);
+      return true;
+    } catch (TimeoutException | ExecutionException fault) {
+      return fault instanceof ExecutionException;
+    }
+  }
+
+  private BridgeException known(Throwable fault) throws InterruptedException {
+    if (cancelled) {
+      return request.isLate() ? ScanRequest.late() : new BridgeException("cancelled", "the scan was cancelled", fault);
+    }
+    Outage found = lost;
+    if (found != null) {
+      return found.fault(fault);
+    }
+    return lostService.named(Faults.of(fault, request.table()), request.table(), request.starts());
+  }
+
   private void fail(Throwable fault) {
-    BridgeException known = !cancelled ? Faults.of(fault, request.table())
-        : request.isLate() ? ScanRequest.late() : new BridgeException("cancelled", "the scan was cancelled", fault);
     Thread.interrupted();
-    Map<String, Object> words = new LinkedHashMap<>();
-    words.put("code", known.code());
-    words.put("message", known.getMessage());
+    try {
+      report(known(fault));
+    } catch (InterruptedException gone) {
+      finished.completeExceptionally(gone);
+    }
+  }
+
+  /** Reports a failure to the Python side, if it is connected. */
+  private void report(BridgeException known) {
+    if (!reported.compareAndSet(false, true)) {
+      return;
+    }
     try {
       if (!cancelled || attached.isDone()) {
-        channel().write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(words)));
+        channel().write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(known.words())));
       }
       finished.complete(null);
     } catch (IOException | BridgeException | InterruptedException gone) {
@@ -152,6 +222,10 @@ final class ScanRun implements Run {
   }
 
   private void check() throws BridgeException {
+    Outage found = lost;
+    if (found != null) {
+      throw found.fault(null);
+    }
     if (cancelled) {
       throw new BridgeException("cancelled", "the scan was cancelled");
     }
@@ -180,12 +254,13 @@ final class ScanRun implements Run {
     long turn = System.nanoTime() + TURN_NANOS;
     workers.streaming.acquire();
     boolean held = true;
-    try (Table table = connections.table(request.table()); OpenScanner scanner = new OpenScanner(table, scan)) {
+    try (Table table = connections.table(request.table()); OpenScanner scanner = new OpenScanner(table, scan, waits)) {
       for (Result row = scanner.next(); row != null; row = scanner.next()) {
         check();
         if (!request.cells().isData(row.getRow()) || !encoder.add(row, range.asked()) || !request.isFull(encoder, frames)) {
           continue;
         }
+        scanner.pause();
         Frame frame = encoder.finish(pool, id);
         workers.streaming.release(); // a slow reader does not delay other scans
         held = false;
@@ -196,6 +271,7 @@ final class ScanRun implements Run {
         workers.streaming.acquire();
         held = true;
       }
+      scanner.pause();
       if (encoder.rows() > 0) {
         Frame frame = encoder.finish(pool, id);
         workers.streaming.release();
@@ -223,7 +299,7 @@ final class ScanRun implements Run {
         BatchEncoder part = encoder();
         workers.streaming.acquire();
         try {
-          Result[] found = table.get(gets);
+          Result[] found = get(table, gets);
           for (int place = 0; place < found.length; place++) {
             check();
             if (!found[place].isEmpty()) {
@@ -238,9 +314,16 @@ final class ScanRun implements Run {
     }
   }
 
+  private Result[] get(Table table, List<Get> gets) throws IOException {
+    try (Waits.Wait wait = waits.of(gets.get(0).getRow())) {
+      wait.begin();
+      return table.get(gets);
+    }
+  }
+
   private void readChunks() throws IOException, BridgeException, InterruptedException, ExecutionException {
     Deque<CompletableFuture<Chunk>> ahead = new ArrayDeque<>();
-    Fetcher fetcher = new Fetcher(connections, request, this::check);
+    Fetcher fetcher = new Fetcher(connections, request, waits, this::check);
     ChunkSizes sizes = new ChunkSizes(request.table());
     List<KeyRange> left = request.ranges();
     try {

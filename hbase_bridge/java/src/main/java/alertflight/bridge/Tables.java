@@ -17,7 +17,11 @@ import org.apache.hadoop.hbase.HRegionLocation;
 import org.apache.hadoop.hbase.TableExistsException;
 import org.apache.hadoop.hbase.TableName;
 import org.apache.hadoop.hbase.client.Admin;
+import org.apache.hadoop.hbase.client.CheckAndMutate;
 import org.apache.hadoop.hbase.client.ColumnFamilyDescriptorBuilder;
+import org.apache.hadoop.hbase.client.Delete;
+import org.apache.hadoop.hbase.client.Get;
+import org.apache.hadoop.hbase.client.Put;
 import org.apache.hadoop.hbase.client.RegionLocator;
 import org.apache.hadoop.hbase.client.Result;
 import org.apache.hadoop.hbase.client.ResultScanner;
@@ -36,15 +40,45 @@ final class Tables {
   }
 
   /** Returns which of these tables exist, and whether each is enabled. */
-  Map<String, Boolean> states(JsonNode names) throws IOException {
+  Map<String, Boolean> states(JsonNode names) throws IOException, BridgeException {
     Map<String, Boolean> found = new LinkedHashMap<>();
     try (Admin admin = connections.admin()) {
       for (JsonNode name : names) {
-        TableName table = TableName.valueOf(name.asText());
-        if (admin.tableExists(table)) {
-          found.put(name.asText(), admin.isTableEnabled(table));
+        try {
+          TableName table = TableName.valueOf(name.asText());
+          if (admin.tableExists(table)) {
+            found.put(name.asText(), admin.isTableEnabled(table));
+          }
+        } catch (IOException fault) {
+          throw Faults.of(fault, name.asText());
         }
       }
+    }
+    return found;
+  }
+
+  /**
+   * Replaces a cell if it has the expected value, where null stands for no cell.
+   *
+   * @return whether it was replaced, and the value that the cell has now
+   */
+  Map<String, Object> swap(JsonNode words) throws IOException {
+    byte[] row = words.path("row").asText().getBytes(UTF_8);
+    byte[] family = words.path("family").asText().getBytes(UTF_8);
+    byte[] qualifier = words.path("qualifier").asText().getBytes(UTF_8);
+    JsonNode expected = words.path("expected");
+    JsonNode wanted = words.path("value");
+    CheckAndMutate.Builder builder = CheckAndMutate.newBuilder(row);
+    builder = expected.isTextual()
+        ? builder.ifEquals(family, qualifier, expected.asText().getBytes(UTF_8)) : builder.ifNotExists(family, qualifier);
+    CheckAndMutate change = wanted.isTextual()
+        ? builder.build(new Put(row).addColumn(family, qualifier, wanted.asText().getBytes(UTF_8)))
+        : builder.build(new Delete(row).addColumns(family, qualifier));
+    Map<String, Object> found = new LinkedHashMap<>();
+    try (Table table = connections.table(words.path("table").asText())) {
+      found.put("swapped", table.checkAndMutate(change).isSuccess());
+      byte[] value = table.get(new Get(row).addColumn(family, qualifier)).getValue(family, qualifier);
+      found.put("value", value == null ? null : new String(value, UTF_8));
     }
     return found;
   }

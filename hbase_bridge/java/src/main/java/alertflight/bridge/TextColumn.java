@@ -81,6 +81,14 @@ final class TextColumn extends ColumnBuffer {
   }
 
   @Override
+  void forget(int row) {
+    if (isValid(row)) {
+      used = (int) INT_LE.get(offsets, row * 4);
+    }
+    super.forget(row);
+  }
+
+  @Override
   void clear(int rows) {
     super.clear(rows);
     used = 0;

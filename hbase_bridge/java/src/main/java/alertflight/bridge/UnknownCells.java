@@ -3,11 +3,12 @@ package alertflight.bridge;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** Counts the cells of one scan that no schema row names, by column. */
+/** Counts the cells of one scan that no schema row names, by column, and the rows without the cell that every row has. */
 final class UnknownCells {
   private static final int MOST_COLUMNS = 1000; // bounds the memory for tables with arbitrary columns
 
   private final Map<String, Long> counts = new TreeMap<>();
+  private long rows;
 
   synchronized void count(String column) {
     if (counts.containsKey(column) || counts.size() < MOST_COLUMNS) {
@@ -15,6 +16,14 @@ final class UnknownCells {
     } else {
       counts.merge("(others)", 1L, Long::sum);
     }
+  }
+
+  synchronized void countRow() {
+    rows++;
+  }
+
+  synchronized long rows() {
+    return rows;
   }
 
   synchronized Map<String, Long> counts() {

@@ -12,6 +12,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import org.apache.hadoop.hbase.HConstants;
 import org.apache.hadoop.hbase.client.Row;
 import org.apache.hadoop.hbase.client.Table;
 
@@ -22,6 +23,7 @@ final class WriteRun implements Run {
 
   private final long id;
   private final Connections connections;
+  private final LostService lostService;
   private final Workers workers;
   private final CompletableFuture<Map<String, Long>> done = new CompletableFuture<>();
   private final Object threadLock = new Object();
@@ -30,9 +32,10 @@ final class WriteRun implements Run {
   private volatile Channel waiting;
   private String table = "";
 
-  WriteRun(long id, Connections connections, Workers workers) {
+  WriteRun(long id, Connections connections, LostService lostService, Workers workers) {
     this.id = id;
     this.connections = connections;
+    this.lostService = lostService;
     this.workers = workers;
   }
 
@@ -44,16 +47,23 @@ final class WriteRun implements Run {
       channel.write(Frame.of(Frame.END, id, JSON.writeValueAsBytes(Map.of("rows", rows))));
       done.complete(rows);
     } catch (IOException | BridgeException | InterruptedException | RuntimeException fault) {
-      BridgeException known = Faults.of(fault, table);
-      done.completeExceptionally(known);
       Thread.interrupted();
-      Map<String, Object> words = Map.of("code", known.code(), "message", known.getMessage());
-      channel.write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(words)));
+      BridgeException known = named(Faults.of(fault, table));
+      done.completeExceptionally(known);
+      channel.write(Frame.of(Frame.FAILED, id, JSON.writeValueAsBytes(known.words())));
     } finally {
       synchronized (threadLock) {
         thread = null;
         Thread.interrupted();
       }
+    }
+  }
+
+  private BridgeException named(BridgeException fault) {
+    try {
+      return lostService.named(fault, table, List.of(HConstants.EMPTY_START_ROW));
+    } catch (InterruptedException cancelledMeanwhile) {
+      return fault;
     }
   }
 

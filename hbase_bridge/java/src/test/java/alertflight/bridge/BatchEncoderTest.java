@@ -117,6 +117,26 @@ class BatchEncoderTest {
   }
 
   @Test
+  void rowsWithoutTheCellThatEveryRowHasLeaveNothingBehind() throws Exception {
+    String words = WANTED.replace("\"skip\"", "\"always\": \"i:objectId\", \"skip\"");
+    BatchEncoder encoder = new BatchEncoder(Cells.of(words), unknown, 0);
+    byte[] name = "a".getBytes(UTF_8);
+    assertFalse(encoder.add(Rows.row("a_0", 1, "i:jd", Bytes.toBytes(9.5), "d:tns", "lost".getBytes(UTF_8)), 0));
+    assertTrue(encoder.add(Rows.row("a_1", 1, "i:objectId", name, "d:tns", "first".getBytes(UTF_8)), 0));
+    assertFalse(encoder.add(Rows.row("a_2", 1, "i:jd", Bytes.toBytes(9.5), "d:tns", "lost".getBytes(UTF_8)), 0));
+    assertTrue(encoder.add(Rows.row("a_3", 1, "i:objectId", name), 0));
+    assertEquals(2, encoder.rows());
+    assertEquals(2, unknown.rows());
+    Read read = new Read(encoder.finish(pool, 1));
+    assertEquals(List.of(2L, 1L), List.of(read.batch.nodes(0).nullCount(), read.batch.nodes(1).nullCount()));
+    assertEquals(0L, read.bytes.getLong(read.at(1)));
+    assertEquals(0L, read.bytes.getLong(read.at(1) + 8));
+    byte[] text = new byte[(int) read.batch.buffers(4).length()];
+    read.bytes.get(read.at(4), text);
+    assertEquals("first", new String(text, UTF_8));
+  }
+
+  @Test
   void partsAreGatheredInTheOrderAsked() throws Exception {
     BatchEncoder one = encoder(0);
     BatchEncoder two = encoder(0);

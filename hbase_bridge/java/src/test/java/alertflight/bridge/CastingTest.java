@@ -93,6 +93,33 @@ class CastingTest {
   }
 
   @Test
+  void textOfTheLengthOfANumberIsToldFromIt() throws Exception {
+    List<CellType> stored = List.of(CellType.DOUBLE, CellType.STRING);
+    assertEquals(150.1234, Casting.real(stored, "150.1234".getBytes(UTF_8), 0, 8));
+    assertEquals(-9.5e-10, Casting.real(stored, "-9.5e-10".getBytes(UTF_8), 0, 8));
+    assertEquals(150.1234, Casting.real(stored, Bytes.toBytes(150.1234), 0, 8));
+    assertEquals(0.0, Casting.real(stored, Bytes.toBytes(0.0), 0, 8));
+    assertEquals(12345678, Casting.integer(List.of(CellType.LONG, CellType.STRING), "12345678".getBytes(UTF_8), 0, 8, 8));
+    Casting.CannotBe fault =
+        assertThrows(Casting.CannotBe.class, () -> Casting.real(stored, "unknown!".getBytes(UTF_8), 0, 8));
+    assertTrue(fault.getMessage().contains("unknown!"), fault.getMessage());
+    assertTrue(Double.isNaN(Casting.real(stored, "NaN".getBytes(UTF_8), 0, 3)));
+    assertTrue(Double.isNaN(Casting.real(stored, "nan".getBytes(UTF_8), 0, 3)));
+  }
+
+  @Test
+  void textThatMayBeEitherIsRefused() throws Exception {
+    List<CellType> stored = List.of(CellType.FLOAT, CellType.STRING);
+    assertThrows(Casting.CannotBe.class, () -> Casting.real(stored, "9.81".getBytes(UTF_8), 0, 4));
+    assertEquals(18.4f, (float) Casting.real(stored, Bytes.toBytes(18.4f), 0, 4));
+    assertThrows(Casting.CannotBe.class,
+        () -> Casting.integer(List.of(CellType.INTEGER, CellType.STRING), "1234".getBytes(UTF_8), 0, 4, 4));
+    List<CellType> both = List.of(CellType.DOUBLE, CellType.LONG, CellType.STRING);
+    assertEquals(1.5, Casting.real(both, Bytes.toBytes(1.5), 0, 8));
+    assertEquals(99.12345, Casting.real(both, "99.12345".getBytes(UTF_8), 0, 8));
+  }
+
+  @Test
   void aFloatIsWrittenOutAsAFloat() throws Exception {
     List<CellType> stored = List.of(CellType.STRING, CellType.FLOAT, CellType.DOUBLE);
     assertEquals("18.4", new String(Casting.text(stored, Bytes.toBytes(18.4f), 0, 4), UTF_8));
