@@ -14,6 +14,7 @@ from flight_server.protocol.errors import AlertflightError
 __all__ = ["main"]
 
 COMMANDS = {
+    "check": "flight_server.cli.check",
     "compact": "flight_server.cli.upkeep",
     "cutout": "flight_server.cli.cutout",
     "delete": "flight_server.cli.delete",

@@ -58,8 +58,8 @@ def schema(table: str, url: str | None, profile: str | None, data: str | None, c
 def _of_store(table: str, data: str | None, config: Path | None) -> Columns:
     archive, store = open_archive(load_settings(config, data=data))
     try:
-        catalog = archive.catalog()
-        return describe(catalog, catalog.table(table))
+        found = archive.served_table(table)
+        return describe(archive.catalog(), found)
     finally:
         store.close()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Container
 from pathlib import Path
 
 import click
 from alertflight_config import DEFAULT_TABLE, EXAMPLE_COLUMNS
 
+from flight_server.cli.tables import refused_lines
 from flight_server.cli.welcome import example_id
 from flight_server.execution.archive import Archive
 from flight_server.flight.server import FlightServer, address
@@ -22,8 +24,13 @@ __all__ = ["run_server"]
 log = logging.getLogger(__name__)
 
 
-def run_server(start: Start, *, host: str | None, port: int | None, data: str | None, config: Path | None) -> None:
-    """Serve until SIGTERM; say on standard output what is served, unless this takes the place of a server that said it."""
+def run_server(
+    start: Start, *, host: str | None, port: int | None, data: str | None, config: Path | None, wait: float = 0.0
+) -> None:
+    """Serve until SIGTERM; say on standard output what is served, unless this takes the place of a server that said it.
+
+    `wait` is how long to wait for services behind the store, seconds.
+    """
     settings = load_settings(config, data=data, host=host, port=port if start.port is None else start.port)
 
     def ready(server: Door, archive: Archive) -> None:
@@ -34,16 +41,29 @@ def run_server(start: Start, *, host: str | None, port: int | None, data: str | 
         if start.port is not None:
             log.warning("the server is ready again at %s", url)
             return
-        for name, fault in archive.faults().items():
+        faults = archive.faults()
+        for name, fault in faults.items():
             click.echo(f"{name} is not served: {fault.message}")
-        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive)}")
+        for line in refused_lines(archive.refused_columns()):
+            click.echo(line)
+        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive, faults)}")
 
-    run(settings, FlightServer, ready)
+    run(settings, FlightServer, ready, wait)
 
 
-def _snippet(url: str, archive: Archive) -> str:
-    """Return a `do_get` to paste into Python, for an object in the archive."""
-    ticket = {"table": DEFAULT_TABLE, "ids": [example_id(archive)], "columns": list(EXAMPLE_COLUMNS)}
+def _snippet(url: str, archive: Archive, faults: Container[str]) -> str:
+    """Return a `do_get` to paste into Python, for an object in a table that is served."""
+    tables = archive.catalog().tables
+    served = [name for name in (DEFAULT_TABLE, *tables) if name not in faults]
+    if not served:
+        return "\nno table is served: check the settings, of a cluster hbase.prefix and hbase.tables"
+    table = tables[served[0]]
+    ticket: dict[str, object] = {"table": table.name}
+    if table.by_object:
+        columns = EXAMPLE_COLUMNS if table.name == DEFAULT_TABLE else (table.id,)
+        ticket |= {"ids": [example_id(archive, table.name)], "columns": list(columns)}
+    else:
+        ticket |= {"all": True, "limit": 10}
     return f"""
 Paste into Python (pip install pyarrow pandas):
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ import click
 from flight_client.calls import act
 from flight_client.options import chosen_server, server_or_store_options
 from flight_server.cli.options import store_options
+from flight_server.cli.text_columns import in_columns
 from flight_server.planning.descriptions import describe_tables
 from flight_server.service.process import open_archive
 from flight_server.settings import load_settings
 
-__all__ = ["laid_out", "tables"]
+__all__ = ["laid_out", "refused_lines", "tables"]
 
 HEAD = ("table", "rows", "columns", "MB", "time span", "asked by", "what")
 NUMBERS = ("rows", "columns", "MB")
 EXIT_DATA = 1
 Tables = dict[str, dict[str, Any]]  # by name, as returned by the action `tables`
 Faults = dict[str, str]  # why a table cannot be read, by its name
+Refused = dict[str, dict[str, str]]  # why a column is not served, by table and name
 
 
 @click.command()
@@ -35,25 +38,35 @@ def tables(url: str | None, profile: str | None, data: str | None, config: Path 
     alertflight tables --url grpc://127.0.0.1:8815
     """  # noqa: D301  (click wants the backspace itself)
     server = chosen_server(url, profile, data, config)
-    listed, faults = _of_store(data, config) if server is None else _of_server(server)
+    listed, faults, refused = _of_store(data, config) if server is None else _of_server(server)
     click.echo(laid_out(listed))
+    for line in refused_lines(refused):
+        click.echo(line, err=True)
     for name, fault in faults.items():
         click.echo(f"{name} cannot be read: {fault}", err=True)
     if faults:
         sys.exit(EXIT_DATA)
 
 
-def _of_server(server: str) -> tuple[Tables, Faults]:
+def refused_lines(refused: Refused) -> Iterator[str]:
+    """Yield a line for each column that is not served."""
+    for name, columns in refused.items():
+        yield from (f"{name} is served without {column}: {reason}" for column, reason in columns.items())
+
+
+def _of_server(server: str) -> tuple[Tables, Faults, Refused]:
     health = act(server, "health")
-    return act(server, "tables"), {name: f"{health['tables'][name]}: {message}" for name, message in health["faults"].items()}
+    faults = {name: f"{health['tables'][name]}: {message}" for name, message in health["faults"].items()}
+    return act(server, "tables"), faults, health["refused_columns"]
 
 
-def _of_store(data: str | None, config: Path | None) -> tuple[Tables, Faults]:
+def _of_store(data: str | None, config: Path | None) -> tuple[Tables, Faults, Refused]:
     archive, store = open_archive(load_settings(config, data=data))
     try:
         more = "; alertflight verify names the files" if archive.store == "embedded" else ""
         faults = {name: f"{fault.code}: {fault.message}{more}" for name, fault in archive.faults().items()}
-        return describe_tables(archive.catalog(), archive.states()), faults
+        refused = archive.refused()
+        return describe_tables(archive.catalog(), archive.states(), refused), faults, archive.refused_columns()
     finally:
         store.close()
 
@@ -66,14 +79,7 @@ def laid_out(listed: Tables) -> str:
     table  rows  columns  MB  time span                     asked by  what
     ztf    2500        3   ?  2458789.0261 .. 2460840.9863  ids, all  one row per alert
     """
-    rows = [HEAD, *(_cells(name, table) for name, table in listed.items())]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
-    lines = []
-    for row in rows:
-        cells = zip(HEAD, row, widths, strict=True)
-        line = "  ".join(text.rjust(width) if name in NUMBERS else text.ljust(width) for name, text, width in cells)
-        lines.append(line.rstrip())
-    return "\n".join(lines)
+    return in_columns([HEAD, *(_cells(name, table) for name, table in listed.items())], NUMBERS)
 
 
 def _cells(name: str, table: dict[str, Any]) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Projection
+from flight_server.catalog.declarations import Table
 from flight_server.execution.completeness import CompletenessCounter
 from flight_server.execution.cutout_columns import CutoutLimits
 from flight_server.execution.exchange import Exchange, placeholder_query
@@ -22,9 +23,10 @@ from flight_server.planning.plan import Plan, Planner
 from flight_server.planning.row_selection import RowSelection, unknown_class
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.deadlines import Deadline
-from flight_server.protocol.errors import AlertflightError, NotSupported
+from flight_server.protocol.errors import AlertflightError, NotSupported, TableRefused
 from flight_server.protocol.query import Query
 from flight_server.settings import Settings
+from flight_server.storage.outages import Outage
 from flight_server.storage.protocols import CutoutStore, RowStore, RowView, TableState
 from flight_server.storage.scans import Scan, Span
 
@@ -94,9 +96,35 @@ class Archive:
 
     def faults(self) -> dict[str, AlertflightError]:
         """Return the errors of tables that cannot be read, by table."""
+        self._rows.recheck()
         view = self._rows.view()
         found = {name: view.fault(table) for name, table in self._catalog.tables.items()}
         return {name: fault for name, fault in found.items() if fault is not None}
+
+    def refused(self) -> dict[str, TableRefused]:
+        """Return the errors of tables that are not served, by table."""
+        return {name: fault for name, fault in self.faults().items() if isinstance(fault, TableRefused)}
+
+    def served_table(self, name: str) -> Table:
+        """Find a table.
+
+        Raises
+        ------
+        UnknownTable, TableRefused
+            There is none, or it is not served, so that its columns are unknown.
+        """
+        table = self._catalog.table(name)
+        if name in (refused := self.refused()):
+            raise refused[name]
+        return table
+
+    def refused_columns(self) -> dict[str, dict[str, str]]:
+        """Return the columns that are not served since the store holds them otherwise, by table, with the reason."""
+        return {table: dict(columns) for table, columns in self._rows.view().refused.items()}
+
+    def outages(self) -> Sequence[Outage]:
+        """Return the services behind the store that do not answer now."""
+        return self._rows.outages()
 
     def left_out(self) -> dict[str, dict[str, int]]:
         """Return the number of cells without a known type by table and column; answers leave them out."""
@@ -117,7 +145,8 @@ class Archive:
     def endpoints(self, plan: Plan, most: int | None = None) -> tuple[list[Query], bool]:
         """Split a plan's query for parallel reading; return the queries and whether, read in order, they keep the row order.
 
-        If the plan's tables support it, all parts get the same `as_of`, so that they read the same state of the store.
+        If the store and the plan's tables keep versions, all parts get the same `as_of`, so that they read the same state of
+        the store. A store without versions would not find rows that are written again between the plan and the read.
 
         Parameters
         ----------
@@ -129,7 +158,12 @@ class Archive:
         view = self._rows.view()
         query = plan.query
         keeps_state = query.as_of is not None or query.resume_after is not None
-        if not keeps_state and view.as_of and not any(table.on_equal_key == "overwrite" for table in plan.tables):
+        if (
+            not keeps_state
+            and view.as_of
+            and view.keeps_versions
+            and not any(table.on_equal_key == "overwrite" for table in plan.tables)
+        ):
             query = replace(query, as_of=view.as_of)
         if plan.ids is not None or plan.selection.index is not None:
             return list(endpoint_queries(query, most=most)), True
@@ -170,7 +204,7 @@ class Archive:
         """
         view = self._rows.view()
         reader = self._reader(placeholder_query(query, sent, self._planner(view).catalog), view, caller)
-        return Exchange(reader.plan, view, self._pipeline, caller, self._settings.limits.seconds)
+        return Exchange(reader.plan, reader.view, self._pipeline, caller, self._settings.limits.seconds)
 
     def check_exchange(self, query: Query, caller: Caller) -> None:
         """Check a query of an exchange against the tables, before it is known whether IDs or cones will be sent.
@@ -189,6 +223,9 @@ class Archive:
 
     def _reader(self, query: Query, view: RowView, caller: Caller) -> PlanReader:
         plan = self._planner(view).plan(query)
+        if self._rows.is_remote and any(view.fault(table) is not None for table in plan.tables) and self._rows.recheck():
+            view = self._rows.view()
+            plan = self._planner(view).plan(query)
         reader = PlanReader(plan, view, Deadline.of(caller, self._settings.limits.seconds))
         reader.check_as_of()
         _check_class(reader)
@@ -198,7 +235,7 @@ class Archive:
         """Return the planner for the columns of the store; views share `columns` until they change."""
         held, planner = self._planned
         if held is not view.columns:
-            planner = Planner(self._catalog.with_stored(view.columns))
+            planner = Planner(self._catalog.with_stored(view.columns, view.refused))
             self._planned = (view.columns, planner)
         return planner
 

@@ -18,7 +18,7 @@ from flight_server.execution.completeness import CutoutCounts
 from flight_server.execution.reader import PlanReader
 from flight_server.planning.plan import Plan
 from flight_server.protocol.completeness import FailedCutout
-from flight_server.protocol.errors import TooLarge
+from flight_server.protocol.errors import BackendLost, TooLarge
 from flight_server.storage.protocols import CutoutStore, Stamps
 from flight_server.storage.scans import Rows
 
@@ -155,13 +155,22 @@ class _Source:
         places = pa.Table.from_batches([part.batch for part in found], schema=columns.schema)
         places = places.take(pa.array(position, mask=position < 0)).combine_chunks()
         paths, object_ids, alert_ids = (places[column.name].combine_chunks() for column in columns)
-        pending = self._store.begin(self._layout.block, paths, object_ids, alert_ids, reader.plan.query.cutouts)
+        while True:
+            try:
+                return _Attached(self._stamps(paths, object_ids, alert_ids), own, object_ids, alert_ids)
+            except BackendLost:
+                # an answer that is under way goes on when the service does
+                if not reader.deadline.sending.has_begun or not self._store.await_services(reader.deadline):
+                    raise
+
+    def _stamps(self, paths: pa.Array, object_ids: pa.Array, alert_ids: pa.Array) -> Stamps:
+        pending = self._store.begin(self._layout.block, paths, object_ids, alert_ids, self._reader.plan.query.cutouts)
         try:
             while (stamps := pending.wait(CHECK_SECONDS)) is None:
-                reader.deadline.check()
+                self._reader.deadline.check()
         finally:
             pending.cancel()
-        return _Attached(stamps, own, object_ids, alert_ids)
+        return stamps
 
 
 def _bounded(rows: Iterator[Rows], plan: Plan, most: int) -> Iterator[Rows]:

@@ -52,13 +52,19 @@ def server_info(request: ActionRequest) -> dict[str, Any]:
 
 
 def health(request: ActionRequest) -> dict[str, Any]:
-    """Return the server's status, the state of each table, and the number of cells without a known type, by column."""
-    faults = request.archive.faults()
+    """Return the server's status, the state of each table, what its answers leave out, and the services that are down."""
+    outages = request.archive.outages()
+    faults = dict(request.archive.faults())
+    for outage in outages:
+        for name in () if outage.file else (outage.table,) if outage.table else request.archive.states():
+            faults[name] = outage.error()
     return {
         "status": "draining" if request.draining else "serving",
         "tables": dict.fromkeys(request.archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},
         "faults": {name: fault.message for name, fault in faults.items()},
+        "refused_columns": request.archive.refused_columns(),
         "left_out": request.archive.left_out(),
+        "outages": [{"service": outage.service, "address": outage.address, "message": outage.message} for outage in outages],
     }
 
 
@@ -70,13 +76,14 @@ def refresh_schema(request: ActionRequest) -> dict[str, Any]:
 
 def tables(request: ActionRequest) -> dict[str, Any]:
     """Return the contents and selections of each table; see `describe_tables`."""
-    return describe_tables(request.archive.catalog(), request.archive.states())
+    refused = request.archive.refused()
+    return describe_tables(request.archive.catalog(), request.archive.states(), refused)
 
 
 def schema(request: ActionRequest) -> list[dict[str, Any]]:
     """Describe all columns of the table named in the body: type, unit, UCD, meaning, origin, inputs of derived columns."""
-    catalog = request.archive.catalog()
-    return describe(catalog, catalog.table(_table_name(request.body)))
+    table = request.archive.served_table(_table_name(request.body))
+    return describe(request.archive.catalog(), table)
 
 
 def _table_name(body: bytes) -> str:

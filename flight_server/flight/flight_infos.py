@@ -46,8 +46,9 @@ class FlightInfos:
         self._locations = settings.server.locations
 
     def tables(self, caller: Caller) -> list[fl.FlightInfo]:
-        """Return the FlightInfo of each table."""
-        return [self._table_info(name, caller) for name in self._archive.catalog().tables]
+        """Return the FlightInfo of each table that is served."""
+        refused = self._archive.refused()
+        return [self._table_info(name, caller) for name in self._archive.catalog().tables if name not in refused]
 
     def info(self, descriptor: fl.FlightDescriptor, caller: Caller) -> fl.FlightInfo:
         """Plan a query (command) or describe a table (path)."""
@@ -103,8 +104,8 @@ class FlightInfos:
         return fl.FlightEndpoint(issued.ticket, locations, expires)
 
     def _table_schema(self, name: str) -> pa.Schema:
+        table = self._archive.served_table(name)
         catalog = self._archive.catalog()
-        table = catalog.table(name)
         return pa.schema([column.field() for column in catalog.stored_columns(table).values()])
 
     def _table_info(self, name: str, caller: Caller) -> fl.FlightInfo:

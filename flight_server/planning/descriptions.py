@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,8 +16,10 @@ from flight_server.storage.protocols import TableState
 __all__ = ["describe", "describe_tables"]
 
 
-def describe_tables(catalog: Catalog, states: Mapping[str, TableState]) -> dict[str, dict[str, Any]]:
-    """Describe tables and their contents, by name.
+def describe_tables(
+    catalog: Catalog, states: Mapping[str, TableState], refused: Container[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Describe tables and their contents, by name; those that are refused have no columns.
 
     Returns
     -------
@@ -30,7 +32,7 @@ def describe_tables(catalog: Catalog, states: Mapping[str, TableState]) -> dict[
             "description": catalog.table(name).description,
             **asdict(state),
             "time": catalog.table(name).time,
-            "columns": len(catalog.stored_columns(catalog.table(name))),
+            "columns": 0 if name in refused else len(catalog.stored_columns(catalog.table(name))),
             "selections": list(selections_of(catalog.table(name))),
         }
         for name, state in states.items()

@@ -23,6 +23,7 @@ from flight_server.service.scrub import BackgroundScrub
 from flight_server.service.stores import Store, open_store
 from flight_server.settings import Settings
 from flight_server.storage.embedded import EmbeddedStore
+from flight_server.storage.outages import NO_WAIT, Waiting
 from flight_server.storage.scratch import remove_abandoned
 
 __all__ = ["embedded_folder", "open_archive", "serve"]
@@ -34,10 +35,10 @@ EXIT_CUT = 1
 log = logging.getLogger(__name__)
 
 
-def open_archive(settings: Settings) -> tuple[Archive, Store]:
-    """Open the archive that the settings name."""
+def open_archive(settings: Settings, wait: Waiting = NO_WAIT) -> tuple[Archive, Store]:
+    """Open the archive that the settings name; `wait` says how long to wait for services behind its store."""
     catalog = load_catalog().with_array_shape(settings.cutouts.array_shape)
-    store = open_store(settings, catalog)
+    store = open_store(settings, catalog, wait)
     return Archive(catalog, store, store.cutouts, settings), store
 
 
@@ -68,7 +69,12 @@ class Door(Protocol):
         """Stop once the calls under way have ended."""
 
 
-def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], ready: Callable[[Door, Archive], None]) -> None:
+def serve(
+    settings: Settings,
+    open_door: Callable[[Archive, Settings], Door],
+    ready: Callable[[Door, Archive], None],
+    wait: float = 0.0,
+) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Parameters
@@ -79,6 +85,8 @@ def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], re
         Start what serves it.
     ready
         Called once the port answers.
+    wait
+        How long to wait for services behind the store, seconds.
 
     Notes
     -----
@@ -98,7 +106,7 @@ def serve(settings: Settings, open_door: Callable[[Archive, Settings], Door], re
         signal.signal(number, on_signal)
     _check_port(settings)
     remove_abandoned()
-    archive, store = open_archive(settings)
+    archive, store = open_archive(settings, Waiting(wait, lambda: bool(select.select([stopped], [], [], 0)[0])))
     try:
         server = open_door(archive, settings)
     except BaseException:

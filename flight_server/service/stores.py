@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from flight_server.catalog.catalog import Catalog
 from flight_server.settings import Settings
 from flight_server.storage.embedded import EmbeddedStore
+from flight_server.storage.outages import NO_WAIT, Waiting
 
 if TYPE_CHECKING:
     from flight_server.storage.hbase import HBaseStore
@@ -18,8 +19,8 @@ __all__ = ["Store", "open_blocks", "open_store"]
 Store: TypeAlias = "EmbeddedStore | HBaseStore"
 
 
-def open_store(settings: Settings, catalog: Catalog) -> Store:
-    """Open the store.
+def open_store(settings: Settings, catalog: Catalog, wait: Waiting = NO_WAIT) -> Store:
+    """Open the store; `wait` says how long to wait for services behind it.
 
     Raises
     ------
@@ -28,7 +29,7 @@ def open_store(settings: Settings, catalog: Catalog) -> Store:
     """
     if settings.store == "embedded":
         return EmbeddedStore(settings.folder, catalog, settings.cutouts.threads)
-    return _open_hbase(settings, catalog)
+    return _open_hbase(settings, catalog, wait)
 
 
 def open_blocks(settings: Settings) -> HdfsBlocks:
@@ -40,9 +41,10 @@ def open_blocks(settings: Settings) -> HdfsBlocks:
     return HdfsBlocks(HdfsFiles(hdfs.url, hdfs.roots, hdfs.rewrite, hdfs.properties), hdfs.archive, settings.cutouts.threads)
 
 
-def _open_hbase(settings: Settings, catalog: Catalog) -> HBaseStore:
+def _open_hbase(settings: Settings, catalog: Catalog, wait: Waiting) -> HBaseStore:
     # imported here, since an embedded store needs neither Java nor the bridge
     from flight_server.storage.hbase import HBaseStore
+    from flight_server.storage.hbase.table_names import table_names
     from hbase_bridge import GatewaySettings
 
     hbase, gateway = settings.hbase, settings.gateway
@@ -51,9 +53,16 @@ def _open_hbase(settings: Settings, catalog: Catalog) -> HBaseStore:
         properties=hbase.properties,
         heap=gateway.heap,
         frame_bytes=gateway.arrow_bytes,
+        patience=gateway.patience,
         call_timeout=gateway.call_timeout,
         jar=Path(gateway.jar) if gateway.jar else None,
     )
     return HBaseStore(
-        catalog, process, open_blocks(settings), prefix=hbase.prefix, schema=hbase.schema, threads=hbase.scan_threads
+        catalog,
+        process,
+        open_blocks(settings),
+        names=table_names(catalog, hbase.prefix, hbase.tables),
+        schema=hbase.schema,
+        threads=hbase.scan_threads,
+        wait=wait,
     )

@@ -25,7 +25,7 @@ OTHER_VARIABLES = (
     "ALERTFLIGHT_PROFILE",
     "ALERTFLIGHT_INJECT",
 )  # used by the client and the tests, not settings
-FREE = ("properties", "rewrite")  # mappings with any keys
+FREE = ("properties", "rewrite", "tables")  # mappings with any keys
 SCHEMES = ("grpc", "grpc+tcp", "grpc+tls")
 REUSE = "arrow-flight-reuse-connection://?"  # Flight's URI for the server that the client is already connected to
 

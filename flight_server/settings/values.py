@@ -118,12 +118,14 @@ class Scrub:
 class Hbase:
     """HBase and its tables.
 
-    `zookeeper` is a host and port, `prefix` the prefix of the table names, `schema` the key of the schema row to use (or
-    `newest`), `scan_threads` the concurrent fetches of one scan, and `properties` are further settings of the HBase client.
+    `zookeeper` is a host and port, `prefix` the prefix of the table names. `tables` has whole names of tables, `schema` the
+    key of the schema row to use (or `newest`), `scan_threads` is the number of concurrent fetches of one scan, and
+    `properties` are further settings of the HBase client.
     """
 
     zookeeper: str
     prefix: str
+    tables: TextMap
     schema: str
     scan_threads: Count
     properties: TextMap
@@ -131,10 +133,14 @@ class Hbase:
 
 @dataclass(frozen=True, slots=True)
 class GatewayProcess:
-    """The Java process in front of HBase: heap, bytes of record batches in flight, call timeout (s), jar file."""
+    """The Java process in front of HBase: heap, bytes of record batches in flight, patience and call timeout (s), jar file.
+
+    After `patience` seconds a call that waits for HBase makes it ask the services whether they are there.
+    """
 
     heap: str
     arrow_bytes: Count
+    patience: SomeSeconds
     call_timeout: Seconds
     jar: str | None
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from flight_server.storage.blocks import BlockCutouts, HdfsFiles
 from flight_server.storage.blocks.cutouts import READ_THREADS
 from flight_server.storage.blocks.output import write_block
+from flight_server.storage.outages import Outage
 
 __all__ = ["HdfsBlocks"]
 
@@ -33,6 +34,10 @@ class HdfsBlocks(BlockCutouts):
         super().__init__(files, threads=threads)
         self._hdfs = files
         self._archive = archive.rstrip("/")
+
+    def outages(self) -> tuple[Outage, ...]:
+        """Return the services of HDFS that do not answer now, as far as reads have met them."""
+        return self._hdfs.outages.present()
 
     def write(self, alerts: pa.Table, night: np.datetime64) -> str:
         """Write alerts of one night as a block; return its URI. The same alerts always yield the same block.

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalog.declarations import BlockLayout, Table
+from flight_server.protocol.deadlines import Deadline
 from flight_server.protocol.errors import AlertflightError
+from flight_server.storage.outages import Outage
 from flight_server.storage.scans import Rows, Scan
 
 __all__ = [
@@ -53,6 +55,10 @@ class RowView(Protocol):
     @property
     def columns(self) -> Mapping[str, Mapping[str, pa.DataType]]:
         """The recorded columns of each table, with their types."""
+
+    @property
+    def refused(self) -> Mapping[str, Mapping[str, str]]:
+        """The columns of each table that are not served, since they contradict the catalog, with the reason."""
 
     @property
     def as_of(self) -> int:
@@ -149,6 +155,12 @@ class RowStore(Protocol):
     def refresh(self) -> None:
         """Read the columns of the tables again."""
 
+    def recheck(self) -> bool:
+        """Look again at tables that were refused, at most every few seconds; return whether anything has changed."""
+
+    def outages(self) -> Sequence[Outage]:
+        """Return the services behind the store that do not answer now, after a quick look; one for each service."""
+
     def left_out(self) -> Mapping[str, Mapping[str, int]]:
         """Return the number of cells without a known type, by table and column; answers leave them out."""
 
@@ -222,3 +234,6 @@ class CutoutStore(Protocol):
         self, layout: BlockLayout, paths: pa.StringArray, object_ids: pa.Array, alert_ids: pa.Array, kinds: Sequence[str]
     ) -> Stamps:
         """Read cutouts and wait for them; see `begin`."""
+
+    def await_services(self, deadline: Deadline) -> bool:
+        """Wait until all services behind the store answer; return whether one did not. Raise its error at the deadline."""

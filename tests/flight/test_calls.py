@@ -231,6 +231,7 @@ def test_actions(client: fl.FlightClient, store_kind: str) -> None:
     assert act("server-info")["name"] == "alertflight"
     assert act("server-info")["store"] == store_kind
     health = {"status": "serving", "tables": dict.fromkeys(act("tables"), "ok"), "faults": {}, "left_out": {}}
+    health |= {"refused_columns": {}, "outages": []}
     assert act("health") == act("refresh-schema") == health
     ztf = act("tables")["ztf"]
     assert ztf["columns"] > 108

@@ -26,11 +26,11 @@ from flight_server.storage.blocks.files import BlockFile
 OBJECTS = {f"ZTF21flow{number:03d}": 12 for number in range(50)}
 
 
-class Watched:
+class Watched(LocalFiles):
     """Local blocks that record opened files, and wait for `go_on` to be set."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = LocalFiles(folder)
+        super().__init__(folder)
         self.opened: list[str] = []
         self.go_on = threading.Event()
         self.go_on.set()
@@ -38,7 +38,7 @@ class Watched:
     def open(self, path: str) -> BlockFile:
         self.opened.append(path)
         assert self.go_on.wait(120)
-        return self._files.open(path)
+        return super().open(path)
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_the_gateway_starts_from_the_jar_of_the_wheel_without_maven(tmp_path: Pa
     command = [home / "bin" / "alertflight", "tables", "--config", config]
     told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home, env=given)
     assert told.returncode, told.stdout
-    assert "no HBase answers by way of the ZooKeeper at 127.0.0.1:1" in told.stderr
+    assert "the ZooKeeper at 127.0.0.1:1 does not answer" in told.stderr
     assert not list(cache.iterdir())
 
 

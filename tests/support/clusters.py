@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 from alert_data import ROOT
 
 from flight_server.settings import Settings, load_settings
+
+SHARED = "statistics_class"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,18 @@ class Cluster:
     def kill(self, name: str) -> None:
         os.kill(self.pid(name), signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def paused(self, *names: str) -> Iterator[None]:
+        """Stop daemons without ending them, so that they take connections and answer nothing, until the end of the block."""
+        pids = [self.pid(name) for name in names]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def port(self, name: str) -> int:
         return int(self._said()["ports"][name])
 
@@ -67,7 +83,8 @@ class Cluster:
         given: dict[str, Any] = {
             "store": "hbase",
             "server": {"port": 0},
-            "hbase": {"zookeeper": self.zookeeper, "prefix": prefix},
+            # one table for all installations by default, but the tests here have their own
+            "hbase": {"zookeeper": self.zookeeper, "prefix": prefix, "tables": {SHARED: f"{prefix}{SHARED}"}},
             "hdfs": {"url": self.hdfs, "archive": f"/{prefix or 'archive'}"},
         }
         for section, words in sections.items():

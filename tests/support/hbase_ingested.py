@@ -45,7 +45,9 @@ class Ingested:
         return {key: row for key, row in rows.items() if not key.startswith(b"schema")}
 
     def schema_rows(self, table: str) -> Cells:
-        return self.stores.admin.rows(self.prefix + table, "schema")
+        """Return the rows that name types, without the one by which ingests wait for each other."""
+        rows = self.stores.admin.rows(self.prefix + table, "schema")
+        return {key: row for key, row in rows.items() if key != b"schema-writer"}
 
     @property
     def hdfs(self) -> hdfs_native.Client:

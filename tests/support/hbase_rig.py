@@ -25,6 +25,7 @@ from flight_server.protocol.errors import AlertflightError, from_info
 from flight_server.service.stores import open_blocks
 from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
+from flight_server.storage.hbase.table_names import table_names
 from flight_server.storage.hbase.view import HBaseView
 from flight_server.storage.scans import Rows, Scan
 from hbase_bridge import BridgeFault, GatewaySettings
@@ -155,10 +156,12 @@ def _own_store(settings: Settings, reached_at: Callable[[int], int]) -> HBaseSto
         properties=hbase.properties,
         heap=gateway.heap,
         frame_bytes=gateway.arrow_bytes,
+        patience=gateway.patience,
         call_timeout=gateway.call_timeout,
         reached_at=reached_at,
     )
-    return HBaseStore(load_catalog(), process, open_blocks(settings), prefix=hbase.prefix, threads=hbase.scan_threads)
+    names = table_names(load_catalog(), hbase.prefix, hbase.tables)
+    return HBaseStore(load_catalog(), process, open_blocks(settings), names=names, threads=hbase.scan_threads)
 
 
 def read_what_comes(client: fl.FlightClient, fields: Fields) -> Answered | Broken:

@@ -18,6 +18,7 @@ from flight_server.catalog.catalog import load_catalog
 from flight_server.service.stores import open_blocks, open_store
 from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
+from flight_server.storage.hbase.table_names import table_names
 
 MADE_TOGETHER = 2  # sets of tables: a table takes most of a second alone, and a small part of it among many
 
@@ -107,7 +108,7 @@ class HBaseStores:
 def with_tables(first: HBaseStore, settings: Settings) -> HBaseStore:
     """Return a store of other tables that has the gateway of the first."""
     store = copy.copy(first)
-    store._prefix = settings.hbase.prefix
+    store._names = table_names(load_catalog(), settings.hbase.prefix, settings.hbase.tables)
     store._schema = settings.hbase.schema
     store._left_out = {}
     store.cutouts = open_blocks(settings)

@@ -60,7 +60,7 @@ def serving(
             printed += line
             found = re.match(r"ready (grpc://\S+)", line)
             url = found.group(1) if found else url
-            if url and "print(" in line:
+            if url and ("print(" in line or "no table is served" in line):
                 break
         assert url, f"the server ended without being ready:\n{printed}"
         yield Serving(process, url, printed)

@@ -38,6 +38,10 @@ class PausingView:
         return self.view.columns
 
     @property
+    def refused(self) -> Mapping[str, Mapping[str, str]]:
+        return self.view.refused
+
+    @property
     def as_of(self) -> int:
         return self.view.as_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalog.declarations import BlockLayout
-from flight_server.protocol.errors import InternalError
+from flight_server.protocol.deadlines import Deadline
+from flight_server.protocol.errors import AlertflightError, InternalError
 from flight_server.storage.blocks.columns import BlockColumn, PlacedPage, rows_inside
 from flight_server.storage.blocks.files import BlockFault, BlockFile, BlockFiles
 from flight_server.storage.blocks.footers import footer_crc
@@ -25,6 +27,7 @@ from flight_server.storage.protocols import StampFailure, Stamps
 __all__ = ["BlockCutouts"]
 
 READ_THREADS = 4
+STALL_SECONDS = 10.0  # without a piece of work done, after which a lost service is looked for
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,6 +60,7 @@ class BlockCutouts:
     ) -> _Reading:
         """Begin to read the cutouts of n alerts; see `CutoutStore.begin`."""
         encoded = paths.dictionary_encode()
+        self._files.check(encoded.dictionary.to_pylist())
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         order = np.argsort(codes, kind="stable")
         ends = np.searchsorted(codes[order], np.arange(-1, len(encoded.dictionary)), side="right").tolist()
@@ -79,6 +83,17 @@ class BlockCutouts:
     def submit(self, reading: _Reading, work: Callable[[], None], served: int) -> None:
         """Submit work of a read, for which some was done before, to the threads that all reads share."""
         self._workers.submit(reading, work, served)
+
+    def await_services(self, deadline: Deadline) -> bool:
+        """Wait until the services of the file system answer; see `CutoutStore.await_services`."""
+        return self._files.await_services(deadline)
+
+    def stalled(self) -> AlertflightError | None:
+        """Look for the service that reads wait for; return the error if there is one, and give up the threads that wait."""
+        error = self._files.stalled()
+        if error is not None:
+            self._workers.give_up(STALL_SECONDS)
+        return error
 
     def drop(self, reading: _Reading) -> int:
         """Forget the work of a read that has not begun; return how many pieces these were."""
@@ -145,6 +160,7 @@ class _Reading:
         self._left = len(requests)
         self._served = 0  # pieces of work that were begun
         self._cancelled = False
+        self._progress = time.monotonic()  # when a piece of work was done last
         self._done = threading.Event()
         if not requests:
             self._done.set()
@@ -154,6 +170,11 @@ class _Reading:
     def wait(self, seconds: float) -> Stamps | None:
         """Wait for the cutouts; return None on timeout."""
         if not self._done.wait(seconds):
+            if time.monotonic() - self._progress > STALL_SECONDS:
+                self._progress = time.monotonic()
+                if (error := self._cutouts.stalled()) is not None:
+                    self._end(error)
+                    raise error
             return None
         if self._error is not None:
             raise self._error
@@ -187,6 +208,7 @@ class _Reading:
     def _ended(self, pieces: int) -> None:
         """Count pieces of work that are done or dropped."""
         with self._lock:
+            self._progress = time.monotonic()
             self._left -= pieces
             if not self._left:
                 self._done.set()

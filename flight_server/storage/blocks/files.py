@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from flight_server.protocol.errors import CorruptData
+from flight_server.protocol.deadlines import Deadline
+from flight_server.protocol.errors import BackendLost, CorruptData
 from flight_server.storage.regular_files import check_regular, open_regular, stamp_of
 
 __all__ = ["BlockFault", "BlockFile", "BlockFiles", "BlockPaths", "Content", "LocalFiles"]
@@ -63,6 +64,15 @@ class BlockFiles(Protocol):
         BackendLost
             The file system does not answer.
         """
+
+    def check(self, paths: Iterable[str]) -> None:
+        """Raise BackendLost if a service is known not to answer that these blocks need."""
+
+    def stalled(self) -> BackendLost | None:
+        """Look for the service that reads under way have long waited for; return the error if there is one."""
+
+    def await_services(self, deadline: Deadline) -> bool:
+        """Wait until all services answer; return whether there was one that did not. Raise at the deadline."""
 
 
 class BlockPaths:
@@ -131,6 +141,16 @@ class LocalFiles:
         self._paths.path(str(real))  # no symbolic link may lead out of the folder
         with _naming_disk():
             return _LocalFile(real, check_regular(real))
+
+    def check(self, paths: Iterable[str]) -> None:
+        """Do nothing: disks are part of this machine."""
+
+    def stalled(self) -> None:
+        """Return None: disks are part of this machine."""
+
+    def await_services(self, deadline: Deadline) -> bool:  # noqa: ARG002  (that of the interface)
+        """Return False: disks are part of this machine."""
+        return False
 
 
 class _LocalFile:

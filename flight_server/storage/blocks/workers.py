@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class Workers:
         self._changed = threading.Condition()
         self._running = 0
         self._taken = 0
+        self._busy: dict[int, float] = {}  # by thread: when its work began
+        self._given_up: set[int] = set()  # threads that no longer count
         self._queues: OrderedDict[Hashable, _Queue] = OrderedDict()  # the owner whose turn is next first; none is empty
 
     def submit(self, owner: Hashable, work: Callable[[], None], served: int = 0) -> None:
@@ -50,9 +53,17 @@ class Workers:
         with self._changed:
             self._queues.setdefault(owner, _Queue(served)).work.append(work)
             self._changed.notify()
-            if self._running < self._threads:
-                self._running += 1
-                threading.Thread(target=self._run, name="blocks", daemon=True).start()
+            self._start()
+
+    def give_up(self, seconds: float) -> None:
+        """Replace the threads whose work began longer ago: what they wait for may never come."""
+        with self._changed:
+            now = time.monotonic()
+            stuck = {thread for thread, began in self._busy.items() if now - began >= seconds} - self._given_up
+            self._given_up |= stuck
+            self._running -= len(stuck)
+            for _ in range(min(len(stuck), len(self._queues))):
+                self._start()
 
     def drop(self, owner: Hashable) -> int:
         """Forget the work of an owner that has not begun; return how many pieces these were."""
@@ -60,9 +71,22 @@ class Workers:
             dropped = self._queues.pop(owner, None)
             return 0 if dropped is None else len(dropped.work)
 
+    def _start(self) -> None:
+        if self._running < self._threads:
+            self._running += 1
+            threading.Thread(target=self._run, name="blocks", daemon=True).start()
+
     def _run(self) -> None:
+        me = threading.get_ident()
         while (work := self._next()) is not None:
+            with self._changed:
+                self._busy[me] = time.monotonic()
             work()
+            with self._changed:
+                del self._busy[me]
+                if me in self._given_up:
+                    self._given_up.remove(me)
+                    return
 
     def _next(self) -> Callable[[], None] | None:
         """Take the next piece of work; return None after an idle time."""

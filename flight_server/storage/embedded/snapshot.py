@@ -27,6 +27,7 @@ from flight_server.storage.embedded.range_groups import range_groups, turned
 from flight_server.storage.embedded.segment_cache import OpenBatch, SegmentCache
 from flight_server.storage.embedded.segments import BATCH_ROWS, Segment, SegmentProjection
 from flight_server.storage.embedded.versions import segments_until, written_at
+from flight_server.storage.key_columns import with_key_columns
 from flight_server.storage.keys import MAX_KEY_BYTES, KeyExpression, key_expression, prefix_ranges
 from flight_server.storage.protocols import TableState
 from flight_server.storage.scans import Rows, Scan
@@ -91,6 +92,7 @@ class Snapshot:
         for record in sorted(state.columns, key=lambda found: found.position):
             columns.setdefault(record.table_name, {})[record.name] = TYPES[record.type]
         self.columns: Mapping[str, Mapping[str, pa.DataType]] = columns
+        self.refused: Mapping[str, Mapping[str, str]] = {}  # segments have the types of the catalog
 
     def segments(self, table: Table) -> Sequence[Segment]:
         """Return the segments of a table, oldest first.
@@ -152,6 +154,10 @@ class Snapshot:
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows, ordered by request index, then by row key."""
+        return with_key_columns(scan, self._scan)
+
+    def _scan(self, scan: Scan) -> Iterator[Rows]:
+        """Read the cells of rows."""
         if table_fault := self.faults.get(scan.table.name):
             raise table_fault
         segments = self._segments.get(scan.table.name, ())

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from flight_server.storage.embedded.segment_cache import SegmentCache
 from flight_server.storage.embedded.snapshot import Snapshot
 from flight_server.storage.embedded.verification import verify
 from flight_server.storage.embedded.writer import Transaction, exclusive
+from flight_server.storage.outages import Outage
 from flight_server.storage.scans import Scan
 
 __all__ = ["EmbeddedStore", "verify_folder"]
@@ -109,6 +110,14 @@ class EmbeddedStore:
         """Read the manifest again."""
         with self._lock:
             self._refresh()
+
+    def recheck(self) -> bool:
+        """Return False: a view is of the present files."""
+        return False
+
+    def outages(self) -> Sequence[Outage]:
+        """Return nothing: this store needs no service."""
+        return ()
 
     def left_out(self) -> dict[str, dict[str, int]]:
         """Return an empty mapping: every cell of this store has a type."""

@@ -110,7 +110,7 @@ class Transaction:
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:  # noqa: ARG002  (only the HBase store needs them)
         """Add the rows of one file; see `RowWriter.write`."""
-        keyed = [(table, _stored(rows), key_array(row_keys(table, rows))) for table, rows in parts]
+        keyed = [(table, _stored(table, rows), key_array(row_keys(table, rows))) for table, rows in parts]
         for table, rows, keys in keyed:
             self._runs.setdefault(table.name, Runs(self._folder / RUN_FOLDER)).add(rows, keys)
             self._shared.add(table, rows, keys)
@@ -197,7 +197,7 @@ class Transaction:
             if held.get(name) != kind:
                 self._records.append(ColumnRecord(table.name, name, position, names[kind]))
         catalog = self._catalog.with_stored({**self._catalog.stored, table.name: stored})
-        return list(catalog.stored_columns(table).values())
+        return list(catalog.cell_columns(table).values())
 
     def _merge_with_held(
         self, table: Table, columns: list[Column], rows: pa.Table, keys: npt.NDArray[np.bytes_]
@@ -216,9 +216,10 @@ class Transaction:
         return merged.filter(pa.array(changed)), keys[changed], replaced[changed]
 
 
-def _stored(rows: pa.Table) -> pa.Table:
+def _stored(table: Table, rows: pa.Table) -> pa.Table:
     """Return only the cells, whose names have a family; other columns serve only keys or cutouts."""
-    return rows.select([name for name in rows.column_names if ":" in name or name == VERSION])
+    names = (name for name in rows.column_names if ":" in name or name == VERSION)
+    return rows.select([name for name in names if name not in table.key_only])
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:

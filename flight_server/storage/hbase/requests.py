@@ -20,20 +20,21 @@ _NAMES = {kind: name for name, kind in TYPES.items()}
 def cells_wanted(table: Table, columns: Sequence[Column], schema: TableSchema) -> str:
     """Return the cells to read, as JSON for the gateway.
 
-    A column that is always written is read too, since HBase returns no row that has none of the requested cells. A
-    projection of all columns reads whole families, however few columns there are, so that unknown cells are counted.
+    The object ID, which is always written, is read too: HBase returns no row that has none of the requested cells, and a row
+    without it is left out, whatever columns are requested. If the ID is in the row key only, whole families are read
+    instead. So does a projection of all columns, however few there are, so that unknown cells are counted.
     """
+    always = [table.id] if table.takes(table.id) else []
     wanted = [_words(column.name, _NAMES[column.type], schema.stored.get(column.name, ())) for column in columns]
     names = {column.name for column in columns}
     stored = [column.name for column in columns if column.name in schema.stored]
-    words: dict[str, object] = {"columns": wanted, "skip": SCHEMA_KEY}
-    if len(stored) <= NAMED_MOST and len(stored) < len(schema.columns):
-        always = list(dict.fromkeys([*stored, table.id]))
-        words["named"] = [{"name": name, "type": "binary"} for name in always]
+    words: dict[str, object] = {"columns": wanted, "skip": SCHEMA_KEY, "always": "".join(always)}
+    if always and len(stored) <= NAMED_MOST and len(stored) < len(schema.columns):
+        words["named"] = [{"name": name, "type": "binary"} for name in dict.fromkeys([*stored, *always])]
         words["known"] = [_words(table.id, "binary", ("binary",))] if table.id not in stored else []
     else:
         others = (name for name in schema.stored if name not in names)
-        words["families"] = _families([*stored, table.id])
+        words["families"] = _families([*stored, *always]) if always else list(table.families)
         words["known"] = [_words(name, "binary", ("binary",)) for name in others]
     return json.dumps(words)
 

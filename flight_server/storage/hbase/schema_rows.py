@@ -2,7 +2,8 @@
 
 Releases disagree. The columns are the union of all rows, and the newest release takes precedence; numbers widen to the type
 that holds those of all releases, and values of another type are recognised by their cells. Types in the catalog take
-precedence over both. A row of its own keeps the types that ingests have replaced in the others.
+precedence over both; a column that cannot be read as such is refused, while the others are served. A row of its own keeps
+the types that ingests have replaced in the others.
 """
 
 from __future__ import annotations
@@ -20,10 +21,21 @@ from flight_server.catalog.declarations import Table
 from flight_server.catalog.widening import is_number, widest
 from flight_server.protocol.errors import TableRefused
 
-__all__ = ["EARLIER", "SCHEMA_KEY", "TableSchema", "earlier_types", "find_schema", "newest_schema_row", "schema_row_key"]
+__all__ = [
+    "EARLIER",
+    "SCHEMA_KEY",
+    "WRITER",
+    "TableSchema",
+    "earlier_types",
+    "find_schema",
+    "newest_schema_row",
+    "schema_row_key",
+]
 
 SCHEMA_KEY = "schema"  # the prefix of the keys of schema rows
 EARLIER = "schema-earlier"  # the key of the row of replaced types; sorts before those of releases
+WRITER = "schema-writer"  # the key of the row that names the ingest under way; so does this one
+OWN_ROWS = frozenset({EARLIER, WRITER})
 NEWEST = "newest"
 # type names that occur only in schema rows, and the types to read them as
 FURTHER_TYPES = {"short": "integer", "fits/image": "binary"}
@@ -45,6 +57,8 @@ class TableSchema:
         The columns of unsupported types, with their type names.
     widening
         The columns that the catalog does not type, so that their types may widen.
+    refused
+        The columns that the catalog types in another way, with the reason why they are not served.
     """
 
     row: str
@@ -52,6 +66,7 @@ class TableSchema:
     stored: Mapping[str, tuple[str, ...]]
     unreadable: Mapping[str, str] = field(default_factory=dict)
     widening: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def schema_row_key(broker: str, science: str) -> str:
@@ -69,7 +84,7 @@ def newest_schema_row(rows: Iterable[str]) -> str:
     >>> newest_schema_row(["schema_3.9_6.1", "schema_3.10_6.0"])
     'schema_3.10_6.0'
     """
-    return max((key for key in rows if key != EARLIER), key=_release, default=schema_row_key("", ""))
+    return max((key for key in rows if key not in OWN_ROWS), key=_release, default=schema_row_key("", ""))
 
 
 def earlier_types(rows: Mapping[str, Mapping[str, str]], key: str, new: Mapping[str, str]) -> dict[str, str]:
@@ -118,34 +133,54 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Ca
     Raises
     ------
     TableRefused
-        The row does not exist, or contradicts the catalog.
+        The row does not exist, lacks the object ID or the time, or has them in another type than the catalog.
     """
-    order = sorted((key for key in rows if key != EARLIER), key=_release, reverse=True)
-    if not order:
-        raise TableRefused(
-            f"{table.name} has no schema row, so the types of its cells are unknown", field="table", value=table.name
-        )
-    if wanted != NEWEST:
-        if wanted not in rows:
-            known = ", ".join(order[:5])
-            raise TableRefused(f"{table.name} has no schema row {wanted}; it has {known}", field="table", value=table.name)
-        order = [wanted, *(key for key in order if key != wanted)]
+    if table.text_cells and not rows.keys() - OWN_ROWS:
+        return _text_schema(table, catalog)
+    order = _precedence(table, rows, wanted)
     stored = _stored_kinds(rows, order)
-    _check(table, order[0], rows[order[0]], catalog)
+    refused = _contradictions(table, order[0], rows[order[0]], catalog)
+    for needed in filter(table.takes, (table.id, *([table.time] if table.time else []))):
+        if needed in refused:
+            raise TableRefused(f"{table.name}: {refused[needed]}", field="table", value=table.name)
+        if needed not in rows[order[0]]:
+            raise TableRefused(f"{table.name}: the schema row {order[0]} lacks {needed}", field="table", value=table.name)
     columns: dict[str, pa.DataType] = {}
     unreadable: dict[str, str] = {}
     for column in sorted(stored):
         kinds = stored[column]
         if not _is_known(kinds[0]):
             unreadable[column] = kinds[0]
-        elif catalog.storable(table, column):
+        elif catalog.storable(table, column) and column not in refused:
             columns[column] = _type_of(column, kinds, table, catalog)
     readable = {
         column: tuple(FURTHER_TYPES.get(kind, kind) if kind != "short" else kind for kind in kinds if _is_known(kind))
         for column, kinds in stored.items()
         if column not in unreadable
     }
-    return TableSchema(order[0], columns, readable, unreadable, frozenset(columns.keys() - catalog.described(table)))
+    widening = frozenset(columns.keys() - catalog.described(table))
+    return TableSchema(order[0], columns, readable, unreadable, widening, refused)
+
+
+def _precedence(table: Table, rows: Iterable[str], wanted: str) -> list[str]:
+    """Return the keys of the schema rows of releases, that which takes precedence first."""
+    order = sorted((key for key in rows if key not in OWN_ROWS), key=_release, reverse=True)
+    if not order:
+        message = f"{table.name} has no schema row, so the types of its cells are unknown"
+        raise TableRefused(message, field="table", value=table.name)
+    if wanted == NEWEST:
+        return order
+    if wanted not in order:
+        known = ", ".join(order[:5])
+        raise TableRefused(f"{table.name} has no schema row {wanted}; it has {known}", field="table", value=table.name)
+    return [wanted, *(key for key in order if key != wanted)]
+
+
+def _text_schema(table: Table, catalog: Catalog) -> TableSchema:
+    """Return the schema of a table that the broker writes as text, without a schema row."""
+    described = catalog.described(table)
+    columns = {name: described[name].type for name in table.columns or () if catalog.storable(table, name)}
+    return TableSchema("", columns, dict.fromkeys(columns, ("string",)))
 
 
 def _stored_kinds(rows: Mapping[str, Mapping[str, str]], order: Iterable[str]) -> dict[str, list[str]]:
@@ -179,26 +214,25 @@ def _type_of(column: str, kinds: Iterable[str], table: Table, catalog: Catalog) 
     return reduce(widest, filter(is_number, types)) if is_number(types[0]) else types[0]
 
 
-def _check(table: Table, key: str, row: Mapping[str, str], catalog: Catalog) -> None:
-    """Raise TableRefused if a row has a column in a type that cannot be converted to that of the catalog."""
+def _contradictions(table: Table, key: str, row: Mapping[str, str], catalog: Catalog) -> dict[str, str]:
+    """Return the columns of a row whose type cannot be converted to that of the catalog, with the reason."""
     known = catalog.described(table)
+    found = {}
     for column, kind in row.items():
         if column not in known or not catalog.storable(table, column):
             continue
-        if not _is_known(kind) or not _agree(known[column].type, TYPES[FURTHER_TYPES.get(kind, kind)]):
-            raise TableRefused(
-                f"{table.name}: the schema row {key} has {column} as {kind}, but the catalog as {known[column].type}",
-                field="table",
-                value=table.name,
-            )
-    for needed in (table.id, table.time):
-        if needed is not None and needed not in row:
-            raise TableRefused(f"{table.name}: the schema row {key} lacks {needed}", field="table", value=table.name)
+        wanted = known[column].type
+        is_needed = column in {table.id, table.time}
+        if not _is_known(kind) or not _agree(wanted, TYPES[FURTHER_TYPES.get(kind, kind)], parses=not is_needed):
+            found[column] = f"the schema row {key} has {column} as {kind}, but the catalog as {wanted}"
+    return found
 
 
-def _agree(wanted: pa.DataType, found: pa.DataType) -> bool:
-    """Return whether cells of one type can be cast to the other unambiguously."""
+def _agree(wanted: pa.DataType, found: pa.DataType, *, parses: bool) -> bool:
+    """Return whether cells of one type can be cast to the other unambiguously; `parses`: also text to numbers."""
     if wanted == found:
+        return True
+    if parses and pa.types.is_string(found) and (pa.types.is_floating(wanted) or pa.types.is_integer(wanted)):
         return True
     if pa.types.is_floating(wanted):
         return bool(pa.types.is_floating(found) or pa.types.is_integer(found))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -16,13 +17,16 @@ from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import ERRORS, AlertflightError, BackendLost, InternalError
 from flight_server.storage.hbase.requests import cells_wanted
 from flight_server.storage.hbase.schema_rows import TableSchema
+from flight_server.storage.hbase.table_names import TableNames
 from flight_server.storage.hbase.widened_cells import large_integers
+from flight_server.storage.key_columns import with_key_columns
 from flight_server.storage.keys import MAX_KEY_BYTES, key_expression, prefix_ranges
+from flight_server.storage.outages import Outage, Outages
 from flight_server.storage.protocols import TableState
 from flight_server.storage.scans import Rows, Scan
 from hbase_bridge import BridgeFault, Gateway, GatewayLost, ScanChannel
 
-__all__ = ["HBaseView", "LeftOut", "domain_error"]
+__all__ = ["HBaseView", "LeftOut", "Source", "domain_error", "outage_of"]
 
 RESUMES = 3  # of one scan after losses of the gateway
 WAIT_SECONDS = 0.5
@@ -48,7 +52,17 @@ class IsCurrent(Protocol):
 
 def domain_error(fault: BridgeFault) -> AlertflightError:
     """Return the domain error for a fault of the bridge."""
-    return ERRORS.get(fault.code, InternalError)(fault.message)
+    outage = outage_of(fault)
+    return ERRORS.get(fault.code, InternalError)(fault.message) if outage is None else outage.error()
+
+
+def outage_of(fault: BridgeFault) -> Outage | None:
+    """Return the outage that a fault of the bridge tells of."""
+    words = fault.outage
+    if not words:
+        return None
+    start, stop = (words[name].encode("latin-1") for name in ("start", "stop"))
+    return Outage(words["service"], words["address"], words["message"], words["table"], start, stop)
 
 
 class CellsWanted(NamedTuple):
@@ -65,6 +79,7 @@ class Known:
     schemas: Mapping[str, TableSchema]
     faults: Mapping[str, AlertflightError]
     columns: Mapping[str, Mapping[str, pa.DataType]]
+    refused: Mapping[str, Mapping[str, str]]
     # by table and projection
     _cells: dict[tuple[str, str], CellsWanted] = field(default_factory=dict)
 
@@ -80,37 +95,53 @@ class Known:
         return held
 
 
-class HBaseView:
-    """A `RowView` over the tables.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What views read from.
 
     Parameters
     ----------
     gateway
         The bridge.
-    known
-        The tables' schemas.
-    prefix
-        The prefix of table names in HBase.
+    names
+        The names of the tables in HBase.
     threads
         The concurrent fetches of one scan.
+    outages
+        The services of HBase that do not answer.
     left_out
         Called with the number of cells that are not in the schema row.
     is_current
         Returns whether a schema is still that of its table; called for cells that may be of a newer type.
     """
 
+    gateway: Gateway
+    names: TableNames
+    threads: int
+    outages: Outages
+    left_out: LeftOut
+    is_current: IsCurrent
+
+
+class HBaseView:
+    """A `RowView` over the tables.
+
+    Parameters
+    ----------
+    source
+        Where rows are read from.
+    known
+        The tables' schemas.
+    """
+
     keeps_versions = False
 
-    def __init__(  # noqa: PLR0917
-        self, gateway: Gateway, known: Known, prefix: str, threads: int, left_out: LeftOut, is_current: IsCurrent
-    ) -> None:
-        self._gateway = gateway
-        self._is_current = is_current
+    def __init__(self, source: Source, known: Known) -> None:
+        self._source = source
+        self._gateway = source.gateway
         self._known = known
-        self._prefix = prefix
-        self._threads = threads
-        self._left_out = left_out
         self.columns = known.columns
+        self.refused = known.refused
         self.as_of = time.time_ns() // 1_000_000
 
     def fault(self, table: Table) -> AlertflightError | None:
@@ -138,9 +169,12 @@ class HBaseView:
         """Split a scan at region boundaries."""
         if fault := self.fault(scan.table):
             raise fault
+        name = self._source.names.of(scan.table)
+        self._source.outages.check(lambda outage: not outage.table)
         try:
-            regions = self._gateway.call("regions", table=self._prefix + scan.table.name)
+            regions = self._gateway.call("regions", table=name)
         except BridgeFault as refusal:
+            self._report(refusal)
             raise domain_error(refusal) from refusal
         cuts = [region["start"].encode("latin-1") for region in regions]
         return key_expression(scan.table.key).split(scan, cuts)
@@ -155,6 +189,10 @@ class HBaseView:
 
     def scan(self, scan: Scan) -> Iterator[Rows]:
         """Read rows, ordered by request index, then by row key."""
+        return with_key_columns(scan, self._scan)
+
+    def _scan(self, scan: Scan) -> Iterator[Rows]:
+        """Read the cells of rows."""
         if fault := self.fault(scan.table):
             raise fault
         wanted = _Wanted(scan)
@@ -163,20 +201,37 @@ class HBaseView:
         cells = self._known.cells_of(scan)
         place: Place | None = None
         losses = 0
+        concerns = partial(wanted.are_in, self._source.names.of(scan.table))
         while True:
             try:
+                self._check_outages(scan, concerns, is_under_way=place is not None)
                 for rows in self._read(scan, cells, wanted.behind(place)):
                     place = int(rows.request_index[-1]), bytes(rows.keys[-1])
                     yield rows
             except BridgeFault as loss:
                 if loss.code == "corrupt_data":
                     self._check_types(scan)
-                losses += 1
+                is_outage = self._report(loss)
+                losses += not is_outage
                 if loss.code != "backend_lost" or losses > RESUMES:
                     raise domain_error(loss) from loss
             else:
                 return
             self._await_gateway(scan)
+
+    def _check_outages(self, scan: Scan, concerns: Callable[[Outage], bool], *, is_under_way: bool) -> None:
+        """Raise if a service that the scan needs does not answer; if the answer is under way, wait for it instead."""
+        if is_under_way or scan.deadline.sending.has_begun:
+            self._source.outages.wait(concerns, scan.deadline)
+        else:
+            self._source.outages.check(concerns)
+
+    def _report(self, fault: BridgeFault) -> bool:
+        """Note the outage that a fault tells of; return whether it does."""
+        outage = outage_of(fault)
+        if outage is not None:
+            self._source.outages.report(outage)
+        return outage is not None
 
     def _read(self, scan: Scan, cells: CellsWanted, selection: Mapping[str, object]) -> Iterator[Rows]:
         """Read a scan once, without resuming."""
@@ -189,8 +244,8 @@ class HBaseView:
         deadline.check()
         opened = self._open(
             cells,
-            table=self._prefix + scan.table.name,
-            threads=self._threads,
+            table=self._source.names.of(scan.table),
+            threads=self._source.threads,
             batch_bytes=BATCH_BYTES,
             as_of=scan.as_of or 0,
             milliseconds=int(min(deadline.left(), 86_400.0) * 1000),
@@ -209,11 +264,13 @@ class HBaseView:
                 gateway.terminate(socket, fault.message)
                 raise
         if unknown := channel.totals["unknown"]:
-            self._left_out(scan.table.name, unknown)
+            self._source.left_out(scan.table.name, unknown)
+        if incomplete := channel.totals["incomplete"]:
+            self._source.left_out(scan.table.name, {f"rows without {scan.table.id}": incomplete})
 
     def _check_types(self, scan: Scan) -> None:
         """Raise BackendLost if the types of a table have changed since the schema of this view was read."""
-        if not self._is_current(scan.table.name, self._known.schemas[scan.table.name]):
+        if not self._source.is_current(scan.table.name, self._known.schemas[scan.table.name]):
             raise BackendLost(f"the types of columns of {scan.table.name} have changed meanwhile: send the ticket again")
 
     def _open(self, cells: CellsWanted, **words: object) -> Any:
@@ -259,6 +316,17 @@ class _Wanted:
 
     def is_empty(self) -> bool:
         return not self._keys and not self._ranges
+
+    def are_in(self, table: str, outage: Outage) -> bool:
+        """Return whether rows of the scan may be where an outage is."""
+        if not outage.table:
+            return True
+        if outage.table != table:
+            return False
+        start, stop = outage.start.decode("latin-1"), outage.stop.decode("latin-1")
+        if self._keys:
+            return any(start <= key and (not stop or key < stop) for key in self._keys)
+        return any((not stop or first < stop) and (not last or start < last) for _, first, last in self._ranges)
 
     def behind(self, place: Place | None) -> dict[str, object]:
         """Return the keys or ranges after the last row sent."""

@@ -24,8 +24,10 @@ from flight_server.catalog.widening import widened, widest
 from flight_server.protocol.errors import CorruptData, RowTooLarge, TableRefused
 from flight_server.storage.hbase.schema_rows import EARLIER, earlier_types, find_schema, newest_schema_row, schema_row_key
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
+from flight_server.storage.hbase.table_names import TableNames
 from flight_server.storage.hbase.view import HBaseView
 from flight_server.storage.hbase.widened_cells import distinct_cells
+from flight_server.storage.hbase.writer_lock import WriterLock
 from flight_server.storage.hdfs_blocks import HdfsBlocks
 from flight_server.storage.injection import injection_point
 from flight_server.storage.keys import row_keys
@@ -42,7 +44,6 @@ __all__ = ["HBaseWriter"]
 
 STAMPS = "b:"
 BATCH_BYTES = 1 << 20
-COMPRESSION = "LZ4"
 COMMIT_SECONDS = 20.0
 TABLES_TOGETHER = 8
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
@@ -72,21 +73,36 @@ class HBaseWriter:
         Returns a view of the store, once its tables exist.
     cutouts
         The store of blocks.
-    prefix
-        The prefix of the names of tables in HBase.
+    create
+        Creates a table, unless it is there.
+    names
+        The names of the tables in HBase.
+    lock
+        The right to write, which this writer has.
     """
 
     keeps_alerts = True
 
     def __init__(  # noqa: PLR0917
-        self, gateway: Gateway, catalog: Catalog, view: HBaseView, fresh_view: Views, cutouts: HdfsBlocks, prefix: str
+        self,
+        gateway: Gateway,
+        catalog: Catalog,
+        view: HBaseView,
+        fresh_view: Views,
+        cutouts: HdfsBlocks,
+        create: Callable[[Table], None],
+        *,
+        names: TableNames,
+        lock: WriterLock,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
         self._view = view
         self._fresh_view = fresh_view
         self._cutouts = cutouts
-        self._prefix = prefix
+        self._create_table = create
+        self._names = names
+        self._lock = lock
         self._folder = ScratchFolder("ingest")
         self._alerts = SpilledAlerts()
         self._runs: dict[str, Runs] = {}
@@ -98,7 +114,7 @@ class HBaseWriter:
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
         """Add the rows of one file; see `RowWriter.write`."""
         keyed = [
-            (table, distinct_cells(_stored(rows), self._view.stored_types(table.name)), key_array(row_keys(table, rows)))
+            (table, distinct_cells(_stored(table, rows), self._view.stored_types(table.name)), key_array(row_keys(table, rows)))
             for table, rows in parts
         ]
         places = self._alerts.add(alerts)
@@ -118,6 +134,8 @@ class HBaseWriter:
     def commit(self, files: int, alerts: int) -> dict[str, int]:  # noqa: ARG002  (HBase keeps no list of ingests)
         """Write all gathered rows; return the number of rows written to each table."""
         tables = self._tables()
+        for table in tables:
+            self._check_columns(table)
         with ThreadPoolExecutor(TABLES_TOGETHER) as pool:  # HBase creates one table in a second, and many in two
             list(pool.map(self._create, tables))
         for table in tables:
@@ -130,6 +148,13 @@ class HBaseWriter:
         for name, keys in self._removed.items():
             self._delete(self._catalog.table(name), keys)
         return counts
+
+    def _check_columns(self, table: Table) -> None:
+        """Raise if rows of this ingest have a column that the table holds in another way; nothing is written then."""
+        runs = self._runs.get(table.name)
+        refused = self._view.refused.get(table.name, {})
+        for name in sorted(runs.filled & refused.keys()) if runs else ():
+            raise TableRefused(f"nothing is written to {table.name}: {refused[name]}", field="table", value=table.name)
 
     def _delete(self, table: Table, keys: npt.NDArray[np.bytes_]) -> None:
         nothing = pa.RecordBatch.from_arrays([pa.nulls(len(keys), pa.bool_())], names=["nothing"])
@@ -157,13 +182,7 @@ class HBaseWriter:
         self._newest[table.survey] = max(found, self._newest.get(table.survey, found))
 
     def _create(self, table: Table) -> None:
-        self._gateway.call(
-            "create-table",
-            name=self._prefix + table.name,
-            families=list(table.families),
-            splits=list(table.splits),
-            compression=COMPRESSION,
-        )
+        self._create_table(table)
         injection_point("hbase.created")
 
     def _write_schema_row(self, table: Table) -> None:
@@ -173,11 +192,11 @@ class HBaseWriter:
         """
         runs = self._runs.get(table.name)
         brought = self._brought(table, runs) if runs else {}
-        for name in table.columns or ():
+        for name in filter(table.takes, table.columns or ()):
             brought[name] = self._catalog.described(table)[name].type
         if not brought:  # without a schema row even an empty table would be refused
-            brought = {name: column.type for name, column in self._catalog.stored_columns(table).items()}
-        rows = self._gateway.call("schema-rows", table=self._prefix + table.name)
+            brought = {name: column.type for name, column in self._catalog.cell_columns(table).items()}
+        rows = self._gateway.call("schema-rows", table=self._names.of(table))
         # loaded files name no release: use the newest one of the table
         key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
         held = rows.get(key, {})
@@ -194,8 +213,8 @@ class HBaseWriter:
         if fault := view.fault(table):
             raise fault
         stored = {**self._brought(table, runs), **view.columns[table.name]}
-        catalog = self._catalog.with_stored({**view.columns, table.name: stored})
-        columns = list(catalog.stored_columns(table).values())
+        catalog = self._catalog.with_stored({**view.columns, table.name: stored}, view.refused)
+        columns = list(catalog.cell_columns(table).values())
         return self._put(table, columns, self._changed(table, columns, view, runs))
 
     def _changed(self, table: Table, columns: list[Column], view: RowView, runs: Runs) -> Batches:
@@ -266,14 +285,16 @@ class HBaseWriter:
 
     def _put(self, table: Table, columns: Sequence[Column], batches: Batches) -> int:
         """Put rows; return their number."""
+        self._lock.check()
         opened = self._gateway.call("open-write")
         sent = 0
         timeout = self._gateway.settings.call_timeout
         with WriteChannel(self._gateway.socket, opened["id"], opened["secret"], timeout) as channel:
-            name = self._prefix + table.name
+            name = self._names.of(table)
             words = [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns]
             told: Mode | None = None
             for batch, keys, mode in batches:
+                self._lock.check()
                 if mode != told:
                     channel.table(name, words, mode=mode)
                     told = mode
@@ -343,9 +364,10 @@ def _nights(times: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
     return days
 
 
-def _stored(rows: pa.Table) -> pa.Table:
+def _stored(table: Table, rows: pa.Table) -> pa.Table:
     """Return only the cells, whose names have a family; other columns serve only keys."""
-    return rows.select([name for name in rows.column_names if ":" in name or name in {ALERT, VERSION}])
+    names = (name for name in rows.column_names if ":" in name or name in {ALERT, VERSION})
+    return rows.select([name for name in names if name not in table.key_only])
 
 
 def _as_columns(rows: pa.Table, columns: list[Column]) -> pa.Table:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from flight_server.catalog.catalog import load_catalog
-from flight_server.protocol.errors import TableRefused
+from flight_server.protocol.errors import TableRefused, UnknownColumn
 from flight_server.storage.hbase.schema_rows import EARLIER, find_schema, schema_row_key
 
 CATALOGUE = load_catalog()
@@ -82,11 +82,10 @@ def test_columns_that_the_table_has_no_place_for_are_known_but_not_its_own():
     [
         ({}, "newest", "ztf has no schema row"),
         ({"schema_1_1": {}}, "schema_2_1", "no schema row schema_2_1; it has schema_1_1"),
-        ({"schema_1_1": {"i:magpsf": "string"}}, "newest", "schema_1_1 has i:magpsf as string, but the catalog as float"),
-        ({"schema_1_1": {"i:candid": "float"}}, "newest", "i:candid"),
-        ({"schema_1_1": {"i:jd": "string"}}, "newest", "i:jd"),
-        ({"schema_1_1": {"i:fid": "decimal(3,0)"}}, "newest", "i:fid"),
+        ({"schema_1_1": {"i:jd": "string"}}, "newest", "schema_1_1 has i:jd as string, but the catalog as double"),
+        ({"schema_1_1": {"i:jd": "decimal(17,9)"}}, "newest", "i:jd"),
         ({"schema_1_1": {"i:objectId": "binary"}}, "newest", "i:objectId"),
+        ({"schema_1_1": {"i:objectId": "long"}}, "newest", "i:objectId"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(rows, wanted, reason):
@@ -94,6 +93,48 @@ def test_what_cannot_be_read_is_refused_by_name(rows, wanted, reason):
         found(rows, wanted)
     assert reason in caught.value.message
     assert (caught.value.field, caught.value.value) == ("table", "ztf")
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "wanted"),
+    [
+        ("i:candid", "float", "int64"),
+        ("i:fid", "decimal(3,0)", "int32"),
+        ("i:magpsf", "boolean", "float"),
+        ("d:tns", "long", "string"),
+    ],
+)
+def test_a_column_that_contradicts_the_catalog_is_refused_and_no_other(column, kind, wanted):
+    schema = found({"schema_1_1": {column: kind, "d:x": "long"}})
+    assert schema.refused == {column: f"the schema row schema_1_1 has {column} as {kind}, but the catalog as {wanted}"}
+    assert schema.columns == {"i:objectId": pa.string(), "i:jd": pa.float64(), "d:x": pa.int64()}
+    catalog = CATALOGUE.with_stored({"ztf": schema.columns}, {"ztf": schema.refused})
+    assert column not in catalog.stored_columns(ZTF)
+    with pytest.raises(UnknownColumn, match="schema_1_1"):
+        catalog.column(ZTF, column)
+
+
+def test_text_in_a_column_of_numbers_is_read_as_a_number():
+    schema = found({"schema_2_1": {"i:magpsf": "string", "i:fid": "string"}, "schema_1_1": {"i:magpsf": "float"}})
+    assert schema.columns["i:magpsf"] == pa.float32()
+    assert schema.stored["i:magpsf"] == ("string", "float")
+    assert schema.columns["i:fid"] == pa.int32()
+    assert not schema.refused
+
+
+def test_a_table_of_text_needs_no_schema_row():
+    table = CATALOGUE.table("ztf.metadata")
+    schema = find_schema(table, {}, CATALOGUE)
+    names = ["d:internal_name", "d:internal_name_encoded", "d:comments", "d:username"]
+    assert schema.stored == dict.fromkeys(names, ("string",))
+    assert schema.columns == dict.fromkeys(names, pa.string())
+    assert find_schema(table, {"schema_1_1": {"d:username": "string"}}, CATALOGUE).columns == {"d:username": pa.string()}
+
+
+def test_columns_in_the_key_need_no_cells():
+    table = CATALOGUE.table("statistics_class")
+    schema = find_schema(table, {"schema_1_1": {"basic:raw": "integer", "class:SN": "integer"}}, CATALOGUE)
+    assert schema.columns == {"basic:raw": pa.int64(), "class:SN": pa.int32()}
 
 
 @pytest.mark.parametrize("missing", sorted(ALWAYS))

@@ -13,6 +13,7 @@ import pyarrow.flight as fl
 import pytest
 from alert_data import NIGHT, SAMPLES, TDE
 from archives import Answered, Opened, ask, digest, open_embedded, read
+from broker_tables import write_tables
 from changed_alerts import STAMPS, alerts_of, saved, with_candidates, with_fields
 from hbase_stores import HBaseStores
 from hypothesis import HealthCheck, given, settings
@@ -31,6 +32,7 @@ NAMES = [
     {"fullname": "SN 2023ixf", "internalname": "ZTF23aaklqou", "ra": "210.91067", "declination": "54.31165", "type": "SN II"},
     {"fullname": "SN 1987A", "internalname": None, "ra": "83.8667", "declination": "-69.2697", "type": "SN II-pec"},
 ]
+NOTES = [{"objectId": "ZTF20abfcszi", "internal_name": "tde", "username": "me"}, {"objectId": "ZTF22odd", "comments": "é"}]
 STORE_ITS_OWN = ("as_of", "cursor", "cutout_bytes_read")
 
 
@@ -65,25 +67,30 @@ class Pair:
         return embedded, hbase
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, hbase_stores: HBaseStores) -> Iterator[Pair]:
+@pytest.fixture(scope="module", params=["ingest", "broker"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, hbase_stores: HBaseStores) -> Iterator[Pair]:
+    """The alerts in an embedded store, and in HBase as ingest writes them or as the broker does."""
     folder = tmp_path_factory.mktemp("pair")
     files = [SAMPLES, odd_times(folder), copies(folder)]
     names = folder / "names.json"
     names.write_text(json.dumps(NAMES))
-    stores: dict[str, Opened] = {
-        "embedded": open_embedded(folder / "store"),
-        "hbase": hbase_stores.open(hbase_stores.prefix()),
-    }
-    servers = {}
-    for name, opened in stores.items():
-        report = opened.ingest(*files)
-        assert not report.failures
+    notes = folder / "notes.json"
+    notes.write_text(json.dumps(NOTES))
+    prefix = hbase_stores.prefix()
+    stores: dict[str, Opened] = {"embedded": open_embedded(folder / "store")}
+    if request.param == "ingest":
+        stores["hbase"] = hbase_stores.open(prefix)
+    for opened in stores.values():
+        assert not opened.ingest(*files).failures
         load(opened.store, load_catalog(), "ztf.tns_resolver", [names])
+        load(opened.store, load_catalog(), "ztf.metadata", [notes])
         count_nights(opened.store, load_catalog())
-        servers[name] = FlightServer(opened.archive, opened.settings)
-    reports = [opened.reports[0] for opened in stores.values()]
-    assert reports[0].rows == reports[1].rows
+    if request.param == "broker":
+        write_tables(hbase_stores.admin, hbase_stores.cluster.hdfs, prefix, stores["embedded"])
+        stores["hbase"] = hbase_stores.open(prefix)
+    else:
+        assert stores["embedded"].reports[0].rows == stores["hbase"].reports[0].rows
+    servers = {name: FlightServer(opened.archive, opened.settings) for name, opened in stores.items()}
     clients = {name: fl.connect(f"grpc://127.0.0.1:{server.port}") for name, server in servers.items()}
     rows = ask(clients["embedded"], table="ztf", all=True, columns=["i:objectId"]).table
     sso = ask(clients["embedded"], table="ztf.ssnamenr", all=True, columns=["i:ssnamenr"]).table
@@ -191,7 +198,7 @@ def test_many_ids_come_in_the_order_asked(pair: Pair) -> None:
 COLUMNS = ["i:jd", "i:objectId", "i:candid", "i:fid", "i:magpsf", "i:isdiffpos", "d:cdsxmatch", "d:tns", "d:nalerthist"]
 COLUMNS += ["d:lc_features_g", "i:diffmaglim", "i:distnr", "d:gaiaVarFlag", "d:slsn_score", "d:hdfs_path", "i:nothing"]
 DERIVED = ["v:rate", "v:g-r", "v:lapse", "v:classification", "v:separation_degree"]
-OTHERS = ["ztf.pixel128", "ztf.class", "ztf.anomaly", "ztf.ssnamenr", "ztf.tns_resolver", "statistics_class"]
+OTHERS = ["ztf.pixel128", "ztf.class", "ztf.anomaly", "ztf.ssnamenr", "ztf.tns_resolver", "statistics_class", "ztf.metadata"]
 CONES = st.fixed_dictionaries(
     {
         "ra": st.sampled_from([115.436, 285.0, 0.0]) | st.floats(0, 359.9),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.flight as fl
 from archives import ask
+from clusters import SHARED
 from processes import COMMAND, children, example, serving
 
 
@@ -46,10 +47,43 @@ def test_a_table_that_cannot_be_served_is_told_at_the_start(empty: Any) -> None:
             assert json.loads(health.body.to_pybytes())["tables"]["ztf"] == "table_refused"
 
 
+def test_a_wrong_prefix_is_told_and_no_example_of_what_is_not_served(ingested: Any, tmp_path: Path) -> None:
+    settings = json.loads(ingested.config.read_text())
+    settings["hbase"] |= {"prefix": "wrong-", "tables": {SHARED: f"wrong-{SHARED}"}}
+    config = tmp_path / "config.yml"
+    config.write_text(json.dumps(settings))
+    with serving([COMMAND, "serve", "--port", "0", "--config", config]) as running:
+        assert "ztf is not served: the table wrong-ztf does not exist in HBase" in running.printed
+        assert "no table is served: check the settings" in running.printed
+        assert "import json" not in running.printed
+    settings["hbase"]["tables"] |= {"ztf.upper": f"{ingested.prefix}ztf.upper"}
+    config.write_text(json.dumps(settings))
+    with serving([COMMAND, "serve", "--port", "0", "--config", config]) as running:
+        assert '{"table": "ztf.upper"' in running.printed
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example(running.printed)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "ZTF" in done.stdout
+
+
+def test_check_tries_every_table(ingested: Any) -> None:
+    done = subprocess.run([COMMAND, "check", "--config", ingested.config], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["ztf", "ids", "ok"] in [line[:3] for line in lines]
+    assert ["ztf", "upper", "limits", "ok"] in [line[:4] for line in lines]
+    assert ["ztf", "cutouts", "ok"] in [line[:3] for line in lines]
+    assert ["ztf.class", "class", "ok"] in [line[:3] for line in lines]
+    assert lines[-1][-2:] == ["0", "failed"]
+
+
 def test_commands_say_what_is_wrong_with_the_cluster(ingested: Any, tmp_path: Path) -> None:
     config = tmp_path / "config.yml"
     for text, reason in (
-        ("hbase: {zookeeper: nonsense}", "nonsense"),
+        ("hbase: {zookeeper: nonsense}", "the ZooKeeper at nonsense does not answer"),
+        ("hbase: {tables: {ztff: x}}", "hbase.tables: there is no table 'ztff'"),
+        ("hbase: {tables: {ztf: 'a b'}}", "hbase.tables: 'a b' cannot be a table in HBase"),
         ("gateway: {jar: /absent.jar}", "/absent.jar"),
         ("gateway: {heap: some}", "did not start"),
     ):
