@@ -22,6 +22,7 @@ from changed_alerts import alerts_of, saved, with_fields
 from flight_server.catalog.catalog import load_catalog
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.query import Query
+from flight_server.storage.hbase.schema_rows import WRITER
 
 FILES = alert_files(SAMPLES)
 # the broker's names of types and how cells of each are packed
@@ -168,12 +169,17 @@ def plain(value: Any) -> Any:
 
 
 def test_a_second_ingest_writes_nothing(ingested: Any) -> None:
-    before = {table: ingested.stores.admin.versions(ingested.prefix + table) for table in TABLES}
+    before = {table: versions(ingested, table) for table in TABLES}
     files = {path: file.modification_time for path, file in listed(ingested).items()}
     said = ingested.ingest(SAMPLES)
     assert "nothing new" in said
-    assert {table: ingested.stores.admin.versions(ingested.prefix + table) for table in TABLES} == before
+    assert {table: versions(ingested, table) for table in TABLES} == before
     assert {path: file.modification_time for path, file in listed(ingested).items()} == files
+
+
+def versions(ingested: Any, table: str) -> list[Any]:
+    """Return all versions of cells, without those by which ingests wait for each other."""
+    return [one for one in ingested.stores.admin.versions(ingested.prefix + table) if one[0] != WRITER.encode()]
 
 
 def listed(ingested: Any) -> dict[str, Any]:
