@@ -20,13 +20,14 @@ from flight_server.settings import load_settings
 __all__ = ["check", "laid_out"]
 
 HEAD = ("table", "asked by", "result", "rows", "ms", "what is wrong")
+RESULTS = ("ok", "empty", "absent", "failed")
 NUMBERS = ("rows", "ms")
 
 
 @click.command()
 @store_options
 def check(data: str | None, config: Path | None) -> None:
-    """Try one ticket of each kind on each table. Exits with 1 if one fails.
+    """Try one ticket of each kind on each table. Exits with 1 if one fails, or if there is no table at all.
 
     \b
     alertflight check --config fink.yml
@@ -44,9 +45,9 @@ def check(data: str | None, config: Path | None) -> None:
             click.echo(line)
     finally:
         store.close()
-    counts = [sum(trial.result == result for trial in trials) for result in ("ok", "empty", "failed")]
-    click.echo("{} ok, {} without a row, {} failed".format(*counts))
-    if counts[-1]:
+    counts = [sum(trial.result == result for trial in trials) for result in RESULTS]
+    click.echo("{} ok, {} without a row, {} absent, {} failed".format(*counts))
+    if counts[-1] or counts[-2] == len(trials):
         sys.exit(EXIT_DATA)
 
 

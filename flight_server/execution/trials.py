@@ -16,7 +16,7 @@ from flight_server.catalog.selections import AREAS, BOUNDS, selections_of
 from flight_server.execution.archive import Archive
 from flight_server.execution.sky_pixels import pixels_of
 from flight_server.protocol.callers import Caller
-from flight_server.protocol.errors import AlertflightError
+from flight_server.protocol.errors import AlertflightError, TableAbsent
 from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["Trial", "try_table"]
@@ -44,6 +44,8 @@ class Trial:
         What is wrong: the error, or cutouts that could not be read; empty if the answer is whole.
     seconds
         The time that the answer took.
+    absent
+        Whether the store has no such table.
     """
 
     table: str
@@ -52,10 +54,13 @@ class Trial:
     rows: int | None
     fault: str
     seconds: float
+    absent: bool = False
 
     @property
     def result(self) -> str:
-        """One word: `ok`, `empty` if there is nothing to be found, or `failed`."""
+        """One word: `ok`, `empty` if there is nothing to be found, `absent` if there is no such table, or `failed`."""
+        if self.absent:
+            return "absent"
         if self.fault:
             return "failed"
         return "ok" if self.rows else "empty"
@@ -98,7 +103,8 @@ def _try(archive: Archive, caller: Caller, table: Table, kind: str, words: Words
             if failed := message.metadata.get("cutout_errors"):
                 fault = f"cutouts failed: {json.dumps(failed)}"
     except AlertflightError as error:
-        return Trial(table.name, kind, ticket, None, f"{error.code}: {error.message}", time.monotonic() - began), None
+        seconds, absent = time.monotonic() - began, isinstance(error, TableAbsent)
+        return Trial(table.name, kind, ticket, None, f"{error.code}: {error.message}", seconds, absent), None
     return Trial(table.name, kind, ticket, rows, fault, time.monotonic() - began), first
 
 

@@ -56,8 +56,9 @@ def health(request: ActionRequest) -> dict[str, Any]:
     outages = request.archive.outages()
     faults = dict(request.archive.faults())
     for outage in outages:
-        for name in () if outage.file else (outage.table,) if outage.table else request.archive.states():
-            faults[name] = outage.error()
+        if outage.rows:
+            lost = (outage.table,) if outage.table else request.archive.states()
+            faults |= dict.fromkeys(lost, outage.error())
     return {
         "status": "draining" if request.draining else "serving",
         "tables": dict.fromkeys(request.archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},

@@ -181,6 +181,10 @@ class TableRefused(AlertflightError):
     code = "table_refused"
 
 
+class TableAbsent(TableRefused):
+    """The table is not served, since the store behind the server has no such table."""
+
+
 class Starting(AlertflightError):
     """The server is not ready yet."""
 

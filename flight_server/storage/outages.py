@@ -35,6 +35,8 @@ class Outage:
         end of the table.
     file, first, last
         The file that cannot be read without it, if others can, and bytes of its part that is lost.
+    rows
+        Whether rows need the service; without one of HDFS, cutouts are lost alone.
     """
 
     service: str
@@ -46,6 +48,7 @@ class Outage:
     file: str = ""
     first: int = 0
     last: int = 0
+    rows: bool = True
 
     def error(self) -> BackendLost:
         """Return the error of whoever needs the service."""
@@ -89,7 +92,7 @@ class Outages:
             if outage in self._present or self._is_closed:
                 return
             self._present[outage] = time.monotonic()
-            log.error("%s; what needs it is refused until it does", outage.message)
+            log.error("%s; needs of it are refused until it answers", outage.message)
             if not self._is_probing:
                 self._is_probing = True
                 threading.Thread(target=self._run, name="probe", daemon=True).start()

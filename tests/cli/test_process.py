@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
 from alert_data import ROOT, SAMPLES, TDE
-from processes import COMMAND, example, serving
+from processes import COMMAND, run_example, serving
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +26,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_printed_example_can_be_pasted(data: Path) -> None:
     with serving([COMMAND, "serve", "--port", "0", "--data", data]) as running:
         assert "serving 108 alerts" in running.printed
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example(running.printed)], capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    assert "i:magpsf" in done.stdout
-    assert done.stdout.count("\n") == 22
+        said = run_example(running.printed)
+    assert "i:magpsf" in said
+    assert said.count("\n") == 22
     assert running.process.returncode == 0
 
 
@@ -100,10 +96,7 @@ def test_scripts_run_sets_up_everything_in_a_fresh_checkout(tmp_path: Path) -> N
         with serving(["./scripts/run", "--port", "0"], environment, checkout) as running:
             assert ("installing" in running.printed) == (start == "first")
             assert "serving 108 alerts" in running.printed
-            python = checkout / ".venv" / "bin" / "python"
-            done = subprocess.run([python, "-c", example(running.printed)], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            assert "i:magpsf" in done.stdout
+            assert "i:magpsf" in run_example(running.printed, checkout / ".venv" / "bin" / "python")
     assert (home / "data" / "alertflight" / "manifest.sqlite").exists()
 
 

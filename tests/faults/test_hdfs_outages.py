@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from archives import Answered
 from clusters import Cluster
 from dropping_proxy import dropping
 from hbase_rig import Broken, Rig, Truth
+from server_health import health
 from waiting import wait_until
 
 from flight_server.execution import cutout_columns
@@ -32,10 +32,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     wait_until(lambda: not WAITING & {thread.name for thread in threading.enumerate()}, "all reads have ended", SECONDS)
 
 
-def outages(rig: Rig) -> list[dict[str, Any]]:
+def state(rig: Rig) -> dict[str, Any]:
     with rig.client() as client:
-        found: list[dict[str, Any]] = json.loads(next(iter(client.do_action("health"))).body.to_pybytes())["outages"]
-        return found
+        return health(client)
+
+
+def outages(rig: Rig) -> list[dict[str, Any]]:
+    return list(state(rig)["outages"])
 
 
 def check_lost(rig: Rig, truth: Truth, words: str) -> None:
@@ -47,7 +50,10 @@ def check_lost(rig: Rig, truth: Truth, words: str) -> None:
         assert words in found.error.message
         assert found.error.info()["retry"] == "here"
     truth.check("object", rig.ask(truth.fields("object")))
-    assert any(words in one["message"] for one in outages(rig))
+    said = state(rig)
+    assert any(words in one["message"] for one in said["outages"])
+    assert said["tables"]["ztf"] == "ok", "rows are answered"
+    assert not any(words in message for message in said["faults"].values())
 
 
 def check_again(rig: Rig, truth: Truth) -> None:

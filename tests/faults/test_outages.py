@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import threading
@@ -10,13 +9,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import pyarrow.flight as fl
 import pytest
-from archives import Answered
+from archives import Answered, ask
 from cluster_admin import ClusterAdmin
 from clusters import Cluster
 from dropping_proxy import dropping
 from hbase_rig import Broken, Rig, Truth
 from processes import COMMAND, serving
+from server_health import health
 from waiting import wait_until
 
 SERVERS = ("regionserver-1", "regionserver-2")
@@ -24,10 +25,9 @@ QUICK = {"gateway": {"patience": 1.0}}
 SECONDS = 120.0
 
 
-def health(rig: Rig) -> dict[str, Any]:
+def state(rig: Rig) -> dict[str, Any]:
     with rig.client() as client:
-        found: dict[str, Any] = json.loads(next(iter(client.do_action("health"))).body.to_pybytes())
-        return found
+        return health(client)
 
 
 def check_lost(answer: Answered | Broken, service: str) -> str:
@@ -65,12 +65,12 @@ def test_servers_that_stop_are_named_and_refused_until_they_answer(
         for kind in ("object", "whole", "limits"):
             check_lost(quick_rig.try_to_ask(truth.fields(kind)), message.partition(":")[0])
         assert set(asked) <= {"probe"}, "HBase is asked for no rows"
-        said = health(quick_rig)
+        said = state(quick_rig)
         assert said["outages"][0]["service"] == "RegionServer"
         assert set(said["tables"].values()) >= {"backend_lost"}
     wait_for_answers(quick_rig, truth, "object")
-    wait_until(lambda: not health(quick_rig)["outages"], "health sees it too")
-    assert health(quick_rig)["tables"]["ztf"] == "ok"
+    wait_until(lambda: not state(quick_rig)["outages"], "health sees it too")
+    assert state(quick_rig)["tables"]["ztf"] == "ok"
     text = "\n".join(record.getMessage() for record in caplog.records)
     assert "answers again after" in text
     assert "org.apache" not in text
@@ -128,7 +128,7 @@ def test_tickets_of_other_regions_are_answered(
         assert f"table {table}, region from" in message
         assert rig.ask(fields | {"ids": [names[-1]]}).record["objects"] == 1
         check_lost(rig.try_to_ask(fields | {"ids": [names[-1], names[0]]}), "RegionServer")
-        said = health(rig)
+        said = state(rig)
         assert (said["tables"]["ztf"], said["tables"]["ztf.upper"]) == ("backend_lost", "ok")
     wait_for_answers(rig, truth, "whole")
     rig.rest()
@@ -144,10 +144,15 @@ def test_a_server_that_starts_without_zookeeper_fails_or_waits(cluster: Cluster,
         assert done.returncode == 3
         assert f"the ZooKeeper at {cluster.zookeeper} does not answer" in done.stderr
         assert "Traceback" not in done.stderr
-        threading.Timer(8.0, pause.close).start()
-        with serving([*command, "--wait", "600"]) as running:
-            assert f"the ZooKeeper at {cluster.zookeeper} does not answer; waiting for it" in running.printed
-            assert "is not served: the table" in running.printed or "ready grpc" in running.printed
+        waits = f"the ZooKeeper at {cluster.zookeeper} does not answer; waiting for it"
+
+        def resume(line: str) -> None:
+            if waits in line:
+                pause.close()
+
+        with serving([*command, "--wait", "600"], heard=resume) as running, fl.connect(running.url) as client:
+            assert waits in running.printed
+            truth.check("whole", ask(client, **truth.fields("whole")))
 
 
 @pytest.mark.long
@@ -155,10 +160,10 @@ def test_a_zookeeper_behind_a_cut_network(cluster: Cluster, make_rig: Callable[.
     with dropping(int(cluster.zookeeper.split(":")[1])) as proxy:
         rig = make_rig(hbase={"zookeeper": f"127.0.0.1:{proxy.port}"}, **QUICK)
         truth.check("object", rig.ask(truth.fields("object")))
-        assert health(rig)["outages"] == []
+        assert state(rig)["outages"] == []
         proxy.drops = True
-        wait_until(lambda: health(rig)["outages"], "health looks itself", SECONDS)
-        assert health(rig)["outages"][0]["message"] == f"the ZooKeeper at 127.0.0.1:{proxy.port} does not answer"
+        wait_until(lambda: state(rig)["outages"], "health looks itself", SECONDS)
+        assert state(rig)["outages"][0]["message"] == f"the ZooKeeper at 127.0.0.1:{proxy.port} does not answer"
         check_lost(rig.try_to_ask(truth.fields("object")), "ZooKeeper")
         proxy.drops = False
         wait_for_answers(rig, truth, "object")

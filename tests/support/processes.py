@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +41,12 @@ def children(pid: int) -> list[int]:
 
 @contextmanager
 def serving(
-    command: Sequence[str | Path], environment: dict[str, str] | None = None, folder: Path | None = None
+    command: Sequence[str | Path],
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
+    heard: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Serving]:
-    """Start a server and wait for its ready line and the example below it."""
+    """Start a server and wait for its ready line and the example below it; `heard` is called with each line until then."""
     process = subprocess.Popen(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -58,6 +61,7 @@ def serving(
         assert process.stdout is not None
         for line in process.stdout:
             printed += line
+            heard(line)
             found = re.match(r"ready (grpc://\S+)", line)
             url = found.group(1) if found else url
             if url and ("print(" in line or "no table is served" in line):
@@ -75,6 +79,9 @@ def serving(
             process.wait()
 
 
-def example(printed: str) -> str:
-    """Return the Python code that a server printed for pasting."""
-    return "\n".join(printed[printed.index("import json") :].splitlines()) + "\n"
+def run_example(printed: str, python: str | Path = sys.executable) -> str:
+    """Run the Python code that a server printed for pasting, and return what it prints."""
+    code = "\n".join(printed[printed.index("import json") :].splitlines()) + "\n"
+    done = subprocess.run([python, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

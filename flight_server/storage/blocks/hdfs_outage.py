@@ -13,7 +13,7 @@ from flight_server.storage.outages import Outage
 if TYPE_CHECKING:
     import hdfs_native
 
-__all__ = ["STEP_SECONDS", "find_outage", "lost_block", "probed_places"]
+__all__ = ["find_outage", "probed_places"]
 
 STEP_SECONDS = 3.0  # the time that a service has for an answer
 PROBED_BYTES = 4
@@ -43,17 +43,17 @@ def find_outage(
         clients.append(client)
 
     if not _ends(open_root):
-        return Outage("NameNode", address(url), f"the NameNode of HDFS at {address(url)} does not answer")
+        return Outage("NameNode", address(url), f"the NameNode of HDFS at {address(url)} does not answer", rows=False)
     if path and not any(_ends(_reading(clients[0], path, place)) for place in (first, last)):
-        return lost_block(url, path, first, last)
+        return _lost_block(url, path, first, last)
     return None
 
 
-def lost_block(url: str, path: str, first: int, last: int) -> Outage:
+def _lost_block(url: str, path: str, first: int, last: int) -> Outage:
     """Return the outage of all DataNodes with a block of a file."""
     name = path.rpartition("/")[2]
     message = f"no DataNode of HDFS returns the block {name} (the NameNode at {address(url)} answers)"
-    return Outage("DataNode", address(url), message, file=path, first=first, last=last)
+    return Outage("DataNode", address(url), message, file=path, first=first, last=last, rows=False)
 
 
 def probed_places(offset: int, block_bytes: int, size: int) -> tuple[int, int]:
@@ -91,9 +91,9 @@ def _ends(work: Callable[[], None]) -> bool:
             done.set()
         except Exception as error:  # noqa: BLE001  (of whatever kind, it is no answer)
             log.debug("HDFS does not answer: %s", error)
-        failed.set()
+        ended.set()
 
-    failed = threading.Event()
+    ended = threading.Event()
     threading.Thread(target=run, name="hdfs-probe", daemon=True).start()
-    failed.wait(STEP_SECONDS)
+    ended.wait(STEP_SECONDS)
     return done.is_set()

@@ -13,7 +13,7 @@ from typing import Any
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Table
-from flight_server.protocol.errors import AlertflightError, BackendLost, Draining, TableRefused
+from flight_server.protocol.errors import AlertflightError, BackendLost, Draining, TableAbsent, TableRefused
 from flight_server.storage.hbase.schema_rows import NEWEST, TableSchema, find_schema
 from flight_server.storage.hbase.table_names import TableNames
 from flight_server.storage.hbase.view import HBaseView, Known, Source, domain_error, outage_of
@@ -246,7 +246,7 @@ class HBaseStore:
             counted = self._left_out.setdefault(table, Counter())
             for column, count in cells.items():
                 if column not in counted:
-                    log.warning("%s has %s that no schema row allows; they are left out", table, column)
+                    log.warning("%s: left out of answers: %s (see left_out in health)", table, column)
                 counted[column] += count
 
     def _replace(self, found: Known) -> None:
@@ -286,8 +286,8 @@ class HBaseStore:
         table = self._catalog.table(name)
         full = self._names.of(table)
         if not enabled:
-            why = "does not exist" if enabled is None else "is disabled"
-            raise TableRefused(f"the table {full} {why} in HBase", field="table", value=name)
+            fault, why = (TableAbsent, "does not exist") if enabled is None else (TableRefused, "is disabled")
+            raise fault(f"the table {full} {why} in HBase", field="table", value=name)
         try:
             rows = self._call("schema-rows", table=full)
         except BridgeFault as fault:

@@ -18,7 +18,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
-from flight_server.protocol.errors import BackendLost
+from flight_server.protocol.errors import BackendLost, CorruptData
 from flight_server.storage.hbase.schema_rows import WRITER
 from hbase_bridge import BridgeFault, Gateway
 
@@ -68,8 +68,8 @@ class WriterLock:
                     continue
             if not told and held is not None:
                 told = True
-                who = json.loads(held)
-                log.warning("another ingest is writing (%s, process %s); this one waits", who.get("host"), who.get("process"))
+                who = self._holder(held)
+                log.warning("another ingest is writing (%s, process %s); this one waits", who["host"], who["process"])
             time.sleep(POLL_SECONDS)
         self._thread.start()
         return self
@@ -77,8 +77,9 @@ class WriterLock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended.set()
         self._thread.join()
-        with contextlib.suppress(BridgeFault):  # then it is over with the lease
-            self._swap(self._held, FREE)
+        if self._held:
+            with contextlib.suppress(BridgeFault):  # then it is over with the lease
+                self._swap(self._held, FREE)
 
     def check(self) -> None:
         """Raise if the right is lost, so that nothing more may be written."""
@@ -101,10 +102,19 @@ class WriterLock:
         return False
 
     def _is_over(self, held: str, since: float) -> bool:
-        who = json.loads(held)
-        if who.get("host") == self._who["host"] and _began(int(who["process"])) != who["began"]:
+        who = self._holder(held)
+        if who["host"] == self._who["host"] and _began(who["process"]) != who["began"]:
             return True  # it was killed on this machine
         return time.monotonic() - since > LEASE_SECONDS
+
+    def _holder(self, held: str) -> dict[str, Any]:
+        """Return who has the lock, as its cell says."""
+        with contextlib.suppress(ValueError):
+            who = json.loads(held)
+            if isinstance(who, dict) and self._who.keys() <= who.keys() and isinstance(who["process"], int):
+                return who
+        place = f"the cell {self._cell['family']}:{QUALIFIER} of the row {WRITER} of the table {self._cell['table']}"
+        raise CorruptData(f"{place} in HBase names no ingest: delete it if none is writing", field="hbase", value=held[:80])
 
     def _renew(self) -> None:
         while not self._ended.wait(LEASE_SECONDS / RENEWALS):

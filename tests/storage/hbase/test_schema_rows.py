@@ -1,81 +1,22 @@
-"""Schemas from schema rows: releases that disagree, unknown cells, and missing rows."""
+"""Schemas from schema rows: releases that disagree, and missing rows."""
 
 from __future__ import annotations
 
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from alert_data import SAMPLES
-from archives import Opened, ask
-from cluster_admin import ClusterAdmin
-from hbase_stores import HBaseStores
+from archives import ask
+from described_tables import NEW, OLD, UPPER, Tables, double, row
+from server_health import health
 from waiting import wait_until
 
-from flight_server.protocol.callers import Caller
 from flight_server.protocol.errors import CorruptData, TableRefused, UnknownColumn
-from flight_server.protocol.query import Query
-
-ALWAYS = {"i:objectId": "string", "i:jd": "double"}
-OLD, NEW = "schema_3.9_6.1.1", "schema_3.10_1.0.0"
-UPPER = {"i:objectId": "string", "i:jd": "double", "i:fid": "integer", "i:diffmaglim": "float"}
-
-
-def double(value: float) -> bytes:
-    return struct.pack(">d", value)
-
-
-def row(name: str = "ZTF1", jd: float = 2459000.5, **cells: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Return a row from columns as keywords: `d__x` is `d:x`, `i__x` is `i:x`."""
-    named = {column.replace("__", ":"): value for column, value in cells.items()}
-    return f"{name}_{jd!r}".encode(), {"i:objectId": name.encode(), "i:jd": double(jd)} | named
-
-
-@dataclass
-class Tables:
-    """Tables of a prefix of their own."""
-
-    stores: HBaseStores
-    prefix: str
-
-    @property
-    def admin(self) -> ClusterAdmin:
-        return self.stores.admin
-
-    def schema(self, rows: Mapping[str, Mapping[str, str]], table: str = "ztf") -> None:
-        for key, types in rows.items():
-            self.admin.put_schema(self.prefix + table, key, ALWAYS | types)
-
-    def put(self, *rows: tuple[bytes, dict[str, bytes]], table: str = "ztf") -> None:
-        self.admin.put_rows(self.prefix + table, dict(rows))
-
-    def open(self, **sections: dict[str, Any]) -> Opened:
-        return self.stores.open(self.prefix, **sections)
-
-    def read(self, *columns: str, opened: Opened | None = None, **fields: Any) -> pa.Table:
-        answer = (opened or self.open()).archive.answer(
-            Query(**{"table": "ztf", "all": "ids" not in fields, "columns": columns or None, **fields}), Caller()
-        )
-        return pa.Table.from_batches([message.batch for message in answer.messages], schema=answer.schema)
-
-
-@pytest.fixture
-def tables(hbase_stores: HBaseStores) -> Iterator[Tables]:
-    prefix = hbase_stores.prefix_with_tables()
-    yield Tables(hbase_stores, prefix)
-    hbase_stores.give_back([prefix])
-
-
-@pytest.fixture
-def own_tables(hbase_stores: HBaseStores) -> Tables:
-    """A prefix without tables, for tests that create their own."""
-    return Tables(hbase_stores, hbase_stores.prefix())
 
 
 def test_columns_are_the_union_of_all_rows_and_the_newest_by_number_has_the_say(tables: Tables) -> None:
@@ -218,54 +159,6 @@ def check_misfit(tables: Tables, column: str, kinds: tuple[str, ...], cell: byte
     assert len(tables.read(ids=("ZTF0",), opened=opened)) == 1
 
 
-def health(client: fl.FlightClient, action: str = "health") -> dict[str, Any]:
-    (result,) = client.do_action(fl.Action(action, b""))
-    found: dict[str, Any] = json.loads(result.body.to_pybytes())
-    return found
-
-
-def test_cells_that_no_schema_row_names_are_left_out_and_counted(tables: Tables, serve: Callable[..., fl.FlightClient]) -> None:
-    odd = {"d:odd": "decimal(10,2)", "d:odder": "array<float>"}
-    tables.schema({NEW: {"d:score": "float"} | odd, OLD: {"d:odd": "float"}})
-    tables.put(
-        row("ZTF1", d__score=struct.pack(">f", 1), d__stranger=b"?", i__alien=b"?", d__odd=b"12.50", d__aaa=b"first"),
-        row("ZTF2", d__stranger=b"?", d__zzz=b"last"),
-    )
-    tables.schema({NEW: UPPER}, "ztf.upper")
-    tables.put(row("ZTF1", i__fid=struct.pack(">i", 1), i__alien=b"?"), table="ztf.upper")
-    client = serve(tables.open())
-    assert health(client)["left_out"]["ztf"] == {"d:odd": 0, "d:odder": 0}, "nothing was read yet"
-    whole = ask(client, table="ztf", all=True)
-    assert whole.record["rows"] == 2
-    assert whole.table["d:score"].to_pylist() == [1.0, None]
-    assert not {"d:stranger", "i:alien", "d:odd", "d:odder", "d:aaa", "d:zzz"} & set(whole.table.schema.names)
-    ask(client, table="ztf", ids=["ZTF2", "ZTF1"])
-    ask(client, table="ztf.upper", all=True)
-    left_out = health(client)["left_out"]
-    counts = {"d:stranger": 4, "i:alien": 2, "d:odd": 2, "d:odder": 0, "d:aaa": 2, "d:zzz": 2}
-    assert left_out == {"ztf": counts, "ztf.upper": {"i:alien": 1}}
-    assert health(client)["refused_columns"] == {}
-    for name in ("d:stranger", "d:odd"):
-        with pytest.raises(fl.FlightServerError, match=name):
-            ask(client, table="ztf", all=True, columns=[name])
-
-
-def test_cells_of_older_tables_that_others_have_now_are_not_in_answers(own_tables: Tables) -> None:
-    # until 2024 the stamps stood in the main table, in a family that new tables do not have
-    tables = own_tables
-    tables.admin.create(f"{tables.prefix}ztf", families=("a", "b", "d", "i"))
-    tables.schema({NEW: {"d:score": "float"}, OLD: {"b:cutoutScience_stampData": "fits/image", "d:hdfs_path": "string"}})
-    stamp = {"b:cutoutScience_stampData": b"old", "a:note": b"hello"}
-    tables.put(row(d__score=struct.pack(">f", 1), d__hdfs_path=b"hdfs://old/path", **stamp))
-    opened = tables.open()
-    found = tables.read(opened=opened)
-    assert found["d:score"].to_pylist() == [1.0]
-    assert not {"b:cutoutScience_stampData", "d:hdfs_path"} & set(found.schema.names)
-    assert opened.archive.left_out() == {}
-    with pytest.raises(UnknownColumn):
-        tables.read("b:cutoutScience_stampData", opened=opened)
-
-
 def test_a_table_without_a_schema_row_is_refused_by_name_while_others_go_on(
     own_tables: Tables, serve: Callable[..., fl.FlightClient]
 ) -> None:
@@ -396,34 +289,6 @@ def test_the_setting_names_the_row_that_has_the_say(tables: Tables) -> None:
     assert tables.read("d:score")["d:score"].to_pylist() == [2**40], "an integer is a long as well"
     with pytest.raises(TableRefused, match=r"no schema row schema_1.0_1.0; it has schema_3.10_1.0.0, schema_3.9_6.1.1"):
         tables.read(opened=tables.open(hbase={"schema": "schema_1.0_1.0"}))
-
-
-def test_rows_that_describe_the_table_are_never_returned(tables: Tables) -> None:
-    tables.schema({NEW: {"d:score": "float"}, OLD: {}, "schema_4.0_6.1.1": {}, "schema": {}, "schemas": {}})
-    tables.put(row("ZTF1"), row("zzz"))
-    opened = tables.open()
-    asked = ("schema_4.0", "schema", "schema_4.0_6.1.1", "ZTF1", "schemas", "zzz")
-    for columns in ((), ("i:objectId",), ("d:score",)):
-        assert len(tables.read(*columns, opened=opened)) == 2
-        assert len(tables.read(*columns, opened=opened, ids=asked)) == 2
-        for name in asked:
-            assert len(tables.read(*columns, opened=opened, ids=(name,))) == (name in {"ZTF1", "zzz"})
-    assert tables.read("i:objectId", opened=opened, limit=2)["i:objectId"].to_pylist() == ["ZTF1", "zzz"]
-    assert tables.read("i:objectId", opened=opened, ids=asked)["i:objectId"].to_pylist() == ["ZTF1", "zzz"]
-
-
-def test_a_row_without_its_id_is_left_out_whatever_is_asked_for(tables: Tables, serve: Callable[..., fl.FlightClient]) -> None:
-    tables.schema({NEW: {"d:score": "float", "d:tns": "string"}})
-    key, _ = row("ZTF1")
-    tables.put((key, {"d:score": struct.pack(">f", 1), "d:tns": b"lost"}), row("ZTF2", d__tns=b"found"))
-    opened = tables.open()
-    for columns in ((), ("d:score",), ("d:tns",), ("d:tns", "d:score"), ("i:objectId",)):
-        for ids in ({}, {"ids": ("ZTF1", "ZTF2")}, {"ids": ("ZTF2",)}):
-            found = tables.read(*columns, opened=opened, **ids)
-            assert len(found) == 1
-            assert found.column(0).null_count == (columns[:1] == ("d:score",))
-    assert tables.read("d:tns", opened=opened)["d:tns"].to_pylist() == ["found"]
-    assert health(serve(opened))["left_out"]["ztf"] == {"rows without i:objectId": 9}
 
 
 def test_an_ingest_into_tables_of_a_broker_keeps_to_their_schema_rows(tables: Tables) -> None:

@@ -6,14 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.flight as fl
 from archives import ask
 from clusters import SHARED
-from processes import COMMAND, children, example, serving
+from processes import COMMAND, children, run_example, serving
 
 
 def test_a_server_over_hbase_serves_and_takes_its_gateway_with_it(ingested: Any) -> None:
@@ -21,11 +20,7 @@ def test_a_server_over_hbase_serves_and_takes_its_gateway_with_it(ingested: Any)
         zookeeper = ingested.stores.cluster.zookeeper
         assert f"serving the tables from HBase at {zookeeper}" in running.printed
         assert "is not served" not in running.printed
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example(running.printed)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "i:magpsf" in done.stdout
+        assert "i:magpsf" in run_example(running.printed)
         with fl.connect(running.url) as client:
             assert ask(client, table="ztf", ids=["ZTF20abfcszi"], cutouts=["Science"]).record["missing_cutouts"] == 0
         (gateway,) = children(running.server)
@@ -60,11 +55,7 @@ def test_a_wrong_prefix_is_told_and_no_example_of_what_is_not_served(ingested: A
     config.write_text(json.dumps(settings))
     with serving([COMMAND, "serve", "--port", "0", "--config", config]) as running:
         assert '{"table": "ztf.upper"' in running.printed
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example(running.printed)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "ZTF" in done.stdout
+        assert "ZTF" in run_example(running.printed)
 
 
 def test_check_tries_every_table(ingested: Any) -> None:
@@ -76,6 +67,25 @@ def test_check_tries_every_table(ingested: Any) -> None:
     assert ["ztf", "cutouts", "ok"] in [line[:3] for line in lines]
     assert ["ztf.class", "class", "ok"] in [line[:3] for line in lines]
     assert lines[-1][-2:] == ["0", "failed"]
+
+
+def test_tables_that_an_installation_lacks_are_no_failures(ingested: Any, tmp_path: Path) -> None:
+    settings = json.loads(ingested.config.read_text())
+    settings["hbase"]["tables"] = settings["hbase"].get("tables", {}) | {"ztf.upper": "none-here"}
+    config = tmp_path / "config.yml"
+    config.write_text(json.dumps(settings))
+    done = subprocess.run([COMMAND, "check", "--config", config], capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ztf.upper ")]
+    assert len(lines) == 1
+    assert "  absent  " in lines[0]
+    assert "the table none-here does not exist in HBase" in lines[0]
+    assert "2 absent" in done.stdout, "the upper limits of alerts need the table too"
+    assert [line.split()[:4] for line in done.stdout.splitlines() if "  failed  " in line] == []
+    assert done.returncode == 0
+    settings["hbase"] |= {"prefix": "wrong-", "tables": {}}
+    config.write_text(json.dumps(settings))
+    done = subprocess.run([COMMAND, "check", "--config", config], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, "an installation without any table is no installation"
 
 
 def test_commands_say_what_is_wrong_with_the_cluster(ingested: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hbase_ingested import Ingested
 from processes import COMMAND
 from waiting import wait_until
 
-from flight_server.protocol.errors import BackendLost
+from flight_server.protocol.errors import BackendLost, CorruptData
 from flight_server.protocol.query import Query
 from flight_server.storage.hbase import writer_lock
 from flight_server.storage.hbase.schema_rows import WRITER
@@ -43,8 +43,11 @@ def cell(tables: Ingested) -> str | None:
 
 
 def put(tables: Ingested, **words: Any) -> None:
-    who = {"owner": "other", "host": "elsewhere", "process": 1, "began": "1", "beat": 0} | words
-    tables.stores.admin.put(f"{tables.prefix}ztf", WRITER, {f"i:{QUALIFIER}": json.dumps(who).encode()})
+    put_text(tables, json.dumps({"owner": "other", "host": "elsewhere", "process": 1, "began": "1", "beat": 0} | words))
+
+
+def put_text(tables: Ingested, text: str) -> None:
+    tables.stores.admin.put(f"{tables.prefix}ztf", WRITER, {f"i:{QUALIFIER}": text.encode()})
 
 
 def test_two_commands_at_once_lose_nothing(empty: Ingested, tmp_path: Path) -> None:
@@ -113,6 +116,19 @@ def test_who_is_silent_for_a_lease_has_lost_it(empty: Ingested, monkeypatch: pyt
         assert next(beats, None) is None, "it waited while the other one renewed its right"
     done.set()
     beating.join()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"owner": "other"}', '{"owner": "a", "host": "b", "process": "1", "began": "1"}']
+)
+def test_a_damaged_cell_is_named_and_left_as_it_is(empty: Ingested, text: str) -> None:
+    store = empty.open().store
+    with store.writing():
+        pass
+    put_text(empty, text)
+    with pytest.raises(CorruptData, match=f"{WRITER} of the table {empty.prefix}ztf in HBase names no ingest"), store.writing():
+        pass
+    assert cell(empty) == text
 
 
 def test_who_has_lost_it_writes_nothing_more(empty: Ingested, monkeypatch: pytest.MonkeyPatch) -> None:

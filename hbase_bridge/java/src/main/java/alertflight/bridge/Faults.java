@@ -40,7 +40,8 @@ final class Faults {
       root = root.getCause();
     }
     String code = root instanceof java.io.IOException && !(root instanceof DoNotRetryIOException) ? "backend_lost" : "internal";
-    String message = (table.isEmpty() ? "HBase: " : "HBase, table " + table + ": ") + root.getClass().getSimpleName() + ": " + firstLine(root.getMessage());
+    String place = table.isEmpty() ? "HBase" : "HBase, table " + table;
+    String message = place + ": " + root.getClass().getSimpleName() + ": " + firstLine(root.getMessage());
     return new BridgeException(code, message, fault);
   }
 

@@ -32,11 +32,6 @@ final class Fetcher {
     this.check = check;
   }
 
-  /** Throws if the work is to end. */
-  interface Check {
-    void run() throws BridgeException;
-  }
-
   /**
    * Splits ranges into parts that are read in parallel, each in key order and in one region; returns null if ranges
    * overlap.

@@ -11,7 +11,7 @@ import java.util.Map;
  * @param service {@code ZooKeeper}, {@code RegionServer}, or {@code HBase} if none of its servers can be named
  * @param address host and port; empty if no RegionServer has the region
  * @param table the table of which a region is lost; empty if all of HBase is
- * @param start the first key of the region
+ * @param start the first key of the region; empty at the beginning of the table
  * @param stop the key behind the region; empty at the end of the table
  */
 record Outage(String service, String address, String table, byte[] start, byte[] stop) {
@@ -22,15 +22,15 @@ record Outage(String service, String address, String table, byte[] start, byte[]
   }
 
   String message() {
-    String region = "table " + table + ", region from " + key(start) + " to " + key(stop);
+    String region = "table " + table + ", region from " + key(start, "the beginning") + " to " + key(stop, "the end");
     if (address.isEmpty()) {
       return "no RegionServer has the " + region;
     }
     return "the " + service + " at " + address + " does not answer" + (table.isEmpty() ? "" : " (" + region + ")");
   }
 
-  private static String key(byte[] key) {
-    return key.length == 0 ? "the end" : new String(key, ISO_8859_1);
+  private static String key(byte[] key, String open) {
+    return key.length == 0 ? open : new String(key, ISO_8859_1);
   }
 
   Map<String, String> words() {
