@@ -14,7 +14,7 @@ from flight_client.options import server_options, split_option
 from flight_client.output import show, write_csv, write_file
 from flight_client.profiles import find_profile
 from flight_client.stream import Stream
-from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS
+from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS, CUTOUT_PLANES
 from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["get"]
@@ -28,6 +28,7 @@ SHOWN_MISSING = 5
 @click.option("--ids", multiple=True, callback=split_option, metavar="ID,...", help="Object IDs, separated by commas.")
 @click.option("--cone", type=float, nargs=3, metavar="RA DEC RADIUS", help="A cone on the sky: degrees, degrees, arcsec.")
 @click.option("--class", "class_", metavar="NAME", help="A class, newest alerts first; from a table kept by class.")
+@click.option("--tag", metavar="NAME", help="A tag, newest alerts first; from a table with tags.")
 @click.option("--sso", metavar="NAME", help="A solar system object; from a table kept by it.")
 @click.option("--tracklet", metavar="NAME", help="A tracklet name, or its beginning; from a table kept by it.")
 @click.option("--name", metavar="NAME", help="A name, or its beginning; from a table of names.")
@@ -39,6 +40,9 @@ SHOWN_MISSING = 5
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
 @click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")
 @click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
+@click.option(
+    "--cutout-planes", multiple=True, callback=split_option, metavar="PLANE,...", help=f"Of pixels: {', '.join(CUTOUT_PLANES)}."
+)
 @click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Cutouts as stored, as plain FITS, or as pixels.")
 @click.option("--start", metavar="TIME", help="Earliest time, included: a date (UTC), JD or MJD.")
 @click.option("--stop", metavar="TIME", help="Latest time, excluded.")
@@ -46,6 +50,7 @@ SHOWN_MISSING = 5
 @click.option("--limit", type=click.IntRange(1), help="At most this many rows.")
 @click.option("--limit-objects", type=click.IntRange(1), help="At most this many objects.")
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
+@click.option("--forced", is_flag=True, help="Add forced photometry, marked in r:tag.")
 @click.option(
     "-o", "--output", default="-", metavar="FILE", help="FILE.parquet, .csv, .arrow or .vot; - prints a table or, in a pipe, CSV."
 )
@@ -56,6 +61,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     ids: list[str],
     cone: tuple[float, float, float] | None,
     class_: str | None,
+    tag: str | None,
     sso: str | None,
     tracklet: str | None,
     name: str | None,
@@ -65,6 +71,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     everything: bool,
     columns: list[str],
     cutouts: list[str],
+    cutout_planes: list[str],
     cutout_format: str | None,
     start: str | None,
     stop: str | None,
@@ -72,6 +79,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
     limit: int | None,
     limit_objects: int | None,
     upper_limits: bool,
+    forced: bool,
     output: str,
 ) -> None:
     """Get rows of a table. Light curves by object ID or position, lists by class or time, with any columns and cutouts.
@@ -89,6 +97,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
         "ids": ids,
         "cone": None if cone is None else dict(zip(("ra", "dec", "radius"), cone, strict=True)),
         "class": class_,
+        "tag": tag,
         "sso": sso,
         "tracklet": tracklet,
         "name": name,
@@ -97,6 +106,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
         "all": everything,
         "columns": columns,
         "cutouts": cutouts,
+        "cutout_planes": cutout_planes,
         "cutout_format": cutout_format,
         "start": start,
         "stop": stop,
@@ -104,6 +114,7 @@ def get(  # noqa: PLR0917  (click passes its options by name)
         "limit": limit,
         "limit_objects": limit_objects,
         "upper_limits": upper_limits,
+        "forced": forced,
     }
     given = {name: value for name, value in fields.items() if value is not None and value is not False and value != []}
     query = parse_ticket(json.dumps(given).encode())

@@ -14,7 +14,7 @@ from flight_client.options import server_options, split_option
 from flight_client.profiles import find_profile
 from flight_client.pull_files import MISSING, OBJECTS_A_FILE, pull_into
 from flight_server.protocol.errors import NoSelection
-from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS, LAYOUTS
+from flight_server.protocol.query import CUTOUT_FORMATS, CUTOUT_KINDS, CUTOUT_PLANES, LAYOUTS
 from flight_server.protocol.ticket_json import parse_ticket
 
 __all__ = ["pull"]
@@ -31,11 +31,15 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--all", "everything", is_flag=True, help="The whole table.")
 @click.option("--columns", multiple=True, callback=split_option, metavar="NAME,...", help="Columns; by default all stored ones.")
 @click.option("--cutouts", multiple=True, callback=split_option, metavar="KIND,...", help=f"Cutouts: {', '.join(CUTOUT_KINDS)}.")
+@click.option(
+    "--cutout-planes", multiple=True, callback=split_option, metavar="PLANE,...", help=f"Of pixels: {', '.join(CUTOUT_PLANES)}."
+)
 @click.option("--cutout-format", type=click.Choice(CUTOUT_FORMATS), help="Cutouts as stored, as plain FITS, or as pixels.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="One row per alert, or one row per object.")
 @click.option("--start", metavar="TIME", help="Earliest time, included: a date (UTC), JD or MJD.")
 @click.option("--stop", metavar="TIME", help="Latest time, excluded.")
 @click.option("--upper-limits", is_flag=True, help="Add upper limits and bad points, marked in d:tag.")
+@click.option("--forced", is_flag=True, help="Add forced photometry, marked in r:tag.")
 @click.option("--objects-per-file", type=click.IntRange(1), default=OBJECTS_A_FILE, show_default=True, help="IDs per file.")
 @click.option("-o", "--output", type=FOLDER, required=True, metavar="DIR", help="The output folder.")
 def pull(  # noqa: PLR0917  (click passes its options by name)
@@ -47,11 +51,13 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
     everything: bool,
     columns: list[str],
     cutouts: list[str],
+    cutout_planes: list[str],
     cutout_format: str | None,
     layout: str | None,
     start: str | None,
     stop: str | None,
     upper_limits: bool,
+    forced: bool,
     objects_per_file: int,
     output: Path,
 ) -> None:
@@ -73,11 +79,13 @@ def pull(  # noqa: PLR0917  (click passes its options by name)
         "all": everything,
         "columns": columns,
         "cutouts": cutouts,
+        "cutout_planes": cutout_planes,
         "cutout_format": cutout_format,
         "layout": layout,
         "start": start,
         "stop": stop,
         "upper_limits": upper_limits,
+        "forced": forced,
     }
     given = {name: value for name, value in fields.items() if value is not None and value is not False and value != []}
     if "ids" not in given and not everything:

@@ -24,7 +24,7 @@ from flight_server.protocol.ticket_json import parse_ticket
 __all__ = ["AlertflightDataSource", "register"]
 
 LISTS = ("ids", "columns", "cutouts")
-FLAGS = ("all", "upper_limits")
+FLAGS = ("all", "upper_limits", "forced")
 MOMENTS = ("start", "stop")
 TICKET_OPTIONS = ("table", *LISTS, *FLAGS, *MOMENTS, "layout", "cutout_format")
 OPTIONS = ("url", "query", *TICKET_OPTIONS)

@@ -10,9 +10,14 @@ __all__ = ["AlertLayout", "BlockLayout", "Family", "Nested"]
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The source of a column family in an alert packet: a struct, root fields, or all remaining fields."""
+    """The sources of a column family in an alert packet: structs, root fields, or all remaining fields.
 
-    struct: str | None = None
+    Fields of several structs may have one name: each table says of which structs its cells are. The fields of `prefixed`
+    structs have a prefix in their names, and are cells of every table.
+    """
+
+    structs: tuple[str, ...] = ()
+    prefixed: Mapping[str, str] = msgspec.field(default_factory=dict)
     root: tuple[str, ...] = ()
     rest: bool = False
 
@@ -49,19 +54,35 @@ class BlockLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AlertLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"families": "cells", "block": "blocks"}):
     """The layout of a survey's alert packets, and how they are recognised.
 
-    `computed` maps the stored columns that ingest computes to the derived columns that they are.
+    `table` is the table of alerts, in which those of one object and time are told apart. Of `histories` the first has
+    points that may become rows of it. Columns that are the `same` in all structs are read from that of the alert, since
+    some files have rounded numbers in others. `planes` are the images of a cutout, in the order of its file. `computed`
+    maps the stored columns that ingest computes to the derived columns that they are.
     """
 
+    table: str
     recognised_by: tuple[str, ...]
     alert_id: str
     families: Mapping[str, Family]
-    history: str
+    histories: tuple[str, ...]
     stamps: Mapping[str, str]
     block: BlockLayout
     version: tuple[str, ...]
     nested: Mapping[str, Nested]
     not_stored: frozenset[str]
+    same: frozenset[str] = frozenset()
+    planes: tuple[str, ...] = ("image",)
     computed: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def structs(self) -> dict[str, str]:
+        """The family of each struct whose fields have their own names."""
+        return {struct: name for name, family in self.families.items() for struct in family.structs}
+
+    @property
+    def points(self) -> str:
+        """The struct that the points of histories are like: that of the alert itself."""
+        return next(iter(self.structs))
 
     @property
     def cutout_columns(self) -> dict[str, str]:

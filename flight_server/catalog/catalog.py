@@ -7,7 +7,7 @@ that holds their values (`widening`), which the store records; `with_stored` add
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
@@ -155,14 +155,23 @@ class Catalog:
             self._projections[key] = found
         return found
 
-    def cutout_columns(self, table: Table, kinds: Iterable[str], cutout_format: str) -> tuple[Column, ...]:
+    def cutout_columns(
+        self, table: Table, kinds: Iterable[str], cutout_format: str, planes: Sequence[str] = ("image",)
+    ) -> tuple[Column, ...]:
         """Return the cutout columns of some kinds, in order. In the format `array`, each is followed by a column of shapes.
+
+        There is one for each of the `planes`, the images of a cutout.
 
         Raises
         ------
         NotSupported
-            The settings have no array shape for the survey.
+            The settings have no array shape for the survey, or its cutouts have no such plane.
         """
+        held = self.surveys[table.survey].alerts.planes
+        for plane in planes:
+            if plane not in held:
+                message = f"cutouts of {table.survey} have no {plane}, only {', '.join(held)}"
+                raise NotSupported(message, field="cutout_planes", value=plane)
         names = self.surveys[table.survey].alerts.cutout_columns
         found = []
         for kind in kinds:
@@ -174,16 +183,22 @@ class Catalog:
             if table.survey not in self.array_shape:
                 message = f"the setting cutouts.array_shape has no shape for {table.survey}"
                 raise NotSupported(message, field="cutout_format", value=cutout_format)
-            found.append(replace(column, type=pa.fixed_shape_tensor(pa.float32(), self.array_shape[table.survey])))
-            found.append(
-                Column(
-                    name=f"{stored.name.removesuffix('_stampData')}_shape",
-                    type=pa.list_(pa.int16(), 2),
-                    unit="pix",
-                    origin=stored.origin,
-                    description=f"Rows and columns of the cutout in {stored.name} as stored",
+            base = stored.name.removesuffix("_stampData")
+            for plane in planes:
+                is_image = plane == held[0]
+                name = stored.name if is_image else f"{base}_{plane}"
+                kind_ = pa.fixed_shape_tensor(pa.float32(), self.array_shape[table.survey])
+                about = column.description if is_image else f"{stored.description}: pixels of its {plane}, as those of the image"
+                found.append(replace(column, name=name, type=kind_, description=about))
+                found.append(
+                    Column(
+                        name=f"{base if is_image else name}_shape",
+                        type=pa.list_(pa.int16(), 2),
+                        unit="pix",
+                        origin=stored.origin,
+                        description=f"Rows and columns of the cutout in {name} as stored",
+                    )
                 )
-            )
         return tuple(found)
 
     def type_of(self, table: Table, name: str) -> pa.DataType | None:

@@ -31,7 +31,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     min: Number | None = None
     max: Number | None = None
     below: Number | None = None
-    equal: str | Number | None = None
+    equal: str | bool | Number | None = None
     among: tuple[str, ...] | None = None
     begins: str | None = None
 

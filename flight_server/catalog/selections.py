@@ -28,6 +28,8 @@ def selections_of(table: Table) -> Iterator[str]:
         yield "ids"
     if table.pixels is not None or table.cone is not None:
         yield from AREAS
+    if table.tagged:
+        yield "tag"
     yield from table.select
     if is_selected_by_time(table):
         yield from BOUNDS

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from flight_server.catalog.conditions import Where, where_words
 
-__all__ = ["Pixels", "Points", "Selection", "Table", "UpperLimits", "table_words"]
+__all__ = ["Added", "Pixels", "Points", "Selection", "Table", "table_words"]
 
 REST = ":*"  # suffix of a family: all of its cells
+_PARTS = re.compile(r"\{([^}]*)\}")
+_SALT = re.compile(r"(last|inner|lowerlast)\d+\(.*\)")
 
 
-class UpperLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The tables with an object's upper limits and bad points, and the column that tags rows by table.
+class Added(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tables with further rows of an object, such as upper limits, and the column that tags rows by table.
 
     A row of a table in `hidden_by_own` is left out if the object has a row of its own table at the same time.
     """
@@ -39,12 +42,15 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Whether keys have the value in lower case.
     known
         The lists of config/classes with the known values: `fink`, `tns`, `simbad`.
+    form
+        `designation` if the ticket may have a designation of the solar system as it is written, which keys have packed.
     """
 
     column: str
     prefix: bool = False
     lower: bool = False
     known: tuple[str, ...] = ()
+    form: Literal["designation"] | None = None
 
 
 class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +87,10 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     the ID of the alert. Of `joined` columns loaded files may have the parts, of `listed` ones several values in one
     column of the file. `from_key` are columns that are read out of the row key, `key_only` further ones that have no cells.
     In a table with `text_cells` that has no schema row every cell is text. The name of a table with `fixed_name` takes no
-    prefix.
+    prefix. Cells are those of its `structs`, of which the first has a name that several have. Of its `further` families also
+    cells that the catalog does not know are stored. `made` are cells that repeat a part of the key. A table of a `history`
+    that is not the first names it; one `with_history` is filled with `ingest --history` only. `id_prefix` is how IDs begin
+    in texts of the survey. `tagged` is how the names of tables begin that have its alerts by tag.
     """
 
     name: str
@@ -111,7 +120,14 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     listed: Mapping[str, str] = msgspec.field(default_factory=dict)
     cutouts: str | None = None
     path: str | None = None
-    upper_limits: UpperLimits | None = None
+    upper_limits: Added | None = None
+    forced: Added | None = None
+    structs: tuple[str, ...] = ()
+    made: Mapping[str, str] = msgspec.field(default_factory=dict)
+    history: str = ""
+    with_history: bool = False
+    id_prefix: str = ""
+    tagged: str = ""
     splits: tuple[str, ...] = ()
     select: Mapping[str, Selection] = msgspec.field(default_factory=dict)
     pixels: Pixels | None = None
@@ -121,7 +137,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def by_object(self) -> bool:
         """Whether row keys begin with the object ID, so that rows can be selected by it."""
-        return self.key.partition("{")[2].partition("}")[0] == self.id
+        parts: list[str] = _PARTS.findall(self.key)
+        return next(part for part in parts if not _SALT.fullmatch(part)) == self.id
 
     @property
     def in_key(self) -> frozenset[str]:
@@ -145,17 +162,33 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.takes(name) or name in self.key_only
 
 
-def table_words(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a declaration in the form of `Table`: columns are declared as names, families with `:*`, or `*` alone."""
+def table_words(words: Mapping[str, Any], known: Collection[str] = ()) -> dict[str, Any]:
+    """Return a declaration in the form of `Table`.
+
+    Columns are declared as names, lists of names, families with `:*`, or `*` alone; of `further` families the cells are
+    stored whose names are not `known`.
+    """
     found = dict(words)
     named = words.get("columns")
     if named == "*":
         found["columns"] = None
     elif named is not None:
-        found["columns"] = [column for column in named if not column.endswith(REST)]
-        found["rest"] = [column.removesuffix(REST) for column in named if column.endswith(REST)]
+        names = list(dict.fromkeys(_flat(named)))
+        found["columns"] = [column for column in names if not column.endswith(REST)]
+        further = found.pop("further", [])
+        found["rest"] = [*(column.removesuffix(REST) for column in names if column.endswith(REST)), *further]
+        others = (name for name in known if name.partition(":")[0] in further and name not in found["columns"])
+        found["without"] = [*words.get("without", ()), *others]
     if "where" in words:
         found["where"] = where_words(words["where"])
     if "points" in words:
         found["points"] = {**words["points"], "where": where_words(words["points"]["where"])}
     return found
+
+
+def _flat(names: Collection[Any]) -> Iterator[str]:
+    for name in names:
+        if isinstance(name, str):
+            yield name
+        else:
+            yield from _flat(name)

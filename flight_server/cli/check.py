@@ -36,11 +36,14 @@ def check(data: str | None, config: Path | None) -> None:
     archive, store = open_archive(settings)
     trials: list[Trial] = []
     try:
-        names = list(archive.catalog().tables)
+        catalog, absent = archive.catalog(), archive.absent_surveys()
+        names = [name for name, table in catalog.tables.items() if table.survey not in absent]
         with click.progressbar(names, label="check", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
             for name in bar:
                 trials += try_table(archive, name, Caller("check"))
         click.echo(laid_out(trials))
+        for survey in archive.absent_surveys():
+            click.echo(f"no table of {survey} is there")
         for line in refused_lines(archive.refused_columns()):
             click.echo(line)
     finally:

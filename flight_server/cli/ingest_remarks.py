@@ -23,6 +23,9 @@ def ingest_remarks(report: IngestReport) -> Iterator[str]:
     if report.left_out:
         counts = " and ".join(f"{count} points of {name}" for name, count in sorted(report.left_out.items()))
         yield f"{counts} left out: the last points of their histories are of another kind; --history keeps them"
+    if report.unplaced:
+        named = _some([str(one) for one in report.unplaced])
+        yield f"{len(report.unplaced)} alerts are of no known object: at most their cutouts are stored: {named}"
     yield from _sharing(report.sharing)
     yield from rounded_remarks(report.rounded)
 

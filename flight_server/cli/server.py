@@ -35,20 +35,30 @@ def run_server(
 
     def ready(server: Door, archive: Archive) -> None:
         url = address(settings.server.host, server.port)
-        rows = archive.states()[DEFAULT_TABLE].rows
-        what = "the tables" if rows is None else f"{rows} alerts"
+        what = _contents(archive)
         start.report(server.port)
         if start.port is not None:
             log.warning("the server is ready again at %s", url)
             return
-        faults = archive.faults()
-        for name, fault in faults.items():
+        for name, fault in archive.surprising_faults().items():
             click.echo(f"{name} is not served: {fault.message}")
+        for survey in archive.absent_surveys():
+            click.echo(f"no table of {survey} is there")
         for line in refused_lines(archive.refused_columns()):
             click.echo(line)
-        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive, faults)}")
+        click.echo(f"serving {what} from {settings.place}\nready {url}\n{_snippet(url, archive, archive.faults())}")
 
     run(settings, FlightServer, ready, wait)
+
+
+def _contents(archive: Archive) -> str:
+    """Return how many rows the table of alerts of each survey has, or "the tables" if the store would have to count them."""
+    states = archive.states()
+    tables = [survey.alerts.table for survey in archive.catalog().surveys.values()]
+    counts = {table: states[table].rows for table in tables}
+    if None in counts.values():
+        return "the tables"
+    return " and ".join(f"{count} rows of {name}" for name, count in counts.items() if count) or "no rows"
 
 
 def _snippet(url: str, archive: Archive, faults: Container[str]) -> str:

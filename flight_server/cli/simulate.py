@@ -9,10 +9,11 @@ import click
 from alertflight_config import DEFAULT_SURVEY, EXAMPLE_ID
 
 from flight_server.simulate import simulate as run
+from flight_server.simulate.recipes import load_recipes
 
 __all__ = ["simulate"]
 
-SURVEY = click.Choice([DEFAULT_SURVEY])
+SURVEY = click.Choice(list(load_recipes()))
 
 
 def _named(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> dict[str, int]:
@@ -45,7 +46,7 @@ def _named(_context: click.Context, _option: click.Parameter, value: tuple[str, 
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 def simulate(
-    survey: str,  # noqa: ARG001  (one so far)
+    survey: str,
     objects: int,
     alerts: int,
     nights: int,
@@ -61,6 +62,7 @@ def simulate(
     with click.progressbar(length=max(total, 1), label="simulate", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         written = run(
             out,
+            survey=survey,
             objects=objects,
             nights=nights,
             seed=seed,

@@ -61,8 +61,8 @@ class StampArrays:
         return pa.ExtensionArray.from_storage(kind, cells), shapes
 
 
-def decode(stamps: pa.BinaryArray, shape: tuple[int, int], most: int) -> StampArrays:
-    """Decode cutouts: the first two-dimensional image of each.
+def decode(stamps: pa.BinaryArray, shape: tuple[int, int], most: int, number: int = 0) -> StampArrays:
+    """Decode cutouts: one two-dimensional image of each.
 
     Parameters
     ----------
@@ -72,6 +72,8 @@ def decode(stamps: pa.BinaryArray, shape: tuple[int, int], most: int) -> StampAr
         The largest rows and columns of a cutout.
     most
         The largest unpacked size of a cutout, bytes.
+    number
+        Which of its two-dimensional images, from 0.
 
     Returns
     -------
@@ -83,22 +85,22 @@ def decode(stamps: pa.BinaryArray, shape: tuple[int, int], most: int) -> StampAr
     faults: dict[int, str] = {}
     for first in range(0, len(stamps), TOGETHER):
         some = slice(first, first + TOGETHER)
-        found = _decode(stamps.slice(first, TOGETHER), pixels[some], shapes[some], most)
+        found = _decode(stamps.slice(first, TOGETHER), pixels[some], shapes[some], most, number)
         faults |= {first + place: reason for place, reason in found.items()}
     return StampArrays(pixels, shapes, shapes[:, 0] > 0, faults)
 
 
 def decode_one(content: Content) -> Pixels | str:
     """Decode one plain FITS file to native float32 in its own shape, or return the reason why there is no image."""
-    ((_, images),) = _images([content], np.zeros(1, dtype=np.intp))
+    ((_, images),) = _images([content], np.zeros(1, dtype=np.intp), 0)
     return images if isinstance(images, str) else images[0].astype(np.float32)
 
 
-def _decode(stamps: pa.BinaryArray, pixels: Pixels, shapes: npt.NDArray[np.int16], most: int) -> dict[int, str]:
+def _decode(stamps: pa.BinaryArray, pixels: Pixels, shapes: npt.NDArray[np.int16], most: int, number: int) -> dict[int, str]:
     """Decode cutouts into the given arrays; return the reasons of failures by index."""
     found, faults = unpack(stamps, most)
     held = np.array([place for place, content in enumerate(found) if content is not None], dtype=np.intp)
-    for places, images in _images([content or b"" for content in found], held):
+    for places, images in _images([content or b"" for content in found], held, number):
         if isinstance(images, str):
             faults.update(dict.fromkeys(places.tolist(), images))
             continue
@@ -114,10 +116,10 @@ def _decode(stamps: pa.BinaryArray, pixels: Pixels, shapes: npt.NDArray[np.int16
     return faults
 
 
-def _images(contents: Sequence[Content], held: Places) -> Iterator[tuple[Places, npt.NDArray[Any] | str]]:
+def _images(contents: Sequence[Content], held: Places, number: int) -> Iterator[tuple[Places, npt.NDArray[Any] | str]]:
     """Yield images of equal shape with their indices, each index once; or a reason if they cannot be decoded."""
-    odd: list[int] = []
-    for places, layout in _groups(contents, held):
+    odd: list[int] = held.tolist() if number else []
+    for places, layout in _groups(contents, held) if not number else ():
         if layout is None:
             odd += places.tolist()
             continue
@@ -131,7 +133,7 @@ def _images(contents: Sequence[Content], held: Places) -> Iterator[tuple[Places,
         from flight_server.cutouts.astropy_images import odd_image
 
         for place in odd:
-            image = odd_image(contents[place])
+            image = odd_image(contents[place], number)
             yield np.array([place]), image if isinstance(image, str) else image[np.newaxis]
 
 

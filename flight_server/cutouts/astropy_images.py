@@ -23,13 +23,15 @@ IMAGES = (fits.PrimaryHDU, fits.ImageHDU)
 _alone = threading.Lock()
 
 
-def odd_image(content: Content) -> npt.NDArray[np.float32] | str:
-    """Read the first two-dimensional image of a FITS file.
+def odd_image(content: Content, number: int = 0) -> npt.NDArray[np.float32] | str:
+    """Read a two-dimensional image of a FITS file.
 
     Parameters
     ----------
     content
         A FITS file, possibly broken.
+    number
+        Which of its images, from 0.
 
     Returns
     -------
@@ -41,12 +43,12 @@ def odd_image(content: Content) -> npt.NDArray[np.float32] | str:
     with _alone, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _read(content)
+            return _read(content, number)
         except Exception:  # noqa: BLE001  (astropy raises many classes on a broken header)
             return "bad_fits"
 
 
-def _read(content: Content) -> npt.NDArray[np.float32] | str:
+def _read(content: Content, number: int) -> npt.NDArray[np.float32] | str:
     # tables of compressed tiles can unpack to any size, so they do not count as images
     opened = fits.open(
         io.BytesIO(content), ignore_missing_simple=True, disable_image_compression=True, memmap=False, lazy_load_hdus=True
@@ -54,6 +56,9 @@ def _read(content: Content) -> npt.NDArray[np.float32] | str:
     with opened as hdus:
         for hdu in hdus:
             if type(hdu) not in IMAGES or len(hdu.shape) != 2 or not all(hdu.shape):  # noqa: PLR2004  (dimensions)
+                continue
+            if number:
+                number -= 1
                 continue
             # check before astropy allocates memory
             if math.prod(hdu.shape) * abs(hdu.header["BITPIX"]) // 8 > len(content):

@@ -9,13 +9,14 @@ import pyarrow.compute as pc
 
 from flight_server.derive.inputs import Numbers
 
-__all__ = ["iso_text", "lapse"]
+__all__ = ["iso_text", "iso_text_of_tai", "lapse"]
 
 TEMPLATE = b"0000-00-00 00:00:00.000"
 # the position of each part in the template, and its number of digits
 YEAR, MONTH, DAY = (0, 4), (5, 2), (8, 2)
 HOUR, MINUTE, SECOND, FRACTION = (11, 2), (14, 2), (17, 2), (20, 3)
 MILLISECONDS = 3
+MJD_ZERO = 2_400_000.5
 FOUR_DIGITS = (1000, 9999)
 
 
@@ -30,18 +31,39 @@ def iso_text(jd: Numbers) -> pa.Array:
     >>> iso_text(np.array([2459092.8803819, np.nan])).to_pylist()
     ['2020-08-31 09:07:44.996', None]
     """
-    import erfa
-
     unknown = ~np.isfinite(jd)
     jd = np.where(unknown, 0.0, jd)
     whole = np.round(jd)
+    return _iso_text(whole, jd - whole, unknown)
+
+
+def iso_text_of_tai(mjd: Numbers) -> pa.Array:
+    """Return MJD in TAI as ISO text in UTC with milliseconds; see `iso_text`.
+
+    >>> iso_text_of_tai(np.array([61109.0, np.nan])).to_pylist()
+    ['2026-03-09 23:59:23.000', None]
+    """
+    import erfa
+
+    unknown = ~np.isfinite(mjd)
+    mjd = np.where(unknown, 0.0, mjd)
+    whole = np.round(mjd)
+    with np.errstate(invalid="ignore"):
+        day, fraction, status = erfa.ufunc.taiutc(MJD_ZERO + whole, mjd - whole)
+    return _iso_text(day, fraction, unknown | (status < 0))
+
+
+def _iso_text(whole: Numbers, fraction_of_day: Numbers, unknown: npt.NDArray[np.bool_]) -> pa.Array:
+    """Return Julian dates in UTC, in two parts, as text; null where they are unknown."""
+    import erfa
+
     with np.errstate(invalid="ignore"):
         # both parts are exact; the ufunc reports dubious years (before 1960, far future) by a status, not a warning
-        year, month, day, clock, status = erfa.ufunc.d2dtf(b"UTC", MILLISECONDS, whole, jd - whole)
-    unknown |= status < 0  # one row that is wrong must not end an answer over a whole table
+        year, month, day, clock, status = erfa.ufunc.d2dtf(b"UTC", MILLISECONDS, whole, fraction_of_day)
+    unknown = unknown | (status < 0)  # one row that is wrong must not end an answer over a whole table
     hour, minute, second, fraction = (clock[part] for part in "hmsf")
     parts = {YEAR: year, MONTH: month, DAY: day, HOUR: hour, MINUTE: minute, SECOND: second, FRACTION: fraction}
-    texts = _filled(parts, len(jd))
+    texts = _filled(parts, len(whole))
     array = pa.array(texts, mask=unknown).cast(pa.string())
     odd = ~unknown & ((year < FOUR_DIGITS[0]) | (year > FOUR_DIGITS[1]))
     if odd.any():  # no exposure is that old, but the text must be correct

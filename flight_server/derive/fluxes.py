@@ -1,4 +1,4 @@
-"""Fluxes from difference magnitudes."""
+"""Fluxes from difference magnitudes, and magnitudes from fluxes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from flight_server.derive.inputs import Numbers
 
-__all__ = ["flux"]
+__all__ = ["flux", "magnitude"]
 
 # 1 nJy in AB magnitudes; AB has its zero at 3631 Jy, in the rounded form m = 8.90 - 2.5 log10(f/Jy) that Rubin's
 # photometry page uses too (docs of the LSST data, "Photometry")
@@ -43,3 +43,18 @@ def flux(magnitude: Numbers, error: Numbers, sign: pa.Array) -> tuple[Numbers, N
     codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     found = signs[codes] * size
     return found, np.abs(found) * PER_MAGNITUDE * error
+
+
+def magnitude(flux: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the AB magnitude of a flux in nJy and its 1-sigma error, mag; NaN where the flux is missing or not positive.
+
+    The error is of first order: 1.086 times the error of the flux, over the flux.
+
+    Examples
+    --------
+    >>> values, errors = magnitude(np.array([100000.0, -5.0]), np.array([9210.34, 1.0]))
+    >>> values.round(3), errors.round(3)
+    (array([18.9,  nan]), array([0.1, nan]))
+    """
+    positive = np.where(flux > 0.0, flux, np.nan)
+    return ZERO_POINT - 2.5 * np.log10(positive), np.abs(error) / (positive * PER_MAGNITUDE)

@@ -23,7 +23,7 @@ from flight_server.planning.plan import Plan, Planner
 from flight_server.planning.row_selection import RowSelection, unknown_class
 from flight_server.protocol.callers import Caller
 from flight_server.protocol.deadlines import Deadline
-from flight_server.protocol.errors import AlertflightError, NotSupported, TableRefused
+from flight_server.protocol.errors import AlertflightError, NotSupported, TableAbsent, TableRefused
 from flight_server.protocol.query import Query
 from flight_server.settings import Settings
 from flight_server.storage.outages import Outage
@@ -100,6 +100,21 @@ class Archive:
         view = self._rows.view()
         found = {name: view.fault(table) for name, table in self._catalog.tables.items()}
         return {name: fault for name, fault in found.items() if fault is not None}
+
+    def absent_surveys(self) -> tuple[str, ...]:
+        """Return the surveys of which the store has no table, though it has those of another one."""
+        faults = self.faults()
+        found = [
+            name
+            for name, survey in self._catalog.surveys.items()
+            if all(isinstance(faults.get(table), TableAbsent) for table in survey.tables)
+        ]
+        return tuple(found) if len(found) < len(self._catalog.surveys) else ()
+
+    def surprising_faults(self) -> dict[str, AlertflightError]:
+        """Return the errors of tables that cannot be read, by table, without those of surveys that are absent."""
+        absent = self.absent_surveys()
+        return {name: fault for name, fault in self.faults().items() if self._catalog.tables[name].survey not in absent}
 
     def refused(self) -> dict[str, TableRefused]:
         """Return the errors of tables that are not served, by table."""

@@ -11,16 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flight_server.catalog.catalog import Catalog
-from flight_server.catalog.columns import Projection
 from flight_server.cutouts.arrays import decode
 from flight_server.cutouts.compression import unpacked
 from flight_server.execution.completeness import CutoutCounts
 from flight_server.execution.reader import PlanReader
 from flight_server.planning.plan import Plan
+from flight_server.planning.shape import cutout_key_columns
 from flight_server.protocol.completeness import FailedCutout
 from flight_server.protocol.errors import BackendLost, TooLarge
 from flight_server.storage.protocols import CutoutStore, Stamps
+from flight_server.storage.row_keys import keys_of_parts
 from flight_server.storage.scans import Rows
+from flight_server.storage.stamp_rows import place_names, stamp_places
 
 __all__ = ["CutoutLimits", "attach_cutouts"]
 
@@ -88,12 +90,16 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class _Attached:
-    """The cutouts of some rows with their objects and alerts; `own` marks the rows that can have cutouts."""
+    """The cutouts of some rows with their objects and alerts; `own` marks the rows that can have cutouts.
+
+    `planes` are the numbers of the images that are wanted of each cutout.
+    """
 
     stamps: Stamps
     own: npt.NDArray[np.bool_]
     object_ids: pa.Array
     alert_ids: pa.Array
+    planes: tuple[int, ...]
 
     def count(self, counts: CutoutCounts) -> None:
         """Count bytes read, failed cutouts and missing ones."""
@@ -111,9 +117,10 @@ class _Attached:
             values = self.stamps.kinds[kind].slice(first, length)
             faults: dict[int, str] = {}
             if plan.query.cutout_format == "array":
-                decoded = decode(values, tuple(plan.shape.cutouts[len(made)].type.shape), most)
-                faults = decoded.faults
-                made += decoded.columns()
+                for number in self.planes:
+                    decoded = decode(values, tuple(plan.shape.cutouts[len(made)].type.shape), most, number)
+                    faults |= decoded.faults
+                    made += decoded.columns()
             elif plan.query.cutout_format == "fits":
                 values, faults = unpacked(values, most)
                 made.append(values)
@@ -139,29 +146,41 @@ class _Source:
         self._store = store
         self._table = table
         self._layout = catalog.surveys[table.survey].alerts
-        known = catalog.known[table.survey]
-        self._columns = Projection(known[name] for name in (str(table.path), table.id, self._layout.alert_id))
+        self._columns = stamp_places(table, self._layout, catalog.described(table))
+        self._planes = tuple(map(self._layout.planes.index, reader.plan.query.cutout_planes))
 
     def read(self, rows: Rows) -> _Attached:
         """Read the cutouts of some rows."""
         reader, columns = self._reader, self._columns
         own = _own_rows(reader.plan, rows)
-        found = list(reader.scan(self._table, columns, keys=rows.keys))
+        here, keys = self._keys(rows)
+        found = list(reader.scan(self._table, columns, keys=keys))
         position = np.full(len(rows), -1)
         if found:
-            index = np.concatenate([part.request_index for part in found])
+            index = here[np.concatenate([part.request_index for part in found])]
             position[index] = np.arange(len(index))
         position[~own] = -1
         places = pa.Table.from_batches([part.batch for part in found], schema=columns.schema)
         places = places.take(pa.array(position, mask=position < 0)).combine_chunks()
-        paths, object_ids, alert_ids = (places[column.name].combine_chunks() for column in columns)
+        paths, object_ids, alert_ids = (places[name].combine_chunks() for name in place_names(self._table, self._layout))
         while True:
             try:
-                return _Attached(self._stamps(paths, object_ids, alert_ids), own, object_ids, alert_ids)
+                return _Attached(self._stamps(paths, object_ids, alert_ids), own, object_ids, alert_ids, self._planes)
             except BackendLost:
                 # an answer that is under way goes on when the service does
                 if not reader.deadline.sending.has_begun or not self._store.await_services(reader.deadline):
                     raise
+
+    def _keys(self, rows: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bytes_]]:
+        """Return the rows that may have cutouts, and the keys of their places: their own, or those of their alert IDs."""
+        names = cutout_key_columns(self._reader.plan.table, self._table)
+        if not names:
+            return np.arange(len(rows)), rows.keys
+        parts = [rows.batch[name] for name in names]
+        known = np.logical_and.reduce([part.is_valid().to_numpy(zero_copy_only=False) for part in parts])
+        here = np.flatnonzero(known)
+        chosen = pa.array(here)
+        return here, keys_of_parts(self._table, {name: part.take(chosen) for name, part in zip(names, parts, strict=True)})
 
     def _stamps(self, paths: pa.Array, object_ids: pa.Array, alert_ids: pa.Array) -> Stamps:
         pending = self._store.begin(self._layout.block, paths, object_ids, alert_ids, self._reader.plan.query.cutouts)
@@ -202,8 +221,8 @@ def _windows(rows: Iterator[Rows], window: _Window) -> Iterator[Rows]:
 
 def _own_rows(plan: Plan, rows: Rows) -> npt.NDArray[np.bool_]:
     """Return a mask of the rows from the plan's own table; only these can have cutouts."""
-    limits = plan.table.upper_limits
-    if not plan.added or limits is None:
+    added = plan.shape.added
+    if added is None:
         return np.ones(len(rows), dtype=bool)
-    own: npt.NDArray[np.bool_] = pc.equal(rows.batch[limits.tag], limits.own).to_numpy(zero_copy_only=False)
+    own: npt.NDArray[np.bool_] = pc.equal(rows.batch[added.tag], added.own).to_numpy(zero_copy_only=False)
     return own

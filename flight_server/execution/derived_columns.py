@@ -30,9 +30,8 @@ def derive_columns(rows: Iterator[Rows], plan: Plan) -> Iterator[Rows]:
     given: dict[str, Any] = {} if cone is None else {"centre": (cone.ra, cone.dec)}
     for some in rows:
         batch, place = some.batch, None
-        if plan.added and plan.table.upper_limits is not None:
-            limits = plan.table.upper_limits
-            own = pc.equal(batch[limits.tag], limits.own).to_numpy(zero_copy_only=False)
+        if plan.shape.added is not None:
+            own = pc.equal(batch[plan.shape.added.tag], plan.shape.added.own).to_numpy(zero_copy_only=False)
             place = pa.array(np.where(own, np.cumsum(own) - 1, 0), mask=~own)
             batch = batch.filter(pa.array(own))
         made = derive(batch, columns, columns, given)

@@ -1,4 +1,4 @@
-"""Light curves with upper limits: an object's alerts, bad points and upper limits, merged by time."""
+"""Light curves with further rows: an object's alerts and its upper limits, bad points or forced photometry, merged by time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from flight_server.planning.plan import Plan
 from flight_server.storage.row_keys import object_key
 from flight_server.storage.scans import Rows
 
-__all__ = ["with_upper_limits"]
+__all__ = ["with_added_rows"]
 
 OBJECTS_TOGETHER = 128
 
 
-def with_upper_limits(reader: PlanReader, columns: Projection) -> Iterator[Rows]:
+def with_added_rows(reader: PlanReader, columns: Projection) -> Iterator[Rows]:
     """Read the rows of the plan's table and of its added tables, object by object, by time within an object.
 
     Begin with the object of the plan's cursor; the request index counts from there. All rows of an object are in one batch.
@@ -58,8 +58,8 @@ def _object_groups(reader: PlanReader, columns: Projection) -> Iterator[Sequence
 
 def _read(reader: PlanReader, columns: Projection, ids: Sequence[str | int]) -> Iterator[tuple[int, Rows]]:
     """Yield the rows of each table in the requested columns, with the rank of the table; the plan's own has rank 0."""
-    limits = reader.plan.table.upper_limits
-    if limits is None:
+    added = reader.plan.shape.added
+    if added is None:
         return
     for rank, source in enumerate(reader.plan.shape.sources):
         for rows in reader.scan(source.table, source.columns, ids=ids):
@@ -67,7 +67,7 @@ def _read(reader: PlanReader, columns: Projection, ids: Sequence[str | int]) -> 
             tags = pa.array(np.full(length, source.tag, dtype=object), pa.string())
             held = source.columns.by_name
             cells = [
-                tags if c.name == limits.tag else rows.batch[c.name] if c.name in held else pa.nulls(length, c.type)
+                tags if c.name == added.tag else rows.batch[c.name] if c.name in held else pa.nulls(length, c.type)
                 for c in columns
             ]
             yield rank, Rows(pa.RecordBatch.from_arrays(cells, schema=columns.schema), rows.request_index, rows.keys)
@@ -82,7 +82,7 @@ def _in_order(plan: Plan, parts: list[tuple[int, Rows]]) -> Rows:
     order = np.lexsort((rank, times, index))
     index, times, rank = index[order], times[order], rank[order]
     # within an object and time the alert comes first, so a point that it hides directly follows it
-    hidden_names = plan.table.upper_limits.hidden_by_own if plan.table.upper_limits else ()
+    hidden_names = plan.shape.added.hidden_by_own if plan.shape.added else ()
     hidden = [place for place, table in enumerate(plan.added, start=1) if table.name in hidden_names]
     same = (times[1:] == times[:-1]) & (index[1:] == index[:-1]) & (rank[:-1] == 0)
     twice = np.append(False, np.isin(rank[1:], hidden) & same)

@@ -10,7 +10,7 @@ import numpy as np
 from flight_server.catalog.columns import Projection
 from flight_server.execution.filters import equal_to
 from flight_server.execution.leading_rows import leading_first
-from flight_server.execution.light_curves import with_upper_limits
+from flight_server.execution.light_curves import with_added_rows
 from flight_server.execution.newest_first import after_row, newest_first
 from flight_server.execution.objects import Objects
 from flight_server.execution.reader import PlanReader
@@ -33,7 +33,7 @@ def scan_plan(reader: PlanReader) -> Iterator[Rows]:
     """Read the rows of all tables of a plan, in the columns `shape.read`."""
     plan, after, columns = reader.plan, reader.plan.after, reader.plan.shape.read
     if plan.added:
-        return with_upper_limits(reader, columns)
+        return with_added_rows(reader, columns)
     if reader.rows is not None:
         return reader.rows
     if reader.objects is not None:

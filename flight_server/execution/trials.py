@@ -117,6 +117,9 @@ def _selection(catalog: Catalog, table: Table, kind: str, row: Mapping[str, Any]
     if kind in BOUNDS:
         time_ = row.get(str(table.time))
         return None if time_ is None else {"start": time_, "stop": time_ + 1.0}
+    if kind == "tag":
+        tags = catalog.surveys[table.survey].tags
+        return {"tag": next(name for name, tag in tags.items() if not tag.livestream)}
     column = table.select[kind].column
     names = table.aliases if column not in row else (column,)
     return _named(kind, next((row[name] for name in names if row.get(name) not in {None, ""}), None), listed=False)
@@ -146,6 +149,8 @@ def _further(catalog: Catalog, table: Table, row: Mapping[str, Any]) -> Iterator
         return
     if table.upper_limits is not None:
         yield "upper limits", own | {"upper_limits": True}
+    if table.forced is not None:
+        yield "forced", own | {"forced": True}
     if table.cutouts is not None:
         kinds = list(catalog.surveys[table.survey].alerts.stamps)
         yield "cutouts", own | {"columns": [table.id], "cutouts": kinds, "limit": 3}

@@ -54,15 +54,18 @@ def server_info(request: ActionRequest) -> dict[str, Any]:
 def health(request: ActionRequest) -> dict[str, Any]:
     """Return the server's status, the state of each table, what its answers leave out, and the services that are down."""
     outages = request.archive.outages()
-    faults = dict(request.archive.faults())
+    absent = request.archive.absent_surveys()
+    faults = request.archive.faults()
     for outage in outages:
         if outage.rows:
             lost = (outage.table,) if outage.table else request.archive.states()
             faults |= dict.fromkeys(lost, outage.error())
+    tables = request.archive.catalog().tables
     return {
         "status": "draining" if request.draining else "serving",
         "tables": dict.fromkeys(request.archive.states(), "ok") | {name: fault.code for name, fault in faults.items()},
-        "faults": {name: fault.message for name, fault in faults.items()},
+        "faults": {name: fault.message for name, fault in faults.items() if tables[name].survey not in absent},
+        "absent_surveys": list(absent),
         "refused_columns": request.archive.refused_columns(),
         "left_out": request.archive.left_out(),
         "outages": [{"service": outage.service, "address": outage.address, "message": outage.message} for outage in outages],

@@ -73,4 +73,4 @@ def _narrowed(fields: Mapping[str, AvroType], layout: AlertLayout, history: froz
     if history is None:
         return dict(fields)
     stored = {name: kind for name, kind in fields.items() if name not in layout.not_stored}
-    return {name: kind.narrowed(history) if name == layout.history else kind for name, kind in stored.items()}
+    return {name: kind.narrowed(history) if name in layout.histories else kind for name, kind in stored.items()}

@@ -36,10 +36,10 @@ def settle_types(
     further: dict[str, dict[str, list[pa.DataType]]] = {}
     for survey, own in brought:
         types = settled.setdefault(survey.name, {})
-        described = catalog.described(survey.alert_table)
+        described = catalog.known[survey.name]
         for name, kind in own.items():
             found = stored_type(kind)
-            if not catalog.storable(survey.alert_table, name):
+            if not _is_stored(survey, catalog, name):
                 not_stored.add(name.partition(":")[2])
             elif name in described:
                 types[name] = described[name].type
@@ -49,6 +49,12 @@ def settle_types(
         tables = list(catalog.surveys[survey_name].tables.values())
         settled[survey_name] |= {name: open_type(tables, catalog, view, name, kinds) for name, kinds in columns.items()}
     return settled
+
+
+def _is_stored(survey: Survey, catalog: Catalog, name: str) -> bool:
+    """Return whether a table stores this cell of alerts; what ingest computes itself is not taken from files."""
+    tables = (table for table in survey.tables.values() if table.rows == "alerts")
+    return name not in survey.alerts.computed and any(catalog.storable(table, name) for table in tables)
 
 
 def open_type(tables: Iterable[Table], catalog: Catalog, view: RowView, name: str, brought: Sequence[pa.DataType]) -> pa.DataType:
@@ -87,14 +93,15 @@ def contested_columns(brought: Sequence[tuple[Survey, Mapping[str, pa.DataType]]
     """
     found: dict[tuple[str, str], set[pa.DataType]] = {}
     for survey, own in brought:
-        described = catalog.described(survey.alert_table)
+        described = catalog.known[survey.name]
         for name, kind in own.items():
             stored = stored_type(kind)
             if name not in described and stored is not None:
                 found.setdefault((survey.name, name), set()).add(stored)
     contested = set()
     for (survey_name, name), kinds in found.items():
-        held = catalog.stored.get(catalog.surveys[survey_name].alert_table.name, {}).get(name)
+        tables = (catalog.stored.get(table, {}) for table in catalog.surveys[survey_name].tables)
+        held = next((columns[name] for columns in tables if name in columns), None)
         # stored text remains text
         widening = held is not None and is_number(held) and any(widest(held, kind) != held for kind in kinds)
         if widening or (held is None and len(kinds) > 1):

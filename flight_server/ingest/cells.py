@@ -7,33 +7,57 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flight_server.catalog.declarations import AlertLayout, Nested
+from flight_server.catalog.declarations import AlertLayout, Nested, Table
+from flight_server.catalog.widening import widest
 from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
 from flight_server.ingest.java_text import list_text
 from flight_server.protocol.errors import BadValue
 
-__all__ = ["ROW_LABELS", "Cells", "cell_types", "flatten", "version_text"]
+__all__ = ["ROW_LABELS", "SURE", "Cells", "cell_types", "flatten", "version_text"]
 
 
+SURE = 2**53  # float64 represents all integers below
+EVERY = ""  # the part of the cells that all tables have
 ROW_LABELS = re.compile(r"__index_level_\d+__")  # pandas writes those of its frames as columns
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cells of n alerts: `columns` by name, cutouts by kind, sortable versions, and the histories.
+    """The cells of n alerts: `columns` by name, cutouts by kind, sortable versions, and the histories by name.
 
+    `structs` has the cells of each struct by name, since several may have the same names; `same` those that are the same
+    in all of them, and `columns` those of every table.
     `rounded` counts the values that lost decimal digits, by column.
     """
 
     columns: Mapping[str, pa.Array]
     stamps: Mapping[str, pa.Array]
     version: pa.StringArray
-    history: pa.ListArray | None
+    histories: Mapping[str, pa.ListArray]
+    structs: Mapping[str, Mapping[str, pa.Array]] = dataclasses.field(default_factory=dict)
+    same: Mapping[str, pa.Array] = dataclasses.field(default_factory=dict)
     rounded: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def filled(self) -> set[str]:
+        """Return the names with a value."""
+        parts = (self.columns, *self.structs.values())
+        return {name for part in parts for name, values in part.items() if values.null_count < len(values)}
+
+    def empty(self) -> set[str]:
+        """Return the names without any value."""
+        return {*self.columns, *(name for part in self.structs.values() for name in part)} - self.filled()
+
+    def of(self, table: Table) -> Mapping[str, pa.Array]:
+        """Return the cells of a table, by name; of its structs the first counts that has a name."""
+        found: dict[str, pa.Array] = {}
+        for struct in reversed(table.structs):
+            found |= self.structs.get(struct, {})
+        return {**found, **self.same, **self.columns}
 
 
 def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.DataType], list[str]]:
@@ -46,6 +70,7 @@ def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.Dat
     """
     _check_shapes(schema, layout)
     types: dict[str, pa.DataType] = {}
+    found: set[tuple[str, str]] = set()
     left_out = []
     for source in _sources(schema, layout):
         kind = source.field.type
@@ -57,9 +82,10 @@ def cell_types(schema: pa.Schema, layout: AlertLayout) -> tuple[dict[str, pa.Dat
             types |= {source.name: pa.string()} if nested.text else {}
             left_out += [f"{source.field.name}.{part}" for part in _parts(kind) if part not in nested.cells + nested.text]
         elif stored_type(kind) or pa.types.is_null(kind):
-            if source.name in types:
+            if (source.part, source.name) in found:
                 raise BadValue(f"the column {source.name} occurs twice in the file", field=source.name)
-            types[source.name] = kind
+            found.add((source.part, source.name))
+            types[source.name] = _both(types[source.name], kind) if source.name in types else kind
         else:
             left_out.append(source.field.name)
     return types, left_out
@@ -87,7 +113,7 @@ def flatten(
         A value does not fit its type; the message names column and row.
     """
     alerts = alerts.combine_chunks()
-    columns: dict[str, pa.Array] = {}
+    parts: dict[str, dict[str, pa.Array]] = {EVERY: {}}
     rounded: Counter[str] = Counter()
     for source in _sources(alerts.schema, layout):
         if source.family is None:
@@ -100,16 +126,30 @@ def flatten(
             found = dict(_nested(values, source.name, layout.nested[source.field.name]))
         else:
             found = {source.name: values}
+        columns = parts.setdefault(source.part, {})
+        if source.name in layout.same and source.part == layout.points:
+            _check_sure(values, source.name)
         for cell, part in found.items():
             if cell in widening and cell in types:
                 columns[cell] = cast_open(part, types[cell], cell)
             elif cell in types:
                 columns[cell] = cast_exactly(part, types[cell], cell, rounded)
     stamps = {kind: _stamp(alerts, path) for kind, path in layout.stamps.items() if path.partition(".")[0] in alerts.column_names}
-    history = _array(alerts[layout.history]) if layout.history in alerts.column_names else None
-    if history is not None and pa.types.is_list(history.type) and pa.types.is_null(history.type.value_type):
-        history = None  # no alert has a point
-    return Cells(columns, stamps, version_text(columns, layout.version, len(alerts)), history, rounded)
+    histories = {name: _array(alerts[name]) for name in layout.histories if name in alerts.column_names}
+    filled = {name: lists for name, lists in histories.items() if pa.types.is_list(lists.type) and not _is_empty(lists.type)}
+    columns = parts.pop(EVERY)
+    version = version_text({**parts.get(layout.points, {}), **columns}, layout.version, len(alerts))
+    same = {name: values for name, values in parts.get(layout.points, {}).items() if name in layout.same}
+    return Cells(columns, stamps, version, filled, parts, same, rounded)
+
+
+def _check_sure(values: pa.Array, column: str) -> None:
+    """Raise if IDs are floating-point numbers so large that they may have been rounded."""
+    if pa.types.is_floating(values.type):
+        row = pc.index(pc.fill_null(pc.greater_equal(pc.abs(values), float(SURE)), fill_value=False), value=True).as_py()
+        if row >= 0:
+            message = f"column {column}, row {row}: {values[row].as_py():.17g} is a floating-point number, which rounds IDs"
+            raise BadValue(f"{message}: write the column as integers", field=column, value=values[row].as_py())
 
 
 def version_text(columns: Mapping[str, pa.Array], names: tuple[str, ...], rows: int) -> pa.StringArray:
@@ -135,16 +175,23 @@ def _sortable(number: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The source of a cell in an alert: the name of the cell, its family (None: not stored), its struct, its field."""
+    """The source of a cell in an alert: the name of the cell, its family (None: not stored), its struct, its field.
+
+    `part` is the struct if the cell is one of the tables of the struct only.
+    """
 
     name: str
     family: str | None
     struct: str | None
     field: pa.Field
+    part: str = EVERY
 
 
 def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[_Source]:
-    structs = {family.struct: name for name, family in layout.families.items() if family.struct}
+    structs = layout.structs
+    prefixed = {
+        struct: f"{name}:{front}" for name, family in layout.families.items() for struct, front in family.prefixed.items()
+    }
     roots = {root: name for name, family in layout.families.items() for root in family.root}
     rest = next((name for name, family in layout.families.items() if family.rest), None)
     stamps = {path.partition(".")[0] for path in layout.stamps.values()}
@@ -152,12 +199,16 @@ def _sources(schema: pa.Schema, layout: AlertLayout) -> Iterator[_Source]:
         if field.name in structs:
             family = structs[field.name]
             parts = field.type if pa.types.is_struct(field.type) else ()  # null where no alert has it
-            yield from (_Source(f"{family}:{sub.name}", family, field.name, sub) for sub in parts)
+            yield from (_Source(f"{family}:{sub.name}", family, field.name, sub, field.name) for sub in parts)
+        elif field.name in prefixed:
+            front = prefixed[field.name]
+            parts = field.type if pa.types.is_struct(field.type) else ()
+            yield from (_Source(f"{front}{sub.name}", front.partition(":")[0], field.name, sub) for sub in parts)
         elif field.name in roots:
             yield _Source(f"{roots[field.name]}:{field.name}", roots[field.name], None, field)
         elif field.name in layout.not_stored or ROW_LABELS.fullmatch(field.name):
             yield _Source(field.name, None, None, field)
-        elif field.name != layout.history and field.name not in stamps and field.name not in layout.recognised_by:
+        elif field.name not in stamps and field.name not in (*layout.histories, *layout.recognised_by):
             yield _Source(f"{rest}:{field.name}", rest, None, field)
 
 
@@ -166,12 +217,12 @@ def _check_shapes(schema: pa.Schema, layout: AlertLayout) -> None:
     twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     if twice is not None:
         raise BadValue(f"the column {twice} occurs twice in the file", field=twice)
-    structs = [family.struct for family in layout.families.values() if family.struct]
+    structs = [*layout.structs, *(struct for family in layout.families.values() for struct in family.prefixed)]
     for field in schema:
         kind, wanted = field.type, ""
         if field.name in structs and not pa.types.is_struct(kind):
             wanted = "a struct"
-        elif field.name == layout.history and not _is_history(kind):
+        elif field.name in layout.histories and not _is_history(kind):
             wanted = "a list of structs"
         elif field.name in layout.nested and not (pa.types.is_struct(kind) or pa.types.is_map(kind)):
             wanted = "a struct or a map"
@@ -185,7 +236,18 @@ def _check_shapes(schema: pa.Schema, layout: AlertLayout) -> None:
 
 def _is_history(kind: pa.DataType) -> bool:
     """Return whether a type is a list of points, also one of which no alert has any."""
-    return bool(pa.types.is_list(kind) and (pa.types.is_struct(kind.value_type) or pa.types.is_null(kind.value_type)))
+    return bool(pa.types.is_list(kind) and (pa.types.is_struct(kind.value_type) or _is_empty(kind)))
+
+
+def _is_empty(kind: pa.DataType) -> bool:
+    """Return whether no list of a type has any point."""
+    return bool(pa.types.is_null(kind.value_type))
+
+
+def _both(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return a type for the values of two structs that have a name in common."""
+    kinds = [kind for kind in map(stored_type, (one, other)) if kind is not None]
+    return reduce(widest, kinds) if kinds else one
 
 
 def _nested(values: pa.Array, name: str, nested: Nested) -> Iterator[tuple[str, pa.Array]]:

@@ -22,8 +22,8 @@ class IngestReport:
 
     `rows` counts rows written by table, `failures` has the reason by file, `skipped` lists files in folders and archives
     that are not alert files, `not_stored` the columns of the files that no table stores, and `unreadable` those that are
-    left out since they cannot be read, with the reason. A member of an archive counts as a file, and has the archive's
-    name in front.
+    left out since they cannot be read, with the reason. `unplaced` are the alerts that belong to no table of alerts. A
+    member of an archive counts as a file, and has the archive's name in front.
     """
 
     files: int = 0
@@ -36,6 +36,7 @@ class IngestReport:
     sharing: Sharing = field(default_factory=Sharing)
     left_out: Mapping[str, int] = field(default_factory=dict)
     rounded: Counter[str] = field(default_factory=Counter)
+    unplaced: list[int] = field(default_factory=list)
 
 
 class Done(Protocol):

@@ -48,7 +48,7 @@ class ParquetAlerts:
 
 def _wanted(leaf: str, layout: AlertLayout, history: frozenset[str]) -> bool:
     top, _, rest = leaf.partition(".")
-    if top == layout.history:
+    if top in layout.histories:
         return rest.rpartition(".")[2] in history
     return top not in layout.not_stored and (top not in _stamp_columns(layout) or leaf in layout.stamps.values() or leaf == top)
 

@@ -127,10 +127,9 @@ def _alert_id(schema: pa.Schema, layout: AlertLayout) -> tuple[str, str] | None:
 
     Some packets lack that column, or have nulls in it.
     """
-    family, _, name = layout.alert_id.partition(":")
-    struct = layout.families[family].struct
-    place = -1 if struct is None else schema.get_field_index(struct)
-    if struct is None or place < 0 or not pa.types.is_struct(schema.field(place).type):
+    struct, name = layout.points, layout.alert_id.partition(":")[2]
+    place = schema.get_field_index(struct)
+    if place < 0 or not pa.types.is_struct(schema.field(place).type):
         return None
     return (struct, name) if schema.field(place).type.get_field_index(name) >= 0 else None
 

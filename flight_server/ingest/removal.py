@@ -18,7 +18,7 @@ from flight_server.catalog.columns import Projection
 from flight_server.catalog.declarations import Survey, Table
 from flight_server.ingest.cells import Cells
 from flight_server.ingest.tables import table_rows
-from flight_server.protocol.errors import BadValue
+from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.storage.protocols import RowStore, RowView
 from flight_server.storage.row_keys import keys_of
 from flight_server.storage.scans import Rows, Scan
@@ -65,16 +65,20 @@ def find_rows(
 
     Raises
     ------
+    NotSupported
+        The rows that stand for objects cannot be made again of the alerts that remain.
     AlertflightError
         A table cannot be read.
     """
+    if alerts:
+        _check_single(survey)
     view = store.view()
     wanted = _Wanted(survey, catalog, tuple(objects), tuple(alerts))
     keys: dict[str, Keys] = {}
     owners: dict[str | int, None] = {}
     seen: set[str | int] = set()
     for table in survey.tables.values():
-        if table.rows == "loaded" or table.id not in view.columns.get(table.name, {}):
+        if table.rows == "loaded" or not wanted.names(view, table):
             continue
         found = []
         for some in wanted.scan(view, table):
@@ -82,13 +86,22 @@ def find_rows(
             chosen = wanted.chosen(table, some)
             if len(chosen):
                 found.append(chosen.keys)
-                owners |= dict.fromkeys(chosen.batch[table.id].to_pylist())
-                seen.update(chosen.batch[table.id].to_pylist())
-                seen.update(chosen.batch[table.alert_id].to_pylist() if table.alert_id in chosen.batch.schema.names else ())
+                held = {name: chosen.batch[name].to_pylist() for name in chosen.batch.schema.names}
+                owners |= dict.fromkeys(held.get(survey.alert_table.id, ()))
+                seen.update(*held.values())
         if found:
             keys[table.name] = np.unique(np.concatenate(found))
     missing = tuple(one for one in (*objects, *alerts) if one not in seen)
     return Removal(keys, tuple(owners), missing)
+
+
+def _check_single(survey: Survey) -> None:
+    """Raise if a table has one row of several alerts with cells that the table of alerts does not have."""
+    own = set(survey.alert_table.structs)
+    for table in survey.tables.values():
+        if table.pixels is not None and set(table.structs) - own:
+            why = f"the row of an object in {table.name} cannot be made again of its other alerts"
+            raise NotSupported(f"single alerts of {survey.name} cannot be removed, since {why}: remove objects", field="alert")
 
 
 def remove(store: RowStore, catalog: Catalog, survey: Survey, removal: Removal) -> Mapping[str, int]:
@@ -116,25 +129,27 @@ class _Wanted:
     objects: tuple[str | int, ...]
     alerts: tuple[int, ...]
 
+    def names(self, view: RowView, table: Table) -> list[str]:
+        """Return the columns of a table by which its rows belong to objects and alerts; rows of points belong to no alert."""
+        stored = view.columns.get(table.name, {})
+        found = [name for name in (self.survey.alert_table.id, table.alert_id) if name in stored]
+        return found if self.objects or table.alert_id in found else []
+
     def scan(self, view: RowView, table: Table) -> Iterator[Rows]:
         """Read the IDs of the rows that may belong to them."""
-        stored = view.columns[table.name]
-        if not self.objects and table.alert_id not in stored:
-            return iter(())  # rows of points belong to no alert
         known = self.catalog.described(table)
-        names = [table.id, *([table.alert_id] if table.alert_id in stored else [])]
-        columns = Projection(known[name] for name in names)
-        if table.by_object and not self.alerts:
+        columns = Projection(known[name] for name in self.names(view, table))
+        if table.by_object and table.id == self.survey.alert_table.id and not self.alerts:
             return view.scan(Scan(table=table, columns=columns, ids=self.objects))
         return view.scan(Scan(table=table, columns=columns))
 
     def chosen(self, table: Table, rows: Rows) -> Rows:
         """Return the rows that belong to them."""
-        ids = rows.batch[table.id]
-        mask = pc.is_in(ids, pa.array(self.objects, ids.type))
-        if table.alert_id in rows.batch.schema.names:
-            own = rows.batch[table.alert_id]
-            mask = pc.or_(mask, pc.is_in(own, pa.array(self.alerts, own.type)))
+        mask: pa.Array = pa.array(np.zeros(len(rows), dtype=bool))
+        for name, wanted in ((self.survey.alert_table.id, self.objects), (table.alert_id, self.alerts)):
+            if name in rows.batch.schema.names:
+                ids = rows.batch[name]
+                mask = pc.or_(mask, pc.fill_null(pc.is_in(ids, pa.array(wanted, ids.type)), fill_value=False))
         return rows.filter(np.asarray(mask))
 
 
@@ -155,7 +170,7 @@ def _overwritten(survey: Survey, catalog: Catalog, view: RowView, removal: Remov
             continue
         cells = {name: rows.batch[name] for name in rows.batch.schema.names if rows.batch[name].null_count < len(rows)}
         version = pa.array([""] * len(rows), pa.string())
-        for other, made in table_rows(survey, catalog, Cells(cells, {}, version, None)):
+        for other, made in table_rows(survey, catalog, Cells(cells, {}, version, {})):
             if other in over:
                 yield other, made.filter(pa.array(np.isin(keys_of(other, made), removal.keys[other.name])))
 

@@ -21,7 +21,7 @@ from flight_server.ingest.files import AlertFile, AlertFiles, Found, find_files,
 from flight_server.ingest.left_out_points import LeftOutPoints
 from flight_server.ingest.outcomes import IngestReport, Progress, Teller
 from flight_server.ingest.plain_form import plain_schema, plain_table
-from flight_server.ingest.tables import history_fields, point_types, table_rows
+from flight_server.ingest.tables import history_fields, point_types, table_rows, unplaced_alerts
 from flight_server.protocol.errors import AlertflightError, BadValue
 from flight_server.storage.protocols import RowStore, RowView, RowWriter
 
@@ -125,6 +125,7 @@ def _attempt(
                 fields = None if writer.keeps_alerts or history else history_fields(survey)
                 alerts, cells = _read([one.file for one in some], survey, catalog, settled[survey.name], fields)
                 parts = list(table_rows(survey, catalog, cells, points=history, left_out=points_left))
+                unplaced = unplaced_alerts(survey, catalog, cells)
             # outside of the guard above: a fault of the store is not one of this file, and ends the ingest
             writer.write(parts, alerts)
         except AlertflightError as error:
@@ -139,6 +140,7 @@ def _attempt(
         report.files += len(some)
         report.alerts += len(alerts)
         report.rounded.update(cells.rounded)
+        report.unplaced += unplaced
         left_out.join(points_left)
         for one in some:
             report.unreadable |= one.unreadable
@@ -149,9 +151,8 @@ def _attempt(
 
 def _influenced_types(schema: _Recognised, catalog: Catalog, view: RowView, contested: Collection[tuple[str, str]]) -> bool:
     """Return whether a file of this schema may have had a say in the types of the ingest."""
-    table = schema.survey.alert_table
-    held = view.columns.get(table.name, {})
-    further = (schema.types.keys() | schema.points.keys()) - catalog.described(table).keys()
+    held = {name for table in schema.survey.tables for name in view.columns.get(table, {})}
+    further = (schema.types.keys() | schema.points.keys()) - catalog.known[schema.survey.name].keys()
     return any(name not in held or (schema.survey.name, name) in contested for name in further)
 
 
@@ -175,8 +176,7 @@ def _read(
     """Return the alerts of files of one schema in their plain form, and their cells."""
     parts = [plain_table(table, survey.alerts) for table in read_alerts(files, survey.alerts, fields)]
     alerts = pa.concat_tables(parts)
-    described = catalog.described(survey.alert_table)
-    return alerts, flatten(alerts, survey.alerts, types, types.keys() - described.keys())
+    return alerts, flatten(alerts, survey.alerts, types, types.keys() - catalog.known[survey.name].keys())
 
 
 def _with_values(one: _Opened, catalog: Catalog, contested: Collection[tuple[str, str]]) -> Iterator[tuple[Survey, _Types]]:
@@ -186,8 +186,8 @@ def _with_values(one: _Opened, catalog: Catalog, contested: Collection[tuple[str
     empty: set[str] = set()
     types = {name: kind for name, kind in own.items() if kind is not None}
     with suppress(AlertflightError), naming_faults():  # a file that cannot be read is refused later
-        columns = _read([one.file], survey, catalog, types, frozenset())[1].columns if types else {}
-        empty = {name for name, values in columns.items() if values.null_count == len(values)}
+        cells = _read([one.file], survey, catalog, types, frozenset())[1] if types else None
+        empty = set() if cells is None else cells.empty()
     yield survey, {name: pa.null() if name in empty else kind for name, kind in one.schema.types.items()}
     yield survey, one.schema.points
 

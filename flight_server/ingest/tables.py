@@ -16,22 +16,22 @@ from flight_server.catalog.missing import missing_as_null
 from flight_server.derive import derive, load_derived
 from flight_server.ingest.bounds import check_bounds
 from flight_server.ingest.casts import cast_exactly, cast_open, stored_type
-from flight_server.ingest.cells import Cells
+from flight_server.ingest.cells import SURE, Cells
 from flight_server.ingest.left_out_points import LeftOutPoints
 from flight_server.protocol.errors import BadValue
 from flight_server.storage.protocols import ALERT, VERSION
+from flight_server.storage.row_keys import made_cells
 
-__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "point_types", "table_rows"]
+__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "point_types", "table_rows", "unplaced_alerts"]
 
 Columns = Mapping[str, pa.Array]
-SURE = 2**53  # float64 represents all integers below
 
 
 def history_fields(survey: Survey) -> frozenset[str]:
     """Return the fields of history points that any table needs, unless points become rows."""
     fields: set[str] = set()
     for table in survey.tables.values():
-        if table.rows == "history":
+        if table.rows == "history" and not table.with_history:
             names = set(table.columns or ()) | (table.where.columns() if table.where else set())
             fields |= {name.partition(":")[2] for name in names}
     return frozenset(fields)
@@ -39,7 +39,7 @@ def history_fields(survey: Survey) -> frozenset[str]:
 
 def point_types(survey: Survey, schema: pa.Schema) -> dict[str, pa.DataType]:
     """Return the cells of a file's history points with the types of the file."""
-    place = schema.get_field_index(survey.alerts.history)
+    place = schema.get_field_index(survey.alerts.histories[0])
     kind = schema.field(place).type if place >= 0 else pa.null()
     points = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else ()
     return {f"{_candidate(survey)}{field.name}": field.type for field in points}
@@ -67,14 +67,16 @@ def table_rows(
     BadValue
         A value is outside of the bounds of its column; the message names column and row.
     """
-    check_bounds(cells.columns, catalog.known[survey.name])
-    columns = {**cells.columns, **computed_columns(survey, cells.columns, len(cells.version))}
+    known = catalog.known[survey.name]
+    for part in (cells.columns, *cells.structs.values()):
+        check_bounds(part, known)
+    computed = computed_columns(survey, cells.of(survey.alert_table), len(cells.version))
     for table in survey.tables.values():
         if table.rows == "alerts":
-            rows = _alert_rows(table, catalog, columns, cells.version)
+            rows = _alert_rows(table, catalog, {**cells.of(table), **computed}, cells.version)
         elif table.rows == "stamps":
             rows = _stamp_rows(table, survey.alerts.cutout_columns, cells)
-        elif table.rows == "history":
+        elif table.rows == "history" and (points or not table.with_history):
             rows = _history_rows(survey, table, catalog, cells, every=points, left_out=left_out)
         else:
             continue
@@ -82,6 +84,20 @@ def table_rows(
             yield table, rows
         if points and table.points is not None and len(found := _points(survey, table, table.points, catalog, cells)):
             yield table, found
+
+
+def unplaced_alerts(survey: Survey, catalog: Catalog, cells: Cells) -> list[int]:
+    """Return the IDs of alerts that meet the conditions of no table of alerts, so that at most their cutouts are stored."""
+    placed = np.zeros(len(cells.version), dtype=bool)
+    for table in survey.tables.values():
+        if table.rows == "alerts" and not placed.all():
+            if table.where is None:
+                return []
+            placed |= meets(table.where, _tested(table.where, table, catalog, cells.of(table), len(placed)), len(placed))
+    if placed.all():
+        return []
+    ids = cells.of(survey.alert_table)[survey.alerts.alert_id].filter(pa.array(~placed))
+    return [one for one in ids.to_pylist() if one is not None]
 
 
 def computed_from(survey: Survey) -> list[Column]:
@@ -113,14 +129,25 @@ def computed_columns(survey: Survey, columns: Columns, rows: int) -> Columns:
 def _alert_rows(table: Table, catalog: Catalog, columns: Columns, version: pa.StringArray) -> pa.Table:
     """Return the alerts that belong to the table, with the cells that it stores."""
     rows = pa.table({**{name: values for name, values in columns.items() if table.has(name)}, VERSION: version})
-    if table.where is None:
+    if table.where is not None:
+        meant = meets(table.where, _tested(table.where, table, catalog, columns, len(version)), len(version))
+        rows = rows if meant.all() else rows.filter(pa.array(meant))
+    return _with_made(table, catalog, rows)
+
+
+def _with_made(table: Table, catalog: Catalog, rows: pa.Table) -> pa.Table:
+    """Return rows with the cells that repeat a part of their keys."""
+    if not table.made:
         return rows
-    meant = meets(table.where, _tested(table.where, table, catalog, columns, len(version)), len(version))
-    return rows if meant.all() else rows.filter(pa.array(meant))
+    described = catalog.described(table)
+    cells = {name: rows[name].combine_chunks() for name in rows.column_names}
+    made = made_cells(table.made, cells, {name: described[name].type for name in table.made})
+    return pa.table({**cells, **made})
 
 
 def _stamp_rows(table: Table, names: Mapping[str, str], cells: Cells) -> pa.Table:
-    held = {name: cells.columns[name] for name in table.columns or () if name in cells.columns}
+    columns = cells.of(table)
+    held = {name: columns[name] for name in table.columns or () if name in columns}
     stamps = {names[kind]: values for kind, values in cells.stamps.items()}
     rows = pa.table({**held, **stamps, VERSION: cells.version, ALERT: np.arange(len(cells.version))})
     some = np.logical_or.reduce(
@@ -143,13 +170,14 @@ def _history_rows(
 ) -> pa.Table:
     """Return the history points that belong to the table, unnested."""
     names = list(dict.fromkeys([*(table.columns or ()), *(table.where.columns() if table.where else ())]))
-    points, parents = _unfolded(cells)
+    points, parents = _unfolded(cells, table.history)
+    own = cells.of(survey.alert_table)
     columns = {}
     for name in names:
         kind = catalog.type_of(table, name)
         field = name.partition(":")[2]
         if name == table.id:
-            columns[name] = cells.columns[name].take(parents)
+            columns[name] = own[name].take(parents) if name in own else pa.nulls(len(points), kind)
         elif points.type.get_field_index(field) >= 0:
             columns[name] = cast_exactly(pc.struct_field(points, field), kind, name, cells.rounded)
         else:
@@ -160,7 +188,7 @@ def _history_rows(
     if table.where:
         meant = meets(table.where, _tested(table.where, table, catalog, columns, len(points)), len(points))
     rows = pa.table({**{name: columns[name] for name in table.columns or names}, VERSION: cells.version.take(parents)})
-    rows = rows.filter(pa.array(meant))
+    rows = _with_made(table, catalog, rows.filter(pa.array(meant)))
     if not table.if_last or every:
         return rows
     owner = parents.to_numpy()
@@ -171,20 +199,20 @@ def _history_rows(
     return rows.filter(pa.array(stored))
 
 
-def _unfolded(cells: Cells) -> tuple[pa.StructArray, pa.Array]:
-    """Return all points of all histories, and for each the index of its alert."""
-    lists = cells.history
-    if lists is None or pa.types.is_null(lists.type):
+def _unfolded(cells: Cells, history: str) -> tuple[pa.StructArray, pa.Array]:
+    """Return all points of all histories of one name, and for each the index of its alert."""
+    lists = cells.histories.get(history)
+    if lists is None:
         lists = pa.nulls(len(cells.version), pa.list_(pa.struct([])))
     return pc.list_flatten(lists), pc.list_parent_indices(lists)
 
 
 def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, cells: Cells) -> pa.Table:
     """Return the history points that may become rows among the alerts, with all their cells."""
-    points, parents = _unfolded(cells)
+    points, parents = _unfolded(cells, table.history)
     family = _candidate(survey)
     described = catalog.described(table)
-    columns = {table.id: cells.columns[table.id].take(parents)}
+    columns = {table.id: cells.of(table)[table.id].take(parents)}
     for field in points.type:
         name = f"{family}{field.name}"
         kind = catalog.type_of(table, name) or stored_type(field.type)
@@ -197,7 +225,8 @@ def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, ce
     meant = meets(declared.where, _tested(declared.where, table, catalog, columns, len(points)), len(points))
     columns[declared.lacks] = pa.nulls(len(points), catalog.type_of(table, declared.lacks))
     # sorts before the version of any alert
-    return pa.table({**columns, VERSION: pa.array([""] * len(points), pa.string())}).filter(pa.array(meant))
+    rows = pa.table({**columns, VERSION: pa.array([""] * len(points), pa.string())}).filter(pa.array(meant))
+    return _with_made(table, catalog, rows)
 
 
 def _sure(values: pa.Array) -> pa.Array:
@@ -208,8 +237,8 @@ def _sure(values: pa.Array) -> pa.Array:
 
 
 def _candidate(survey: Survey) -> str:
-    """Return the prefix of the cells of a candidate, which history points share."""
-    return next(f"{name}:" for name, family in survey.alerts.families.items() if family.struct)
+    """Return the prefix of the cells of an alert's own struct, which history points share."""
+    return f"{survey.alerts.structs[survey.alerts.points]}:"
 
 
 def _tested(where: Where, table: Table, catalog: Catalog, columns: Columns, rows: int) -> Columns:

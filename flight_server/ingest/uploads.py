@@ -19,7 +19,7 @@ from flight_server.ingest.cell_types import settle_types
 from flight_server.ingest.cells import Cells, cell_types, flatten
 from flight_server.ingest.plain_form import plain_schema, plain_table
 from flight_server.ingest.run import naming_faults, recognise
-from flight_server.ingest.tables import table_rows
+from flight_server.ingest.tables import table_rows, unplaced_alerts
 from flight_server.protocol.errors import AlertflightError, BackendLost, BadValue, StreamCancelled, TooLarge
 from flight_server.storage.protocols import RowStore
 from flight_server.storage.row_keys import check_keys
@@ -36,13 +36,15 @@ TOGETHER_BYTES = 32 << 20  # small batches are checked and written together up t
 class UploadReport:
     """The result of an upload.
 
-    The number of alerts, the rows written to each table, `Sharing.alerts`, and by column the values that lost decimal digits.
+    The number of alerts, the rows written to each table, `Sharing.alerts`, by column the values that lost decimal digits, and
+    the alerts that belong to no table of alerts.
     """
 
     alerts: int
     rows: Mapping[str, int]
     sharing: tuple[int, ...] = ()
     rounded: Mapping[str, int] = field(default_factory=dict)
+    unplaced: tuple[int, ...] = ()
 
 
 class Upload:
@@ -142,13 +144,15 @@ class Upload:
             types_with_values = {name: kind if name in self._filled else pa.null() for name, kind in self._brought.items()}
             known, types = self._settled(types_with_values)
             rounded: Counter[str] = Counter()
+            unplaced: list[int] = []
             for together in self._together():
                 alerts = pa.Table.from_batches(together)
                 cells = self._flat(alerts, types)
                 writer.write(list(table_rows(self._survey, known, cells)), alerts)
                 rounded.update(cells.rounded)
+                unplaced += unplaced_alerts(self._survey, known, cells)
             rows = writer.commit(1, self._alerts)
-            return UploadReport(self._alerts, rows, writer.sharing.alerts, rounded)
+            return UploadReport(self._alerts, rows, writer.sharing.alerts, rounded, tuple(unplaced))
 
     def close(self) -> None:
         """Delete the buffered batches."""
@@ -172,7 +176,7 @@ class Upload:
             return
         with naming_faults("the upload"):
             cells = self._flat(pa.concat_tables(batches), self._types)
-            self._filled |= {name for name, values in cells.columns.items() if values.null_count < len(values)}
+            self._filled |= cells.filled()
             for table, rows in table_rows(self._survey, self._known, cells):
                 check_keys(table, rows)
 

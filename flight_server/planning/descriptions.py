@@ -24,11 +24,12 @@ def describe_tables(
     Returns
     -------
     tables
-        `description`; `rows`, `bytes`, `first`, `last` and `written`, as in `TableState`; `time`, the time column;
+        `survey`; `description`; `rows`, `bytes`, `first`, `last` and `written`, as in `TableState`; `time`, the time column;
         `columns`, their number; `selections`, the ticket fields that can select rows.
     """
     return {
         name: {
+            "survey": catalog.table(name).survey,
             "description": catalog.table(name).description,
             **asdict(state),
             "time": catalog.table(name).time,
@@ -60,8 +61,9 @@ def describe(catalog: Catalog, table: Table) -> list[dict[str, Any]]:
     """
     stored = catalog.stored_columns(table)
     found = [_words(column) for column in stored.values()]
-    if table.upper_limits is not None:
-        found.append(_words(catalog.known[table.survey][table.upper_limits.tag]) | {"with": ["upper_limits"]})
+    for field, added in (("upper_limits", table.upper_limits), ("forced", table.forced)):
+        if added is not None:
+            found.append(_words(catalog.known[table.survey][added.tag]) | {"with": [field]})
     if table.cutouts is not None:
         kinds = catalog.surveys[table.survey].alerts.cutout_columns
         found += [_words(column) | {"with": ["cutouts"]} for column in catalog.cutout_columns(table, kinds, "bytes")]

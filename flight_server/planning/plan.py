@@ -11,7 +11,7 @@ from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Table
 from flight_server.planning.cursors import MOST_OBJECTS, Place, read_cursor
 from flight_server.planning.ids import typed_ids
-from flight_server.planning.row_selection import RowSelection, select_rows
+from flight_server.planning.row_selection import RowSelection, select_rows, tagged_table
 from flight_server.planning.shape import QueryShape, form_of, make_shape
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.protocol.query import Query
@@ -115,10 +115,12 @@ class Planner:
             Each names the table, column or field at fault.
         """
         catalog = self.catalog
-        table = catalog.table(query.table)
+        table = tagged_table(query.tag, catalog.table(query.table), catalog)
         start, stop = _bounds(query, table, catalog)
         selection = select_rows(query, table, catalog, start, stop)
-        ids = None if query.ids is None else tuple(dict.fromkeys(typed_ids(query.ids, catalog.type_of(table, table.id))))
+        ids = None
+        if query.ids is not None:
+            ids = tuple(dict.fromkeys(typed_ids(query.ids, catalog.type_of(table, table.id), table.id_prefix)))
         plan = Plan(
             query=query,
             table=table,

@@ -9,6 +9,7 @@ from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.declarations import Selection, Table
 from flight_server.catalog.selections import AREAS, is_selected_by_time, selections_of
 from flight_server.derive.classes import load_classes, nearest_names
+from flight_server.derive.designations import packed_designation
 from flight_server.protocol.errors import BadValue, NoSelection, NotSupported
 from flight_server.protocol.query import FIELDS, Query
 from flight_server.storage.scans import Span
@@ -87,7 +88,7 @@ def select_rows(query: Query, table: Table, catalog: Catalog, start: float | Non
     field = next(iter(query.selections), None)
     if field is None and not is_selected_by_time(table):
         raise NoSelection(f"start and stop alone select no rows of {table.name}: add a selection such as ids", field="ids")
-    if field is None or (field == "all" and is_selected_by_time(table)):
+    if field in {None, "tag"} or (field == "all" and is_selected_by_time(table)):
         return RowSelection(spans=(Span(start=start, stop=stop),), newest=True)
     if field in AREAS:
         return RowSelection(index=_index(table, field, catalog))
@@ -101,6 +102,30 @@ def select_rows(query: Query, table: Table, catalog: Catalog, start: float | Non
     raise NotSupported(
         f"{table.name} cannot be selected by {field}, only by {own}; tables with {field}: {others}"[:290], field=field
     )
+
+
+def tagged_table(tag: str | None, table: Table, catalog: Catalog) -> Table:
+    """Return the table with the alerts of a tag, or the given one without a tag.
+
+    Raises
+    ------
+    NotSupported
+        The table has no tags, or only the broker's livestream has the tag.
+    BadValue
+        There is no such tag; names the most similar ones.
+    """
+    if tag is None:
+        return table
+    tags = catalog.surveys[table.survey].tags
+    if not table.tagged:
+        having = ", ".join(name for name, other in catalog.tables.items() if other.tagged)
+        raise NotSupported(f"{table.name} cannot be selected by tag; tables with tag: {having}", field="tag")
+    if tag not in tags:
+        near = nearest_names(tag, tuple(tags)) or tuple(tags)
+        raise BadValue(f"there is no tag {tag!r:.80}; did you mean {', '.join(near)}?"[:290], field="tag", value=tag)
+    if tags[tag].livestream:
+        raise NotSupported(f"the tag {tag} is in the broker's livestream only", field="tag", value=tag)
+    return catalog.table(table.tagged + tag)
 
 
 def unknown_class(name: str, known: tuple[str, ...]) -> BadValue:
@@ -123,6 +148,8 @@ def _selected(
     table: Table, selection: Selection, value: str, start: float | None, stop: float | None, *, columns: Container[str]
 ) -> RowSelection:
     text = value.lower() if selection.lower else value
+    if selection.form == "designation":
+        value = text = packed_designation(text)
     span = Span(prefix=text) if selection.prefix else Span(values=(text,), start=start, stop=stop)
     named = None
     if selection.known:

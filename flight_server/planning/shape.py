@@ -10,17 +10,19 @@ import pyarrow as pa
 
 from flight_server.catalog.catalog import Catalog
 from flight_server.catalog.columns import Column, Projection, empty_batch
-from flight_server.catalog.declarations import Table
+from flight_server.catalog.declarations import Added, Table
 from flight_server.derive import DerivedColumn, load_derived
 from flight_server.derive.evaluation import find_derived
 from flight_server.planning.derivable_columns import refusal
 from flight_server.planning.row_selection import RowSelection
 from flight_server.protocol.errors import BadValue, NotSupported
 from flight_server.protocol.query import Query
+from flight_server.storage.row_keys import parts_of
 
-__all__ = ["LIGHT_CURVE", "QueryShape", "Source", "form_of", "make_shape", "nested_schema"]
+__all__ = ["LIGHT_CURVE", "QueryShape", "Source", "cutout_key_columns", "form_of", "make_shape", "nested_schema"]
 
 DERIVED = "v:"
+ADDED = {"upper_limits": "upper limits", "forced": "forced photometry"}  # ticket fields, and tables, with further rows
 LIGHT_CURVE = "lightcurve"
 
 
@@ -63,6 +65,8 @@ class QueryShape:
         The column of the object ID.
     sources
         The tables that are merged by time, the query's own first; empty if only that one is read.
+    added
+        The further rows that the query wants of each object, such as upper limits.
     """
 
     columns: Projection
@@ -72,6 +76,7 @@ class QueryShape:
     nested: bool
     object_id: Column
     sources: tuple[Source, ...] = ()
+    added: Added | None = None
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -101,7 +106,10 @@ def form_of(query: Query) -> tuple[object, ...]:
         query.columns,
         query.cutouts,
         query.cutout_format,
+        query.cutout_planes,
         query.upper_limits,
+        query.forced,
+        query.tag,
         query.layout,
         query.selections,
         limits,
@@ -116,7 +124,8 @@ def make_shape(query: Query, table: Table, selection: RowSelection, catalog: Cat
     UnknownColumn, BadValue, NotSupported
         Each names the column or field at fault.
     """
-    columns, derived = _columns(query, table, catalog)
+    added = _added(query, table, catalog)
+    columns, derived = _columns(query, table, catalog, added)
     object_id = catalog.described(table)[table.id]
     shape = QueryShape(
         columns=columns,
@@ -125,6 +134,7 @@ def make_shape(query: Query, table: Table, selection: RowSelection, catalog: Cat
         read=columns,
         nested=query.layout == "nested",
         object_id=object_id,
+        added=added,
     )
     _check_layout(query, table, shape)
     # objects found by position are read by ID
@@ -136,16 +146,24 @@ def make_shape(query: Query, table: Table, selection: RowSelection, catalog: Cat
     read = Projection(stored).with_further(known[name] for name in needed)
     same = [column.name for column in read] == [column.name for column in columns]
     read = columns if same else read
-    return replace(shape, read=read, sources=tuple(_sources(table, read, catalog)) if query.upper_limits else ())
+    return replace(shape, read=read, sources=tuple(_sources(table, read, catalog, added)) if added else ())
 
 
-def _sources(table: Table, read: Projection, catalog: Catalog) -> Iterator[Source]:
-    """Yield the tables of a light curve with upper limits."""
-    limits = table.upper_limits
-    if limits is None:
-        return
-    for source, tag in ((table, limits.own), *((catalog.table(name), tag) for name, tag in limits.add.items())):
-        having = (c for c in read if c.name != limits.tag and (source.columns is None or c.name in source.columns))
+def cutout_key_columns(table: Table, cutouts: Table) -> tuple[str, ...]:
+    """Return the columns that the row keys of a table of cutouts are made of, unless they are those of the rows.
+
+    >>> from flight_server.catalog.declarations import load_surveys
+    >>> tables = load_surveys()["ztf"].tables
+    >>> cutout_key_columns(tables["ztf"], tables["ztf.cutouts"])
+    ()
+    """
+    return () if table.key == cutouts.key else parts_of(cutouts)
+
+
+def _sources(table: Table, read: Projection, catalog: Catalog, added: Added) -> Iterator[Source]:
+    """Yield the tables of a light curve with further rows."""
+    for source, tag in ((table, added.own), *((catalog.table(name), tag) for name, tag in added.add.items())):
+        having = (c for c in read if c.name != added.tag and (source.columns is None or c.name in source.columns))
         yield Source(source, tag, Projection(having))
 
 
@@ -153,7 +171,7 @@ def _needed(
     query: Query, table: Table, selection: RowSelection, shape: QueryShape, catalog: Catalog, *, by_id: bool
 ) -> Iterator[str]:
     """Yield the columns that the stages need, in the answer or not."""
-    bounded = query.start is not None or query.stop is not None or query.upper_limits or selection.newest
+    bounded = query.start is not None or query.stop is not None or shape.added is not None or selection.newest
     if bounded and table.time is not None:
         yield table.time
     if selection.exact is not None:
@@ -163,18 +181,20 @@ def _needed(
     # an answer of cutouts alone needs rows too
     if not by_id or not shape.columns or shape.derived or query.limit_objects is not None:
         yield table.id
+    if shape.cutouts:
+        yield from cutout_key_columns(table, catalog.table(str(table.cutouts)))
     possible = catalog.possible_columns(table) if shape.derived else {}
     for column in shape.derived.values():
         yield from column.reads(possible)
 
 
-def _columns(query: Query, table: Table, catalog: Catalog) -> tuple[Projection, Mapping[str, DerivedColumn]]:
+def _columns(query: Query, table: Table, catalog: Catalog, added: Added | None) -> tuple[Projection, Mapping[str, DerivedColumn]]:
     """Return the columns of the answer, and which of them are derived."""
     names = query.columns
     derived = {name: _derived(query, table, catalog, name) for name in names or () if name.startswith(DERIVED)}
-    if not query.upper_limits and not derived:
+    if added is None and not derived:
         return catalog.columns(table, names), {}
-    tag = _tag(table, catalog) if query.upper_limits else None
+    tag = catalog.known[table.survey][added.tag] if added else None
     if names is None:
         columns = catalog.columns(table, None)
     else:
@@ -191,13 +211,17 @@ def _derived(query: Query, table: Table, catalog: Catalog, name: str) -> Derived
     return column
 
 
-def _tag(table: Table, catalog: Catalog) -> Column:
-    if table.upper_limits is None:
-        having = ", ".join(name for name, other in catalog.tables.items() if other.upper_limits)
-        raise NotSupported(
-            f"{table.name} has no upper limits; tables with upper_limits: {having}", field="upper_limits", value=True
-        )
-    return catalog.known[table.survey][table.upper_limits.tag]
+def _added(query: Query, table: Table, catalog: Catalog) -> Added | None:
+    """Return the further rows that a query wants."""
+    found = None
+    for field, what in ADDED.items():
+        if not getattr(query, field):
+            continue
+        found = getattr(table, field)
+        if found is None:
+            having = ", ".join(name for name, other in catalog.tables.items() if getattr(other, field))
+            raise NotSupported(f"{table.name} has no {what}; tables with {field}: {having}", field=field, value=True)
+    return found
 
 
 def _cutouts(query: Query, table: Table, catalog: Catalog) -> tuple[Column, ...]:
@@ -206,7 +230,7 @@ def _cutouts(query: Query, table: Table, catalog: Catalog) -> tuple[Column, ...]
     if table.cutouts is None:
         having = ", ".join(name for name, other in catalog.tables.items() if other.cutouts)
         raise NotSupported(f"{table.name} has no cutouts; tables with cutouts: {having}", field="cutouts", value=query.cutouts[0])
-    return catalog.cutout_columns(table, query.cutouts, query.cutout_format)
+    return catalog.cutout_columns(table, query.cutouts, query.cutout_format, query.cutout_planes)
 
 
 def _check_layout(query: Query, table: Table, shape: QueryShape) -> None:

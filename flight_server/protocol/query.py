@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-__all__ = ["CUTOUT_FORMATS", "CUTOUT_KINDS", "MAX_TICKET_BYTES", "Cone", "Query", "SkyMap"]
+__all__ = ["CUTOUT_FORMATS", "CUTOUT_KINDS", "CUTOUT_PLANES", "MAX_TICKET_BYTES", "Cone", "Query", "SkyMap"]
 
 CutoutKind = Literal["Science", "Template", "Difference"]
 CutoutFormat = Literal["bytes", "fits", "array"]
+CutoutPlane = Literal["image", "uncertainty", "psf"]
 Layout = Literal["rows", "nested"]
 Compression = Literal["none", "lz4", "zstd"]
 
@@ -21,6 +22,7 @@ MAX_MESSAGE_BYTES = 64 * 1_048_576
 MAX_INTEGER = 2**63 - 1
 CUTOUT_KINDS: tuple[str, ...] = get_args(CutoutKind)
 CUTOUT_FORMATS: tuple[str, ...] = get_args(CutoutFormat)
+CUTOUT_PLANES: tuple[str, ...] = get_args(CutoutPlane)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 SELECTIONS = ("ids", "cone", "class", "tag", "sso", "tracklet", "name", "night", "skymap", "all")
 FIELDS = {"class": "class_"}  # attributes of fields whose names are Python keywords
@@ -60,6 +62,7 @@ class Query:
     ids: tuple[str | int, ...] | None = None
     cone: Cone | None = None
     class_: str | None = None
+    tag: str | None = None
     sso: str | None = None
     tracklet: str | None = None
     name: str | None = None
@@ -70,7 +73,9 @@ class Query:
     columns: tuple[str, ...] | None = None
     cutouts: tuple[str, ...] = ()
     cutout_format: str = "bytes"
+    cutout_planes: tuple[str, ...] = ("image",)
     upper_limits: bool = False
+    forced: bool = False
     layout: str = "rows"
     start: float | str | None = None
     stop: float | str | None = None

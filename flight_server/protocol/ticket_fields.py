@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal, TypedDict, get_args
 
 from msgspec import Meta
 
-from flight_server.protocol.query import MAX_INTEGER, MAX_MESSAGE_BYTES, Compression, CutoutFormat, CutoutKind, Layout
+from flight_server.protocol.query import (
+    MAX_INTEGER,
+    MAX_MESSAGE_BYTES,
+    Compression,
+    CutoutFormat,
+    CutoutKind,
+    CutoutPlane,
+    Layout,
+)
 from flight_server.protocol.times import FORMS, NIGHT_FORMS
 
 __all__ = ["FIELD_TYPES", "MAX_NSIDE", "ConeFields", "SkyMapFields", "TicketFields"]
@@ -32,6 +40,7 @@ MessageBytes = Annotated[int, Meta(ge=1, le=MAX_MESSAGE_BYTES, description=f"a p
 Ids = Annotated[list[ObjectId], Meta(description="a list of strings or integers")]
 Columns = Annotated[list[Text], Meta(description="a list of strings")]
 Cutouts = Annotated[list[CutoutKind], Meta(description=f"a list of {', '.join(get_args(CutoutKind))}")]
+Planes = Annotated[list[CutoutPlane], Meta(min_length=1, description=f"a list of {', '.join(get_args(CutoutPlane))}")]
 KeyRange = Annotated[
     tuple[str, str], Meta(description="two strings, the first key and the end key (excluded); an empty string is an open end")
 ]
@@ -62,6 +71,7 @@ TicketFields = TypedDict(
         "ids": Ids,
         "cone": ConeFields,
         "class": Text,
+        "tag": Text,
         "sso": Text,
         "tracklet": Text,
         "name": Text,
@@ -72,7 +82,9 @@ TicketFields = TypedDict(
         "columns": Columns,
         "cutouts": Cutouts,
         "cutout_format": CutoutFormat,
+        "cutout_planes": Planes,
         "upper_limits": bool,
+        "forced": bool,
         "layout": Layout,
         "start": Moment,
         "stop": Moment,

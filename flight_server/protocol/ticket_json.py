@@ -23,8 +23,6 @@ __all__ = ["decode_query", "parse_exchange", "parse_query", "parse_ticket"]
 
 # Fields that make no sense for a stream of IDs.
 NOT_EXCHANGED = ("limit", "limit_objects", "resume_after", "key_range")
-# Fields of the language that are not implemented yet.
-NOT_YET = frozenset(("tag", "forced"))
 
 _DECODER = msgspec.json.Decoder(TicketFields)
 
@@ -91,12 +89,9 @@ def decode_query(ticket: bytes) -> Query | None:
 
 def _checked_query(given: Mapping[str, Any]) -> Query:
     for name in given:
-        if name not in FIELD_TYPES and name not in NOT_YET:
+        if name not in FIELD_TYPES:
             known = ", ".join(FIELD_TYPES)
             raise UnknownField(f"a ticket has no field {name!r:.80}; known are {known}", field=name)
-    for name in given:
-        if name in NOT_YET:
-            raise NotSupported(f"this server does not support {name!r} yet", field=name)
     if "table" not in given:
         raise InvalidTicket("the ticket has no field table", field="table")
     return _query((name, checked(name, value)) for name, value in given.items())
@@ -107,6 +102,9 @@ def _query(given: Iterable[tuple[str, Any]]) -> Query:
     query = Query(**{FIELDS.get(name, name): MEANINGS[name](value) if name in MEANINGS else value for name, value in given})
     if query.columns == () and not query.cutouts:
         raise BadValue("columns is empty: name some, or leave it out for all", field="columns", value="[]")
+    if query.cutout_planes != ("image",) and query.cutout_format != "array":
+        message = f"cutout_planes needs the cutout_format array: other formats have all images ({query.cutout_format})"
+        raise BadValue(message, field="cutout_planes", value=query.cutout_planes[0])
     if query.start is not None and query.stop is not None:
         check_order(query.start, query.stop)
     return query
@@ -120,6 +118,5 @@ def _with_selection(query: Query, given: Mapping[str, Any]) -> Query:
     # time bounds alone can be a selection, if the table's rows are ordered by time; the planner checks that
     bounded = query.start is not None or query.stop is not None
     if given[made[0]] == [] if made else not bounded:
-        known = ", ".join(name for name in SELECTIONS if name not in NOT_YET)
-        raise NoSelection(f"select rows: one of {known}", field="ids")
+        raise NoSelection(f"select rows: one of {', '.join(SELECTIONS)}", field="ids")
     return query

@@ -81,9 +81,9 @@ def _columns(found: list[str]) -> tuple[str, ...] | None:
     return tuple(found)
 
 
-def _cutouts(found: list[str]) -> tuple[str, ...]:
+def _without_repeats(name: str, found: list[str]) -> tuple[str, ...]:
     if len(set(found)) != len(found):
-        raise _wrong("cutouts", found, "a list without repeats")
+        raise _wrong(name, found, "a list without repeats")
     return tuple(found)
 
 
@@ -94,7 +94,8 @@ MEANINGS: Mapping[str, Callable[[Any], Any]] = {
     "skymap": _skymap,
     "key_range": _key_range,
     "columns": _columns,
-    "cutouts": _cutouts,
+    "cutouts": partial(_without_repeats, "cutouts"),
+    "cutout_planes": partial(_without_repeats, "cutout_planes"),
     "start": partial(read_time, "start"),
     "stop": partial(read_time, "stop"),
     "as_of": partial(read_milliseconds, "as_of"),

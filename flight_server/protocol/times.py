@@ -154,7 +154,7 @@ def to_table_time(name: str, value: float | str, time_format: str, time_scale: s
     BadValue
         As for `read_time`.
     NotSupported
-        The time is a date, but the time scale is not UTC.
+        The time is a date, but the time scale is neither UTC nor TAI.
 
     Examples
     --------
@@ -162,11 +162,15 @@ def to_table_time(name: str, value: float | str, time_format: str, time_scale: s
     2459092.880381898
     >>> to_table_time("start", 59092.25, "jd", "utc")
     2459092.75
+    >>> to_table_time("start", "2026-03-09T23:59:23Z", "mjd", "tai")
+    61109.0
     """
     found = read_time(name, value)
     if isinstance(found, str):
-        if time_scale != "utc":
-            raise NotSupported(f"{name} can be a date only for tables in UTC: use a JD or an MJD", field=name, value=value)
+        if time_scale not in {"utc", "tai"}:
+            raise NotSupported(f"{name} can be a date only for tables in UTC or TAI: use a JD or an MJD", field=name, value=value)
+        if time_scale == "tai":
+            return _tai(_datetime(found), time_format)
         since = _datetime(found) - UNIX_EPOCH
         jd = UNIX_EPOCH_JD + since.days + (since.seconds + since.microseconds / 1e6) / SECONDS_PER_DAY
     elif number_format(found) == time_format:
@@ -174,6 +178,17 @@ def to_table_time(name: str, value: float | str, time_format: str, time_scale: s
     else:
         jd = _jd(found)
     return jd if time_format == "jd" else jd - MJD_ZERO
+
+
+def _tai(utc: datetime, time_format: str) -> float:
+    """Return a JD or an MJD in TAI; the leap seconds are those that the IAU's library knows."""
+    import erfa
+
+    clock = (utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second + utc.microsecond / 1e6)
+    # the ufuncs report dubious years (far future) by a status, not by a warning
+    day, fraction, _ = erfa.ufunc.dtf2d(b"UTC", *clock)
+    day, fraction, _ = erfa.ufunc.utctai(day, fraction)
+    return float(day + fraction) if time_format == "jd" else float((day - MJD_ZERO) + fraction)
 
 
 def check_order(start: float | str, stop: float | str) -> None:

@@ -10,21 +10,24 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from alertflight_config import DEFAULT_SURVEY
 
-from flight_server.simulate.alerts import KINDS, make_alerts
+from flight_server.catalog.declarations import load_surveys
+from flight_server.simulate.alerts import make_alerts
 from flight_server.simulate.avro_schema import avro_schema
-from flight_server.simulate.sky import FIRST_NIGHT_JD, make_sky
-from flight_server.simulate.templates import load_template, stamp_variants
+from flight_server.simulate.recipes import Night, load_recipes
+from flight_server.simulate.sky import make_sky
+from flight_server.simulate.templates import held_stamps, load_template, stamp_variants
 
 __all__ = ["simulate"]
 
 FILE_ALERTS = {True: 3_000, False: 50_000}  # with and without cutouts: about as many as in broker files
-EPOCH_JD = 2_440_587.5
 
 
 def simulate(
     out: Path,
     *,
+    survey: str = DEFAULT_SURVEY,
     objects: int,
     nights: int,
     seed: int,
@@ -35,12 +38,14 @@ def simulate(
     like: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write simulated ZTF alerts in the broker's layout: one folder per night, one row group per file.
+    """Write simulated alerts in the broker's layout: one folder per night, one row group per file.
 
     Parameters
     ----------
     out
         The output folder; `year=YYYY/month=MM/day=DD/` is created in it.
+    survey
+        The survey; config/simulated has the known ones.
     objects, alerts_each, nights
         The number of objects, of alerts per object, and of nights over which they are spread.
     seed
@@ -61,24 +66,30 @@ def simulate(
     alerts
         The number of alerts written.
     """
-    template = load_template(like)
+    recipe = load_recipes()[survey]
+    template = load_template(recipe, like)
     random = np.random.default_rng(seed)
-    sky = make_sky(objects, alerts_each, named or {}, nights, random)
-    pools = {name: pa.array(stamp_variants(_held(template, name))) for name in KINDS} if stamps else {}
+    sky = make_sky(recipe, objects, alerts_each, named or {}, nights, random=random)
+    paths = load_surveys()[survey].alerts.stamps.values()
+    pools = {
+        path.partition(".")[0]: pa.array(stamp_variants(held_stamps(template, path)) if stamps else [], pa.binary())
+        for path in paths
+        if path.partition(".")[0] in template.column_names
+    }
     bounds = np.searchsorted(sky.night, np.arange(nights + 1))
     for night in range(nights):
-        folder = _folder(out, night)
+        folder = _folder(out, recipe.night, night)
         for part, first in enumerate(range(bounds[night], bounds[night + 1], FILE_ALERTS[stamps])):
             chosen = slice(int(first), int(min(first + FILE_ALERTS[stamps], bounds[night + 1])))
-            alerts = make_alerts(sky, chosen, template, pools, random)
+            alerts = make_alerts(recipe, sky, chosen, template, pools, random=random)
             folder.mkdir(parents=True, exist_ok=True)
             (_write_avro if avro else _write_parquet)(folder / f"part-{part:05d}", alerts)
             progress(len(alerts))
-    return len(sky.jd)
+    return len(sky.time)
 
 
-def _folder(out: Path, night: int) -> Path:
-    day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=FIRST_NIGHT_JD - EPOCH_JD + night)
+def _folder(out: Path, nights: Night, number: int) -> Path:
+    day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=nights.first - nights.epoch + number)
     return out / f"year={day.year}" / f"month={day.month:02d}" / f"day={day.day:02d}"
 
 
@@ -97,7 +108,3 @@ def _write_avro(stem: Path, alerts: pa.Table) -> None:
     with stem.with_name(stem.name + ".avro").open("wb") as sink:
         rows = alerts.to_pylist(maps_as_pydicts="strict")
         fastavro.writer(sink, fastavro.parse_schema(avro_schema(alerts.schema)), rows, codec="snappy", sync_marker=b"0" * 16)
-
-
-def _held(template: pa.Table, name: str) -> list[bytes]:
-    return [stamp["stampData"] for stamp in template[name].to_pylist() if stamp and stamp["stampData"]]

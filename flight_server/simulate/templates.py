@@ -8,28 +8,45 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-__all__ = ["load_template", "stamp_variants"]
+from flight_server.simulate.recipes import Recipe
 
-PACKAGED = "part-00000-836b2d5e-4f86-423e-8093-c16225c1fb1f-c000.snappy.parquet"
+__all__ = ["held_stamps", "load_template", "stamp_variants"]
+
+GZIP = b"\x1f\x8b"
 FITS_BLOCK = 2880
 CARD = 80
 # the eight symmetries of a square image: quarter turns, mirrored or not
 SYMMETRIES = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
 
 
-def load_template(path: Path | None = None) -> pa.Table:
-    """Load n real alerts, nested as in broker files; by default those in the package."""
+def load_template(recipe: Recipe, path: Path | None = None) -> pa.Table:
+    """Load n real alerts of objects, nested as in broker files; by default those in the package."""
     if path is not None:
-        return pq.ParquetFile(path).read().combine_chunks()
-    with as_file(files("alertflight_sample") / PACKAGED) as packaged:
-        return pq.ParquetFile(packaged).read().combine_chunks()
+        alerts = pq.ParquetFile(path).read()
+    else:
+        with as_file(files("alertflight_sample") / recipe.template) as packaged:
+            alerts = pq.ParquetFile(packaged).read()
+    top, _, inner = recipe.values["object"][0].partition(".")
+    names = alerts[top].combine_chunks()
+    names = pc.struct_field(names, inner) if inner else names
+    nobody = pc.is_null(names) if pa.types.is_string(names.type) else pc.equal(pc.fill_null(names, 0), 0)
+    return alerts.filter(pc.invert(nobody)).combine_chunks()
+
+
+def held_stamps(template: pa.Table, path: str) -> list[bytes]:
+    """Return the cutouts of one kind, of the alerts that have one."""
+    top, _, inner = path.partition(".")
+    stamps = template[top].combine_chunks()
+    found: list[bytes] = (pc.struct_field(stamps, inner) if inner else stamps).drop_null().to_pylist()
+    return [stamp for stamp in found if stamp]
 
 
 def stamp_variants(stamps: list[bytes]) -> list[bytes]:
-    """Return each cutout in all its symmetries, as gzipped FITS."""
-    return [variant for stamp in stamps for variant in _variants(stamp)]
+    """Return each cutout in all its symmetries, as gzipped FITS; those that are not gzipped, of several images, as they are."""
+    return [variant for stamp in stamps for variant in (_variants(stamp) if stamp.startswith(GZIP) else [stamp])]
 
 
 def _variants(stamp: bytes) -> list[bytes]:

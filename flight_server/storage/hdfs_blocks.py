@@ -9,6 +9,7 @@ import uuid
 import numpy as np
 import pyarrow as pa
 
+from flight_server.catalog.declarations import BlockLayout
 from flight_server.storage.blocks import BlockCutouts, HdfsFiles
 from flight_server.storage.blocks.cutouts import READ_THREADS
 from flight_server.storage.blocks.output import write_block
@@ -39,8 +40,8 @@ class HdfsBlocks(BlockCutouts):
         """Return the services of HDFS that do not answer now, as far as reads have met them."""
         return self._hdfs.outages.present()
 
-    def write(self, alerts: pa.Table, night: np.datetime64) -> str:
-        """Write alerts of one night as a block; return its URI. The same alerts always yield the same block.
+    def write(self, alerts: pa.Table, night: np.datetime64, layout: BlockLayout) -> str:
+        """Write alerts of one night as a block of a layout; return its URI. The same alerts always yield the same block.
 
         Raises
         ------
@@ -48,7 +49,7 @@ class HdfsBlocks(BlockCutouts):
             HDFS does not accept the block.
         """
         sink = io.BytesIO()
-        write_block(sink, alerts, compression="snappy")
+        write_block(sink, alerts, layout, compression="snappy")
         content = sink.getvalue()
         year, month, day = str(night.astype("datetime64[D]")).rsplit("-", 2)  # a year may be negative
         name = uuid.UUID(hex=hashlib.sha256(content).hexdigest()[:32])

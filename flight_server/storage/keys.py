@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from flight_server.catalog.declarations import Table
 from flight_server.protocol.errors import BadValue
+from flight_server.storage.key_parts import Salt, inputs_of, is_made, made_part, salt_of
 from flight_server.storage.scans import Scan, Span
 
 __all__ = ["KeyExpression", "key_expression", "prefix_ranges", "row_keys"]
@@ -27,12 +28,10 @@ MAX_KEY_BYTES = 1024
 NUL = "\0"
 BREAK = "\n"
 NEXT = b"\1"  # appended to a key: the lower bound of all longer keys
-POLE = 90.0
 NO_NUMBERS = pa.array(["nan.0", "inf.0", "-inf.0"])  # keys have finite numbers only
 SEPARATOR = "_"  # of parts in most keys, and of the ID of an alert behind them
 TIME_TEXT = r"[0-9]+\.[0-9E-]+"
 _PART = re.compile(r"\{([^}]+)\}")
-_MADE = re.compile(r"(lower|healpix)(\d*)\(([^()]+)\)")  # a part that is computed from columns: lower(d:fullname)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +47,25 @@ class KeyExpression:
         The literal text after each part.
     front
         The literal text before the first part.
+    salts
+        The salt before each part, which spreads keys that would be written in their order, or None. It is a function of
+        the same column and part of its text here: whoever names the value need not know of it.
     """
 
     columns: tuple[str, ...]
     literals: tuple[str, ...]
     front: str = ""
+    salts: tuple[Salt | None, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The columns used in the key."""
-        made = [_MADE.fullmatch(part) for part in self.columns]
-        names = (found.group(3).split(",") if found else [part] for part, found in zip(self.columns, made, strict=True))
-        return tuple(name.strip() for part in names for name in part)
+        return tuple(dict.fromkeys(name for part in self.columns for name in inputs_of(part)))
+
+    @property
+    def skipped(self) -> int:
+        """How many separators a key has before the end of its first part's value: that behind a salt."""
+        return int(self.salts[0] is not None)
 
     def build(self, cells: Mapping[str, pa.Array], *, apart: bool = True) -> pa.StringArray:
         """Build the key of each row.
@@ -77,14 +83,15 @@ class KeyExpression:
             A part is null, too long, or has forbidden characters; names column and row.
         """
         parts: list[pa.Array | pa.Scalar] = [pa.scalar(self.front)] if self.front else []
-        for part, literal in zip(self.columns, self.literals, strict=True):
-            text = _made(part, cells)
+        for part, literal, salt in zip(self.columns, self.literals, self.salts, strict=True):
+            text = made_part(part, cells)
             if parts and part.startswith("lower("):
                 text = text.fill_null("")  # an unknown name is empty in the key
                 _check(part, text.filter(pc.not_equal(text, "")), "")
                 parts += [text, pa.scalar(literal)] if literal else [text]
                 continue
             _check(part, text, literal if apart else "")
+            parts += [salt.of_column(text), pa.scalar(SEPARATOR)] if salt else []
             parts += [text, pa.scalar(literal)] if literal else [text]
         return pc.binary_join_element_wise(*parts, pa.scalar(""))
 
@@ -101,6 +108,8 @@ class KeyExpression:
         texts = [str(value) for value in values]
         if not texts:
             return []
+        if (salt := self.salts[0]) is not None:
+            return [f"{front}{salt.of_value(text)}{SEPARATOR}{text}{end}".encode() for text in texts]
         # encode all at once: one by one takes longer than the lookup itself
         whole = f"{front}{f'{end}{BREAK}{front}'.join(texts)}{end}"
         if whole.count(BREAK) == len(texts) - 1:
@@ -116,9 +125,11 @@ class KeyExpression:
         >>> key.span(Span(values=("SN candidate",), start=2459000.5), "i:jd")
         (b'SN candidate_2459000.5', b'SN candidate`')
         """
-        if len(span.values) >= len(self.columns):
-            raise ValueError("a span names fewer values than a key has")
+        if len(span.values) > len(self.columns):
+            raise ValueError("a span names more values than a key has")
         front = self.front_of(span.values)
+        if len(span.values) == len(self.columns):
+            return front.encode(), front.encode() + NEXT
         if span.last is not None:
             return front.encode(), _behind(self.front_of([*span.values[:-1], span.last]).encode())
         bounded = self.columns[len(span.values)] == time
@@ -169,7 +180,8 @@ class KeyExpression:
         """Move the ends of a key range to object boundaries, if row keys begin with the object ID."""
         if not table.by_object:
             return within
-        first, stop = (self.first_part(key) if self.literals[0].encode() in key else key for key in within)
+        literal = self.literals[0].encode()
+        first, stop = (self.first_part(key) if key.count(literal) > self.skipped else key for key in within)
         return first, stop
 
     def text_of(self, values: Sequence[str | int], key: bytes) -> str:
@@ -201,14 +213,17 @@ class KeyExpression:
         'SN_1'
         """
         found = [re.escape(self.front)]
-        for number, (part, literal) in enumerate(zip(self.columns, self.literals, strict=True)):
+        for number, (part, literal, salt) in enumerate(zip(self.columns, self.literals, self.salts, strict=True)):
             text = ".*" if not number else TIME_TEXT if part == time else f"[^{re.escape(literal or SEPARATOR)}]*"
-            found.append(f"(?P<part{number}>{text}){re.escape(literal)}")
+            before = f"[^{SEPARATOR}]*{SEPARATOR}" if salt else ""
+            found.append(f"{before}(?P<part{number}>{text}){re.escape(literal)}")
         return f"^{''.join(found)}{f'(?:{SEPARATOR}[0-9]+)?' if longer else ''}$"
 
     def front_of(self, values: Sequence[str | int]) -> str:
         """Return the text of keys up to the column that follows these values."""
-        return self.front + "".join(f"{value}{literal}" for value, literal in zip(values, self.literals, strict=False))
+        parts = zip(values, self.literals, self.salts, strict=False)
+        salted = ((f"{salt.of_value(str(value))}{SEPARATOR}" if salt else "", value, literal) for value, literal, salt in parts)
+        return self.front + "".join(f"{salt}{value}{literal}" for salt, value, literal in salted)
 
     def first_part(self, key: bytes) -> bytes:
         """Return the common prefix of all keys with the same value of the first column as this key.
@@ -216,11 +231,16 @@ class KeyExpression:
         >>> key_expression("{i:objectId}_{i:jd}").first_part(b"ZTF20abfcszi_2459063.9292593")
         b'ZTF20abfcszi_'
         """
-        if not self.literals[0]:
+        literal = self.literals[0].encode()
+        if not literal:
             return key
-        front = len(self.front.encode())
-        value, literal, _ = key[front:].partition(self.literals[0].encode())
-        return key[:front] + value + literal
+        end = len(self.front.encode())
+        for _ in range(1 + self.skipped):
+            place = key.find(literal, end)
+            if place < 0:
+                return key
+            end = place + len(literal)
+        return key[:end]
 
 
 def row_keys(table: Table, rows: pa.Table) -> pa.StringArray:
@@ -238,37 +258,29 @@ def key_expression(text: str) -> KeyExpression:
     >>> key_expression("{i:objectId}_{i:jd}").columns
     ('i:objectId', 'i:jd')
     """
-    pieces = _PART.split(text)
-    if not pieces[1:]:
+    front, *pieces = _PART.split(text)
+    if not pieces:
         raise ValueError(f"{text!r} is not a key expression: it has no column")
-    for part in pieces[1::2]:
-        if "(" in part and not _MADE.fullmatch(part):
+    columns: list[str] = []
+    literals: list[str] = []
+    salts: list[Salt | None] = []
+    salt = None
+    for part, literal in zip(pieces[::2], pieces[1::2], strict=True):
+        found = salt_of(part)
+        if found is not None:
+            if salt is not None or literal != SEPARATOR:
+                raise ValueError(f"{text!r} is not a key expression: a salt stands before a part, with {SEPARATOR!r} between")
+            salt = found
+            continue
+        if "(" in part and not is_made(part):
             raise ValueError(f"{text!r} is not a key expression: unknown function {part!r}")
-    return KeyExpression(tuple(pieces[1::2]), tuple(pieces[2::2]), pieces[0])
-
-
-def _made(part: str, cells: Mapping[str, pa.Array]) -> pa.StringArray:
-    """Return a part of each row's key as text."""
-    found = _MADE.fullmatch(part)
-    names = [name.strip() for name in found.group(3).split(",")] if found else [part]
-    for name in names:
-        if name not in cells:
-            raise BadValue(f"there is no column {name}, which row keys need", field=name)
-    if found is None:
-        return _text(cells[part])
-    if found.group(1) == "lower":
-        return pc.utf8_lower(_text(cells[names[0]]))
-    return _pixels(int(found.group(2)), *(cells[name] for name in names)).cast(pa.string())
-
-
-def _pixels(nside: int, ra: pa.Array, dec: pa.Array) -> pa.Array:
-    """Return the HEALPix pixels (RING order) of positions in degrees; null for invalid positions."""
-    from astropy_healpix.healpy import ang2pix
-
-    lon, lat = (values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False) for values in (ra, dec))
-    sound = np.isfinite(lon) & (np.abs(lat) <= POLE)
-    found = ang2pix(nside, np.where(sound, lon, 0.0), np.where(sound, lat, 0.0), nest=False, lonlat=True)
-    return pa.array(found.astype(np.int64), mask=~sound)
+        if salt is not None and (inputs_of(part) != (salt.column,) or literal not in {"", SEPARATOR}):
+            raise ValueError(f"{text!r} is not a key expression: {salt} is no salt of {part}")
+        columns.append(part)
+        literals.append(literal)
+        salts.append(salt)
+        salt = None
+    return KeyExpression(tuple(columns), tuple(literals), front, tuple(salts))
 
 
 def _is_text(key: bytes) -> bool:
@@ -296,13 +308,6 @@ def prefix_ranges(prefixes: Sequence[bytes]) -> tuple[npt.NDArray[np.bytes_], np
     np.bytes_(b'ZTF20abfcszi`')
     """
     return np.array(prefixes, dtype=np.bytes_), np.array([p[:-1] + bytes([p[-1] + 1]) for p in prefixes], dtype=np.bytes_)
-
-
-def _text(values: pa.Array) -> pa.StringArray:
-    text = values.cast(pa.string())
-    if pa.types.is_floating(values.type):
-        return pc.if_else(pc.match_substring(text, "."), text, pc.binary_join_element_wise(text, ".0", ""))
-    return text
 
 
 def _check(name: str, text: pa.StringArray, separator: str) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalog.declarations import Table
+from flight_server.storage.key_parts import made_cells
 from flight_server.storage.keys import MAX_KEY_BYTES, NEXT, NUL, key_expression, row_keys
 from flight_server.storage.merge import key_array
 from flight_server.storage.scans import Span
@@ -18,6 +19,7 @@ __all__ = [
     "check_keys",
     "keys_of",
     "keys_of_parts",
+    "made_cells",
     "object_key",
     "parts_of",
     "runs_of_numbers",

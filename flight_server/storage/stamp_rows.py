@@ -16,11 +16,21 @@ from flight_server.storage.merge import merge_over
 from flight_server.storage.protocols import CutoutStore, RowView, StampFailure
 from flight_server.storage.scans import Scan
 
-__all__ = ["BLOCK_ROWS", "WriteBlocks", "place_stamps"]
+__all__ = ["BLOCK_ROWS", "WriteBlocks", "place_names", "place_stamps", "stamp_places"]
 
 BLOCK_ROWS = 2048  # about 80 MB of ZTF cutouts
 # takes rows without cutouts, and their cutouts by column name; returns the path of the block of each row
 WriteBlocks = Callable[[pa.Table, pa.Table], list[str]]
+
+
+def place_names(table: Table, layout: AlertLayout) -> tuple[str, str, str]:
+    """Return the columns of a table of stamps with the path of the block, the ID of the row, and that of the alert."""
+    return str(table.path), table.id, layout.alert_id
+
+
+def stamp_places(table: Table, layout: AlertLayout, columns: Mapping[str, Column]) -> Projection:
+    """Return the columns of `place_names`, each once: rows may have the ID of the alert themselves."""
+    return Projection(columns[name] for name in dict.fromkeys(place_names(table, layout)))
 
 
 def place_stamps(  # noqa: PLR0917  (cells of rows, their positions, and their destination)
@@ -57,12 +67,12 @@ def place_stamps(  # noqa: PLR0917  (cells of rows, their positions, and their d
     bare = rows.drop_columns(names)
     paths = np.full(len(keys), None, dtype=object)
     fresh = np.ones(len(keys), dtype=bool)
-    wanted = Projection(columns[name] for name in (str(table.path), table.id, layout.alert_id))
+    wanted = stamp_places(table, layout, columns)
     parts = list(view.scan(Scan(table=table, columns=wanted, keys=keys)))
     if parts:
         held = pa.Table.from_batches([part.batch for part in parts])
         where = np.concatenate([part.request_index for part in parts])
-        held_paths, object_ids, alert_ids = (held[column.name].combine_chunks() for column in wanted)
+        held_paths, object_ids, alert_ids = (held[name].combine_chunks() for name in place_names(table, layout))
         read = cutouts.read(layout.block, held_paths, object_ids, alert_ids, list(layout.cutout_columns))
         if read.failures:
             _refuse(read.failures[0], held_paths, alert_ids)

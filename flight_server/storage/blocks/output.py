@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["block_schema", "write_block"]
+from flight_server.catalog.declarations import BlockLayout
+
+__all__ = ["block_schema", "ids_of", "write_block"]
 
 ROW_GROUP_ROWS = 32
 PAGE_BYTES = 65_536
 
 
-def block_schema(kinds: Sequence[str]) -> pa.Schema:
-    """Return the schema of a block with cutouts of these kinds."""
-    stamp = pa.struct([pa.field("stampData", pa.binary())])
-    ids = [pa.field("objectId", pa.string()), pa.field("candid", pa.int64())]
-    return pa.schema(ids + [pa.field(f"cutout{kind}", stamp) for kind in kinds])
+def block_schema(layout: BlockLayout) -> pa.Schema:
+    """Return the schema of a block with the IDs and the cutouts of a layout, and nothing else."""
+    names = [] if layout.object_id is None else [pa.field(layout.object_id, pa.string())]
+    paths = (path.partition(".") for path in layout.stamps.values())
+    stamps = [pa.field(top, pa.struct([pa.field(inner, pa.binary())]) if inner else pa.binary()) for top, _, inner in paths]
+    return pa.schema([*names, pa.field(layout.alert_id, pa.int64()), *stamps])
 
 
-def write_block(file: Path | BinaryIO, stamps: pa.Table, compression: str = "none") -> None:
+def ids_of(layout: BlockLayout) -> list[str]:
+    """Return the columns of a block by which its alerts are found."""
+    return [name for name in (layout.object_id, layout.alert_id) if name is not None]
+
+
+def write_block(file: Path | BinaryIO, stamps: pa.Table, layout: BlockLayout, compression: str = "none") -> None:
     """Write a block with small row groups, a page index and page checksums.
 
-    `stamps` has the columns of `block_schema`, and may have others. Cutouts are already gzipped, so
-    compression serves the others.
+    `stamps` has the columns of `block_schema`, and may have others. Cutouts are already gzipped, or noise, so compression
+    serves the others.
     """
     pq.write_table(
         stamps,
@@ -35,7 +42,7 @@ def write_block(file: Path | BinaryIO, stamps: pa.Table, compression: str = "non
         data_page_size=PAGE_BYTES,
         compression=compression,
         use_dictionary=False,
-        write_statistics=["objectId", "candid"],
+        write_statistics=ids_of(layout),
         write_page_index=True,
         write_page_checksum=True,
     )

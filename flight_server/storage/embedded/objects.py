@@ -63,7 +63,10 @@ def _beginnings(keys: Keys, expression: KeyExpression) -> Keys:
     width = keys.dtype.itemsize
     letters = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), width)
     front = len(expression.front.encode())
-    ends = np.argmax(letters[:, front:] == literal[0], axis=1) + front + 1
+    separators = letters[:, front:] == literal[0]
+    if expression.skipped:
+        separators &= np.cumsum(separators, axis=1) > expression.skipped
+    ends = np.argmax(separators, axis=1) + front + 1
     longest = int(ends.max(initial=1))
     kept = np.where(np.arange(longest) < ends[:, None], letters[:, :longest], 0).astype(np.uint8)
     found: Keys = np.ascontiguousarray(kept).view(f"S{longest}").reshape(len(keys))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flight_server.catalog.columns import Column
-from flight_server.catalog.declarations import AlertLayout, Table
+from flight_server.catalog.declarations import AlertLayout, BlockLayout, Table
 from flight_server.storage.blocks import BlockCutouts, LocalFiles
 from flight_server.storage.blocks.footers import footer_crc
 from flight_server.storage.blocks.output import block_schema, write_block
@@ -59,20 +59,22 @@ class StampBlocks:
         """Write the cutouts of n rows to blocks; see `place_stamps`."""
 
         def write(bare: pa.Table, stamps: pa.Table) -> list[str]:
-            ids = bare.select([table.id, layout.alert_id])
-            return [self._write(ids, stamps, list(layout.cutout_columns))] * len(bare)
+            names = (None if layout.block.object_id is None else table.id, layout.alert_id)
+            ids = bare.select([name for name in names if name is not None])
+            return [self._write(ids, stamps, layout.block)] * len(bare)
 
         return place_stamps(table, layout, columns, rows, keys, self._view, self._cutouts, write)
 
-    def _write(self, ids: pa.Table, stamps: pa.Table, kinds: list[str]) -> str:
-        schema = block_schema(kinds)
+    def _write(self, ids: pa.Table, stamps: pa.Table, layout: BlockLayout) -> str:
+        schema = block_schema(layout)
         cells = [column.combine_chunks() for column in ids.columns]
-        for kind, column in zip(kinds, stamps.columns, strict=True):
-            cells.append(pa.StructArray.from_arrays([column.combine_chunks()], fields=list(schema.field(f"cutout{kind}").type)))
+        for column in stamps.columns:
+            kind, stamp = schema.field(len(cells)).type, column.combine_chunks()
+            cells.append(pa.StructArray.from_arrays([stamp], fields=list(kind)) if pa.types.is_struct(kind) else stamp)
         folder = self._folder / BLOCK_FOLDER
         make_folder(folder)
         draft = folder / f"draft-{os.getpid()}.parquet"
-        write_block(draft, pa.Table.from_arrays(cells, schema=schema))
+        write_block(draft, pa.Table.from_arrays(cells, schema=schema), layout)
         injection_point("block.drafted")
         content = draft.read_bytes()
         digest = hashlib.sha256(content).hexdigest()

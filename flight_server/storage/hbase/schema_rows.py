@@ -29,6 +29,7 @@ __all__ = [
     "earlier_types",
     "find_schema",
     "newest_schema_row",
+    "release_of",
     "schema_row_key",
 ]
 
@@ -84,7 +85,7 @@ def newest_schema_row(rows: Iterable[str]) -> str:
     >>> newest_schema_row(["schema_3.9_6.1", "schema_3.10_6.0"])
     'schema_3.10_6.0'
     """
-    return max((key for key in rows if key not in OWN_ROWS), key=_release, default=schema_row_key("", ""))
+    return max((key for key in rows if key not in OWN_ROWS), key=release_of, default=schema_row_key("", ""))
 
 
 def earlier_types(rows: Mapping[str, Mapping[str, str]], key: str, new: Mapping[str, str]) -> dict[str, str]:
@@ -164,7 +165,7 @@ def find_schema(table: Table, rows: Mapping[str, Mapping[str, str]], catalog: Ca
 
 def _precedence(table: Table, rows: Iterable[str], wanted: str) -> list[str]:
     """Return the keys of the schema rows of releases, that which takes precedence first."""
-    order = sorted((key for key in rows if key not in OWN_ROWS), key=_release, reverse=True)
+    order = sorted((key for key in rows if key not in OWN_ROWS), key=release_of, reverse=True)
     if not order:
         message = f"{table.name} has no schema row, so the types of its cells are unknown"
         raise TableRefused(message, field="table", value=table.name)
@@ -196,7 +197,7 @@ def _stored_kinds(rows: Mapping[str, Mapping[str, str]], order: Iterable[str]) -
     return stored
 
 
-def _release(key: str) -> tuple[tuple[int, ...], ...]:
+def release_of(key: str) -> tuple[tuple[int, ...], ...]:
     """Return the sort key of a release: its version numbers, as integers."""
     return tuple(tuple(int(number) for number in re.findall(r"\d+", part)) for part in key.split("_")[1:])
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -154,15 +154,15 @@ class HBaseStore:
     @contextmanager
     def writing(self) -> Iterator[HBaseWriter]:
         """Begin an ingest, after waiting for one of another process."""
-        table = next(iter(self._catalog.surveys.values())).alert_table
-        with _in_domain():
+        with _in_domain(), ExitStack() as held:
             self._outages.check()
-            self.create(table)
-            lock = WriterLock(self.gateway, self._names.of(table), table.families[0])
-        with _in_domain(), lock:
+            # an ingest has the locks of all surveys that are there, since it may bring alerts of any
+            locks = [WriterLock(self.gateway, self._names.of(table), table.families[0]) for table in self._lock_tables()]
+            for lock in locks:
+                held.enter_context(lock)
             view = self._fresh_view()  # the types of new columns depend on those that are there now
             writer = HBaseWriter(
-                self.gateway, self._catalog, view, self._fresh_view, self.cutouts, self.create, names=self._names, lock=lock
+                self.gateway, self._catalog, view, self._fresh_view, self.cutouts, self.create, names=self._names, locks=locks
             )
             try:
                 yield writer
@@ -178,6 +178,15 @@ class HBaseStore:
             splits=list(table.splits),
             compression=COMPRESSION,
         )
+
+    def _lock_tables(self) -> list[Table]:
+        """Return the tables of alerts that are there; create that of the first survey if none is."""
+        tables = [survey.alert_table for survey in self._catalog.surveys.values()]
+        states = self._call("tables", names=[self._names.of(table) for table in tables])
+        found = [table for table in tables if states.get(self._names.of(table)) is not None]
+        if not found:
+            self.create(tables[0])
+        return found or tables[:1]
 
     def close(self) -> None:
         """Stop the bridge."""

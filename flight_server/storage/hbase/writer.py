@@ -22,7 +22,14 @@ from flight_server.catalog.columns import TYPES, Column, Projection
 from flight_server.catalog.declarations import Table
 from flight_server.catalog.widening import widened, widest
 from flight_server.protocol.errors import CorruptData, RowTooLarge, TableRefused
-from flight_server.storage.hbase.schema_rows import EARLIER, earlier_types, find_schema, newest_schema_row, schema_row_key
+from flight_server.storage.hbase.schema_rows import (
+    EARLIER,
+    earlier_types,
+    find_schema,
+    newest_schema_row,
+    release_of,
+    schema_row_key,
+)
 from flight_server.storage.hbase.spilled_alerts import SpilledAlerts
 from flight_server.storage.hbase.table_names import TableNames
 from flight_server.storage.hbase.view import HBaseView
@@ -46,6 +53,7 @@ STAMPS = "b:"
 BATCH_BYTES = 1 << 20
 COMMIT_SECONDS = 20.0
 TABLES_TOGETHER = 8
+UNIX_EPOCH = {"jd": 2_440_587.5, "mjd": 40_587.0}
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
 # rows, their keys, and what becomes of the stored rows with these keys
 Batches: TypeAlias = Iterable[tuple[pa.RecordBatch, npt.NDArray[np.bytes_], Mode]]
@@ -77,7 +85,7 @@ class HBaseWriter:
         Creates a table, unless it is there.
     names
         The names of the tables in HBase.
-    lock
+    locks
         The right to write, which this writer has.
     """
 
@@ -93,7 +101,7 @@ class HBaseWriter:
         create: Callable[[Table], None],
         *,
         names: TableNames,
-        lock: WriterLock,
+        locks: Sequence[WriterLock],
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
@@ -102,14 +110,14 @@ class HBaseWriter:
         self._cutouts = cutouts
         self._create_table = create
         self._names = names
-        self._lock = lock
+        self._locks = locks
         self._folder = ScratchFolder("ingest")
         self._alerts = SpilledAlerts()
         self._runs: dict[str, Runs] = {}
         self._shared = SharedKeys(catalog)
         self.sharing = Sharing()
         self._removed: dict[str, npt.NDArray[np.bytes_]] = {}
-        self._newest: dict[str, tuple[str, str]] = {}  # by survey: the newest version and its schema row
+        self._newest: dict[str, str] = {}  # by survey: the schema row of the newest release
 
     def write(self, parts: Sequence[tuple[Table, pa.Table]], alerts: pa.Table) -> None:
         """Add the rows of one file; see `RowWriter.write`."""
@@ -124,8 +132,8 @@ class HBaseWriter:
                 rows = rows.set_column(index, ALERT, pa.array(places[rows[ALERT].to_numpy()]))  # noqa: PLW2901
             self._runs.setdefault(table.name, Runs(self._folder.path)).add(rows, keys)
             self._shared.add(table, rows, keys)
-            if table == self._catalog.surveys[table.survey].alert_table:
-                self._note_version(table, rows)
+        if parts and len(alerts):
+            self._note_release(parts[0][0].survey, alerts)
 
     def remove(self, table: Table, keys: npt.NDArray[np.bytes_]) -> None:
         """Remove rows; see `RowWriter.remove`."""
@@ -174,12 +182,13 @@ class HBaseWriter:
         self._alerts.close()
         self._folder.cleanup()
 
-    def _note_version(self, table: Table, rows: pa.Table) -> None:
-        row = pc.sort_indices(pc.fill_null(rows[VERSION], ""))[-1].as_py()
-        names = self._catalog.surveys[table.survey].alerts.version
-        broker, science = (rows[name][row].as_py() if name in rows.column_names else None for name in names)
-        found = rows[VERSION][row].as_py(), schema_row_key(broker or "", science or "")
-        self._newest[table.survey] = max(found, self._newest.get(table.survey, found))
+    def _note_release(self, survey: str, alerts: pa.Table) -> None:
+        """Note the newest release of the broker that alerts are of."""
+        fields = [name.partition(":")[2] for name in self._catalog.surveys[survey].alerts.version]
+        texts = [alerts[field].cast(pa.string()) if field in alerts.column_names else pa.nulls(len(alerts)) for field in fields]
+        pairs = zip(*(texts_.to_pylist() for texts_ in texts), strict=True)
+        keys = {schema_row_key(broker or "", science or "") for broker, science in set(pairs)}
+        self._newest[survey] = max(keys | {self._newest.get(survey, min(keys))}, key=release_of)
 
     def _create(self, table: Table) -> None:
         self._create_table(table)
@@ -198,7 +207,7 @@ class HBaseWriter:
             brought = {name: column.type for name, column in self._catalog.cell_columns(table).items()}
         rows = self._gateway.call("schema-rows", table=self._names.of(table))
         # loaded files name no release: use the newest one of the table
-        key = self._newest[table.survey][1] if table.survey in self._newest else newest_schema_row(rows)
+        key = self._newest[table.survey] if table.survey in self._newest else newest_schema_row(rows)
         held = rows.get(key, {})
         present = _present_types(table, rows, self._catalog)
         types = {name: widest(present.get(name, kind), kind) for name, kind in brought.items()}
@@ -270,22 +279,27 @@ class HBaseWriter:
         def write(rows: pa.Table, stamps: pa.Table) -> list[str]:
             """Write the alerts with their merged cutouts, one block for each night and schema."""
             paths = np.empty(len(rows), dtype=object)
-            nights = _nights(rows[table.time].to_numpy())
+            nights = _nights(rows[table.time].to_numpy(), table.time_format)
             for chosen, alerts in self._alerts.of_one_schema(rows[ALERT].to_numpy()):
                 whole = _with_stamps(alerts, layout.stamps, layout.cutout_columns, stamps.take(pa.array(chosen)))
                 # blocks are searched by the alert ID of the row, which may differ from the ID outside of the candidate
                 ids = rows[layout.alert_id].take(pa.array(chosen))
-                whole = whole.set_column(whole.column_names.index("candid"), "candid", ids)
+                name = layout.block.alert_id
+                whole = whole.set_column(whole.column_names.index(name), name, ids)
                 for night in np.unique(nights[chosen]):
                     here = np.flatnonzero(nights[chosen] == night)
-                    paths[chosen[here]] = self._cutouts.write(whole.take(pa.array(here)), night)
+                    paths[chosen[here]] = self._cutouts.write(whole.take(pa.array(here)), night, layout.block)
             return [str(path) for path in paths]
 
         return write
 
+    def _check_locks(self) -> None:
+        for lock in self._locks:
+            lock.check()
+
     def _put(self, table: Table, columns: Sequence[Column], batches: Batches) -> int:
         """Put rows; return their number."""
-        self._lock.check()
+        self._check_locks()
         opened = self._gateway.call("open-write")
         sent = 0
         timeout = self._gateway.settings.call_timeout
@@ -294,7 +308,7 @@ class HBaseWriter:
             words = [{"name": column.name, "type": _TYPE_NAMES[column.type]} for column in columns]
             told: Mode | None = None
             for batch, keys, mode in batches:
-                self._lock.check()
+                self._check_locks()
                 if mode != told:
                     channel.table(name, words, mode=mode)
                     told = mode
@@ -346,7 +360,10 @@ def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[st
     for kind, path in paths.items():
         top, _, field = path.partition(".")
         stamp = stamps[columns[kind]].combine_chunks()
-        if top in alerts.column_names:
+        if not field:
+            place = alerts.schema.get_field_index(top)
+            alerts = alerts.append_column(top, stamp) if place < 0 else alerts.set_column(place, top, stamp)
+        elif top in alerts.column_names:
             own = alerts[top].combine_chunks()
             beside = own.type if pa.types.is_struct(own.type) else ()
             fields = {each.name: pc.struct_field(own, [each.name]) for each in beside} | {field: stamp}
@@ -358,9 +375,9 @@ def _with_stamps(alerts: pa.Table, paths: Mapping[str, str], columns: Mapping[st
     return alerts
 
 
-def _nights(times: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
-    """Return the UTC date of Julian dates, shape (n,); for invalid values a date far away."""
-    days: npt.NDArray[np.datetime64] = np.floor(np.clip(times - 2_440_587.5, -1e9, 1e9)).astype("datetime64[D]")
+def _nights(times: npt.NDArray[np.float64], time_format: str) -> npt.NDArray[np.datetime64]:
+    """Return the dates of JD or MJD, shape (n,); for invalid values a date far away."""
+    days: npt.NDArray[np.datetime64] = np.floor(np.clip(times - UNIX_EPOCH[time_format], -1e9, 1e9)).astype("datetime64[D]")
     return days
 
 
