@@ -26,7 +26,7 @@ from flight_server.protocol.callers import Caller
 from flight_server.protocol.ticket_json import parse_ticket
 from flight_server.storage.embedded import EmbeddedStore
 
-__all__ = ["Sizes", "bench_embedded"]
+__all__ = ["BULK_GOAL", "SINGLE_GOAL", "Sizes", "against_bare", "bench_embedded"]
 
 SINGLE_GOAL, BULK_GOAL, INGESTS_GOAL = 1.5, 1.3, 2.0
 FEW = ("i:jd", "i:fid", "i:magpsf")
@@ -189,6 +189,11 @@ def _cold(folder: Path, sizes: Sizes) -> Iterator[Line]:
     yield fact("cold page cache: start to ready line", cached, np.array(starts))
     yield fact("cold page cache: first answer (one object)", "", np.array(firsts))
     yield fact("cold page cache: second answer (another object)", "", np.array(seconds))
+
+
+def against_bare(tickets: Sequence[bytes], real: Served, bare: Served, again: int = 1) -> tuple[Times, Times]:
+    """Compare the answers to some tickets with the recorded ones of a bare server; a part of them warms both up."""
+    return _sides(tickets, real, bare, repeat=again, warm=min(len(tickets), WARM_REQUESTS // 10))
 
 
 def _sides(tickets: Sequence[bytes], real: Served, bare: Served, *, repeat: int, warm: int) -> tuple[Times, Times]:

@@ -29,6 +29,7 @@ from hbase.report import INCUMBENT, Measured, cpu_table, hbase_table
 from measure import Line, table
 from queries import bench_queries
 from rows import bench_rows, grown_table
+from rubin import bench_rubin
 
 WORK = Path(".alertflight/bench")
 SINGLE, QUICK_SINGLE = 600, 60
@@ -69,9 +70,10 @@ ROUNDS = click.option(
 @click.option("--objects", type=click.IntRange(100), default=20_000, show_default=True, help="Of the store, 25 alerts each.")
 @click.option("--quick", is_flag=True, help="A small store and few repetitions: only checks that everything works.")
 @click.option("--profile", is_flag=True, help="Also show where the time goes.")
+@click.option("--survey", type=click.Choice(["ztf", "rubin"]), default="ztf", show_default=True, help="Whose alerts.")
 @_common
 def embedded(  # noqa: PLR0917  (click passes its options by name)
-    objects: int, quick: bool, profile: bool, work: Path, json_: Path | None, repeat: int | None
+    objects: int, quick: bool, profile: bool, survey: str, work: Path, json_: Path | None, repeat: int | None
 ) -> None:
     """Measure the embedded store against the bare server; missed goals are marked, the exit code stays 0."""
     single = repeat or (QUICK_SINGLE if quick else SINGLE)
@@ -84,7 +86,7 @@ def embedded(  # noqa: PLR0917  (click passes its options by name)
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     lines, texts = [], []
-    for found in bench_embedded(work, sizes, profile=profile):
+    for found in bench_embedded(work, sizes, profile=profile) if survey == "ztf" else bench_rubin(work, single):
         if isinstance(found, Line):
             lines.append(found)
             click.echo(f"  {found.name}", err=True)
@@ -214,7 +216,7 @@ def cutouts(cluster: Path | None, most_rounds: int, quick: bool, json_: Path | N
 @click.option(
     "--alerts",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("sample_data"),
+    default=Path("sample_data/ztf"),
     show_default=True,
     help="Folder of alert files whose cutouts are decoded.",
 )

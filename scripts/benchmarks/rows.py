@@ -20,6 +20,7 @@ from memory import rss_anon
 from processes import Served, bare_server, real_server
 from store import ALERTS_EACH, build_one, opened, wide_columns
 
+from flight_server.simulate.recipes import load_recipes
 from flight_server.simulate.sky import object_names
 
 __all__ = ["Grown", "bench_rows", "grown_table"]
@@ -143,7 +144,7 @@ def _tickets(store: Path, size: int, repeat: int) -> list[bytes]:
     archive, held = opened(store)
     columns = wide_columns(archive)
     held.close()
-    names = object_names(size // ALERTS_EACH)
+    names = object_names(load_recipes()["ztf"].names, size // ALERTS_EACH)
     chosen = np.random.default_rng(3).integers(0, len(names), repeat).tolist()
     return [json.dumps({"table": "ztf", "ids": [names[place].as_py()], "columns": columns}).encode() for place in chosen]
 

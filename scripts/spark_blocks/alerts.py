@@ -13,7 +13,7 @@ from spark_blocks.replacing import KINDS, real_stamps, repeated, with_columns, w
 
 __all__ = ["ztf_alerts"]
 
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_data" / "ztf"
 FIRST_CANDID = 1_411_281_490_115_010_000
 FIRST_JD = 2_459_000.5
 LETTERS = 7

@@ -15,6 +15,7 @@ from measure import Times, compare
 from processes import Served
 
 from flight_server.execution.digests import Digest
+from flight_server.simulate.recipes import load_recipes
 from flight_server.simulate.sky import object_names
 
 __all__ = ["COLUMNS", "LAYOUTS", "Set", "against_bare", "draw", "plan"]
@@ -42,7 +43,7 @@ class Set:
 
 def draw(served: Served, objects: int) -> list[Set]:
     """Return all objects of a store in both orders, planned by the server."""
-    ordered = sorted(object_names(objects).to_pylist())
+    ordered = sorted(object_names(load_recipes()["ztf"].names, objects).to_pylist())
     places = np.random.default_rng(SEED).permutation(objects).tolist()
     lists = (ordered, [ordered[place] for place in places])
     return [
