@@ -20,7 +20,7 @@ def test_every_packaged_column_has_a_known_type_and_meaning():
         assert words["description"], name
         assert words["origin"] in {"survey", "broker", "derived"}, name
         assert CATALOGUE.known[survey][name].type == TYPES[words["type"]], name
-        assert name.partition(":")[0] in {"i", "d", "v", "b", "basic", "class"}, name
+        assert name.partition(":")[0] in {"i", "d", "r", "f", "v", "b", "basic", "class"}, name
 
 
 def test_ztf_has_the_108_fields_of_the_survey_and_the_stamps():

@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_printed_example_can_be_pasted(data: Path) -> None:
     with serving([COMMAND, "serve", "--port", "0", "--data", data]) as running:
-        assert "serving 108 alerts" in running.printed
+        assert "serving 108 rows of ztf" in running.printed
         said = run_example(running.printed)
     assert "i:magpsf" in said
     assert said.count("\n") == 22
@@ -72,7 +72,7 @@ def test_settings_come_from_file_and_environment(tmp_path: Path) -> None:
     config = tmp_path / "config.yml"
     config.write_text(f"data: {tmp_path / 'from-file'}\nserver: {{port: 1}}\n")
     with serving([COMMAND, "serve", "--config", config], {"ALERTFLIGHT_SERVER__PORT": "0"}) as running:
-        assert f"serving 0 alerts from {tmp_path / 'from-file'}" in running.printed
+        assert f"serving no rows from {tmp_path / 'from-file'}" in running.printed
     config.write_text("servr: {port: 1}\n")
     done = subprocess.run([COMMAND, "serve", "--config", config], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -95,7 +95,7 @@ def test_scripts_run_sets_up_everything_in_a_fresh_checkout(tmp_path: Path) -> N
     for start in ("first", "second"):
         with serving(["./scripts/run", "--port", "0"], environment, checkout) as running:
             assert ("installing" in running.printed) == (start == "first")
-            assert "serving 108 alerts" in running.printed
+            assert "serving 108 rows of ztf" in running.printed
             assert "i:magpsf" in run_example(running.printed, checkout / ".venv" / "bin" / "python")
     assert (home / "data" / "alertflight" / "manifest.sqlite").exists()
 

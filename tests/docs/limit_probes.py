@@ -17,9 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
-import pyarrow.parquet as pq
 import pytest
-from alert_data import ROOT, SHARED, alert_files
+from alert_data import ROOT, RUBIN
 from archives import ask
 from click.testing import CliRunner, Result
 from processes import COMMAND, children
@@ -128,53 +127,13 @@ def listening(process: int) -> set[int]:
     return ports
 
 
-def rubin(served: Served) -> None:
-    files = alert_files(SHARED / "lsst") if (SHARED / "lsst").is_dir() else [like_rubin(served.folder)]
-    done = run("ingest", *files, "--data", served.folder / "rubin")
-    assert done.exit_code == 1
-    assert done.stderr.count("the alerts are not of a known survey") == len(files) > 0
-    assert "0 alerts of 0 files" in done.stdout
-    for table in ("rubin.diaObject", "rubin.diaSource_static", "lsst", "rubin"):
-        assert ticket_refusal(served, table=table) == "unknown_table"
-    alerts = pq.read_table(next(file for file in files if file.suffix == ".parquet"))
-    for survey in ("rubin", "lsst"):
-        assert upload_refusal(served, {"survey": survey}, alerts) == "bad_value"
-        simulates_no(served, survey)
-    with fl.connect(served.url) as client:
-        assert action(client, "server-info")["surveys"] == ["ztf"]
-
-
-def like_rubin(folder: Path) -> Path:
-    """Write a file in the form of Rubin's alerts."""
-    source = {
-        "diaSourceId": 2,
-        "diaObjectId": 1,
-        "midpointMjdTai": 61_000.5,
-        "ra": 285.0,
-        "dec": 43.0,
-        "band": "g",
-        "psfFlux": 1e3,
-    }
-    alert = {"diaSourceId": 2, "observation_reason": "science", "diaSource": source, "prvDiaSources": [source]}
-    alert |= {
-        "diaObject": {"diaObjectId": 1, "ra": 285.0, "dec": 43.0},
-        "cutoutScience": b"SIMPLE",
-        "lsst_schema_version": "lsst.v10_0",
-    }
-    file = folder / "part-0.parquet"
-    pq.write_table(pa.Table.from_pylist([alert]), file)
-    return file
-
-
-def simulates_no(served: Served, survey: str = "rubin") -> None:
-    out = served.folder / "simulated"
-    refuses("simulate", "--survey", survey, "--objects", "1", "--out", out, because="is not 'ztf'")
-    assert not out.exists()
-
-
-def rubins_fields(served: Served) -> None:
-    for field, value in {"tag": "extragalactic", "forced": True}.items():
-        assert ticket_refusal(served, **{field: value}) == "not_supported"
+def statistics_of_one_survey(served: Served) -> None:
+    store = served.folder / "store"
+    assert run("ingest", RUBIN, "--data", store).exit_code == 0
+    assert run("statistics", "--data", store).exit_code == 0
+    tables = run("tables", "--data", store).stdout
+    (line,) = (line for line in tables.splitlines() if line.startswith("rubin.statistics"))
+    assert line.split()[1] == "0"
 
 
 def authentication(served: Served) -> None:

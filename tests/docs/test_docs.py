@@ -40,6 +40,7 @@ from flight_client import Answer, Archive
 from flight_client.profiles import WORDS, find_profile
 from flight_server.catalog.columns import TYPES, Column
 from flight_server.catalog.declarations import (
+    Added,
     AlertLayout,
     BlockLayout,
     Condition,
@@ -49,7 +50,7 @@ from flight_server.catalog.declarations import (
     Points,
     Selection,
     Table,
-    UpperLimits,
+    Tag,
     parse_survey,
 )
 from flight_server.cli.app import main
@@ -57,7 +58,6 @@ from flight_server.flight.actions import ACTIONS
 from flight_server.protocol.errors import TRANSPORT
 from flight_server.protocol.query import CUTOUT_KINDS
 from flight_server.protocol.ticket_fields import FIELD_TYPES
-from flight_server.protocol.ticket_json import NOT_YET
 from flight_server.settings import load_settings
 from flight_server.settings.resources import load_folder, load_resource
 from flight_server.storage.hbase.requests import NAMED_MOST
@@ -124,7 +124,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     alertflight = str(Path(sys.executable).with_name("alertflight"))
     # a page uploads what is there already
     given = environment(home) | {"ALERTFLIGHT_INGEST__DO_PUT": "allow"}
-    subprocess.run([alertflight, "ingest", "sample_data", "--data", store], cwd=ROOT, env=given, check=True)
+    for words in (["sample_data/ztf"], ["--history", "sample_data/rubin"]):  # as scripts/run does
+        subprocess.run([alertflight, "ingest", *words, "--data", store], cwd=ROOT, env=given, check=True)
     command = [alertflight, "serve", "--port", "0", "--data", store]
     with (home / "serve.log").open("w") as log:
         process = subprocess.Popen(command, cwd=home, env=given, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -242,7 +243,7 @@ def _named(page: Path) -> set[str]:
 
 def test_the_ticket_reference_names_every_field_and_error_code() -> None:
     named = _named(REFERENCE / "ticket.md")
-    assert {*FIELD_TYPES, *NOT_YET, *CUTOUT_KINDS} <= named
+    assert {*FIELD_TYPES, *CUTOUT_KINDS} <= named
     assert set(TRANSPORT) <= named
     assert set(ACTIONS) <= named
 
@@ -303,7 +304,7 @@ def test_the_client_reference_names_everything_public() -> None:
 
 
 def test_the_table_reference_names_every_word_and_table() -> None:
-    classes = (Table, AlertLayout, BlockLayout, Family, Nested, UpperLimits, Points, Pixels, Selection, Column)
+    classes = (Table, AlertLayout, BlockLayout, Family, Nested, Added, Points, Pixels, Selection, Tag, Column)
     words = {name for cls in classes for name in cls.__annotations__} - {"block"} | {"blocks"}
     words |= set(Condition.__annotations__) - {"equal", "among"} | {"is", "in", "not", "either"}
     words |= {"survey", "alerts", "tables"}

@@ -54,7 +54,7 @@ def test_an_upload_leaves_what_an_ingest_of_the_same_rows_leaves(
         report = ingested.ingest(file)
         alerts = pq.ParquetFile(file).read()
         answer = put(client, alerts.to_batches(max_chunksize=size), alerts.schema)
-        assert answer == {"alerts": len(alerts), "rows": report.rows, "sharing": [], "rounded": {}}
+        assert answer == {"alerts": len(alerts), "rows": report.rows, "sharing": [], "rounded": {}, "unplaced": []}
     other = serve(ingested)
     assert contents(client, report.rows) == contents(other, report.rows)
     assert stamped(client) == stamped(other)

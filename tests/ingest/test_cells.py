@@ -7,7 +7,8 @@ from flight_server.catalog.declarations import load_surveys
 from flight_server.ingest.cells import cell_types, flatten, version_text
 from flight_server.protocol.errors import BadValue
 
-LAYOUT = load_surveys()["ztf"].alerts
+SURVEY = load_surveys()["ztf"]
+LAYOUT = SURVEY.alerts
 NAN = float("nan")
 VERSIONS = st.none() | st.lists(st.integers(0, 120), min_size=1, max_size=4)
 
@@ -49,7 +50,7 @@ def flat(table):
 
 
 def lists(cells):
-    return {name: column.to_pylist() for name, column in cells.columns.items()}
+    return {name: column.to_pylist() for name, column in cells.of(SURVEY.alert_table).items()}
 
 
 def test_an_alert_becomes_cells_of_its_families():
@@ -64,10 +65,10 @@ def test_an_alert_becomes_cells_of_its_families():
         "i:schemavsn": ["3.3"] * 3,
         "i:fink_broker_version": ["3.9", "3.10", None],
         "d:cdsxmatch": ["Unknown", None, "SN"],
-    } | ({"i:candid": [1, 2, 3]} if "i:candid" in cells.columns else {})
+    } | ({"i:candid": [1, 2, 3]} if "i:candid" in cells.structs["candidate"] else {})
     texts = cells.version.to_pylist()
     assert texts[2] < texts[0] < texts[1]
-    assert cells.history is None
+    assert cells.histories == {}
 
 
 def test_maps_and_structs_give_the_same_cells():
@@ -119,7 +120,7 @@ def test_chunks_and_slices_change_nothing():
     cut = pa.concat_tables([table.slice(0, 1), table.slice(1)])
     assert lists(flat(cut)) == lists(flat(table))
     assert lists(flat(table.slice(1))) == {name: values[1:] for name, values in lists(flat(table)).items()}
-    assert flat(table.slice(1)).history.to_pylist() == [None, []]
+    assert flat(table.slice(1)).histories["prv_candidates"].to_pylist() == [None, []]
 
 
 def test_stamps_are_taken_by_their_path():

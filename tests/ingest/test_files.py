@@ -100,7 +100,7 @@ def test_files_are_told_apart_by_content_and_folders_searched(open_store: Store,
 
 def test_a_file_of_another_survey_is_refused(open_store: Store, tmp_path: Path) -> None:
     file = tmp_path / "other.parquet"
-    pq.write_table(pa.table({"diaSourceId": [1], "diaSource": [{"ra": 1.0}]}), file)
+    pq.write_table(pa.table({"sourceId": [1], "source": [{"ra": 1.0}]}), file)
     report = open_store().ingest(file)
     assert "known survey" in report.failures[file]
 

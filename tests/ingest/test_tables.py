@@ -56,7 +56,7 @@ def cells(histories):
     columns = {"i:objectId": pa.array([f"ZTF{k}" for k in range(n)]), "i:jd": pa.array([2459000.5] * n)}
     # a history that was sliced has offsets of its own
     history = pa.array([[{"jd": -1.0}], *histories], pa.list_(POINT)).slice(1)
-    return Cells(columns, {}, pa.array([f"v{k}" for k in range(n)], pa.string()), history)
+    return Cells(columns, {}, pa.array([f"v{k}" for k in range(n)], pa.string()), {"prv_candidates": history})
 
 
 def history_rows(histories):
@@ -114,7 +114,7 @@ def test_cells_that_a_history_lacks_are_typed_nulls():
 
 
 def test_alerts_without_any_history_give_their_own_rows_only():
-    plain = Cells({"i:objectId": pa.array(["a"]), "i:jd": pa.array([2459001.5])}, {}, pa.array(["v"]), None)
+    plain = Cells({"i:objectId": pa.array(["a"]), "i:jd": pa.array([2459001.5])}, {}, pa.array(["v"]), {})
     ((table, rows),) = table_rows(SURVEY, load_catalog(), plain)
     assert (table.name, rows.to_pylist()) == ("ztf", [{"i:objectId": "a", "i:jd": 2459001.5, VERSION: "v"}])
 
@@ -127,7 +127,7 @@ def test_alerts_with_any_stamp_get_a_row_of_stamps():
         "i:fid": pa.array([1, 1, 1]),
     }
     stamps = {"Science": pa.array([b"x", None, None]), "Template": pa.array([None, None, b"y"])}
-    found = {t.name: r for t, r in table_rows(SURVEY, load_catalog(), Cells(columns, stamps, pa.array(["v"] * 3), None))}
+    found = {t.name: r for t, r in table_rows(SURVEY, load_catalog(), Cells(columns, stamps, pa.array(["v"] * 3), {}))}
     rows = found["ztf.cutouts"]
     assert rows["i:candid"].to_pylist() == [1, 3]
     assert rows["b:cutoutScience_stampData"].to_pylist() == [b"x", None]

@@ -14,9 +14,8 @@ from flight_server.protocol.ticket_json import parse_ticket
 
 BASE = {"table": "ztf", "ids": ["ZTF20abfcszi"]}
 LARGEST = 2**63 - 1
-NOT_YET = ["tag", "forced"]
 FIELDS = ["table", "ids", "all", "columns", "cutouts", "cutout_format", "upper_limits", "start", "stop", "limit", "compression"]
-FIELDS += ["as_of", "resume_after", "digest", "max_message_bytes", "layout", "key_range", "plan", *NOT_YET]
+FIELDS += ["as_of", "resume_after", "digest", "max_message_bytes", "layout", "key_range", "plan", "tag", "forced"]
 FIELDS += ["cone", "class", "sso", "tracklet", "name", "night", "skymap", "limit_objects"]
 
 
@@ -119,12 +118,6 @@ def test_a_value_is_refused_by_its_name(field, value):
     offered = [value, *value] if isinstance(value, list) else [value]
     texts = [json.dumps(item) for item in offered] + [item for item in offered if isinstance(item, str)]
     assert any(text.startswith(error.value.rstrip("…")) for text in texts)
-
-
-@pytest.mark.parametrize("field", NOT_YET)
-def test_what_is_not_answered_yet_is_not_supported(field):
-    error = refused(BASE | {field: "nested"})
-    assert (error.code, error.field) == ("not_supported", field)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_ticket_refuses_the_same_with_the_same_forms(field, value):
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("scale", ["tai", None])
+@pytest.mark.parametrize("scale", ["tt", None])
 @pytest.mark.parametrize("date", ["2020-08-31", 20200831, 1598864864996])
 def test_dates_are_not_taken_for_another_scale(scale, date):
     with pytest.raises(NotSupported) as caught:

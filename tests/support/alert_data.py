@@ -8,7 +8,7 @@ from pathlib import Path
 from depth import is_thorough
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "sample_data"
+SAMPLES = ROOT / "sample_data" / "ztf"
 SHARED = ROOT.parent / "shared" / "data"
 GOLDEN = SHARED / "golden" / "ztf_input_cells.json.gz"
 
@@ -32,3 +32,13 @@ def swept_folder() -> Path:
 @cache
 def swept_files() -> list[Path]:
     return alert_files(swept_folder())
+
+
+RUBIN = next((ROOT / "sample_data" / "rubin").glob("*.parquet"))  # four alerts of Rubin, one of the solar system
+
+
+@cache
+def rubin_files() -> list[Path]:
+    """Return all available alerts of Rubin: the sample, or the larger set next to the repository."""
+    whole = SHARED / "lsst"
+    return alert_files(whole) if whole.is_dir() else [RUBIN]

@@ -31,8 +31,8 @@ class Opened:
     settings: Settings
     reports: list[IngestReport] = field(default_factory=list)
 
-    def ingest(self, *paths: Path) -> IngestReport:
-        self.reports.append(ingest(self.store, load_catalog(), paths))
+    def ingest(self, *paths: Path, history: bool = False) -> IngestReport:
+        self.reports.append(ingest(self.store, load_catalog(), paths, history=history))
         return self.reports[-1]
 
 

@@ -51,7 +51,7 @@ def write_tables(admin: ClusterAdmin, hdfs: str, prefix: str, opened: Opened) ->
     _write_blocks(hdfs, blocks, sorted((opened.settings.folder / "blocks").glob("*.parquet")))
     view = opened.store.view()
     catalog = load_catalog().with_stored(view.columns)
-    tables = list(catalog.tables.values())
+    tables = list(catalog.surveys["ztf"].tables.values())
     for families in {table.families for table in tables}:
         names = [prefix + table.name for table in tables if table.families == families]
         admin.create(*names, families=(*families, "a"))

@@ -20,6 +20,7 @@ from flight_server.settings import Settings
 from flight_server.storage.hbase import HBaseStore
 from flight_server.storage.hbase.table_names import table_names
 
+TABLES = load_catalog().surveys["ztf"].tables  # other surveys' are made by the ingests that bring their alerts
 MADE_TOGETHER = 2  # sets of tables: a table takes most of a second alone, and a small part of it among many
 
 
@@ -89,7 +90,7 @@ class HBaseStores:
 
     def _emptied(self) -> list[str]:
         found, self._used = self._used, []
-        self.admin.empty(*(prefix + name for prefix in found for name in load_catalog().tables))
+        self.admin.empty(*(prefix + name for prefix in found for name in TABLES))
         hdfs = hdfs_native.Client(self.cluster.hdfs)
         for prefix in found:
             with contextlib.suppress(FileNotFoundError):
@@ -98,7 +99,7 @@ class HBaseStores:
 
     def _made(self) -> list[str]:
         found = [self.prefix() for _ in range(MADE_TOGETHER)]
-        tables = load_catalog().tables.values()
+        tables = TABLES.values()
         for families in {table.families for table in tables}:
             names = [table.name for table in tables if table.families == families]
             self.admin.create(*(prefix + name for prefix in found for name in names), families=families)

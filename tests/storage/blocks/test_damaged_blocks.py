@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alert_data import NIGHT
-from block_answers import KINDS, Block, load, reader
+from block_answers import KINDS, ZTF, Block, load, reader
 
 from flight_server.storage.blocks.compact import CompactReader
 from flight_server.storage.blocks.output import write_block
@@ -22,7 +22,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Block:
     """A block with checksums that consists mostly of cutout pages and their index."""
     path = tmp_path_factory.mktemp("whole") / "block.parquet"
     rows = pq.ParquetFile(NIGHT).read().select(["objectId", "candid", *(f"cutout{kind}" for kind in KINDS)])
-    write_block(path, rows)
+    write_block(path, rows, ZTF)
     return load(path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from block_answers import KINDS, Block, load, reader, some_rows
+from block_answers import KINDS, ZTF, Block, load, reader, some_rows
 from spark_files import RUBIN_FILES, Writing, rubin_alerts, write_blocks, ztf_alerts
 from spark_files import Block as SparkBlock
 
@@ -128,7 +128,7 @@ def test_nulls(alerts: pa.Table, tmp_path: Path, way: dict[str, Any]) -> None:
 
 def test_blocks_that_ingest_writes(alerts: pa.Table, tmp_path: Path) -> None:
     for name, compression in (("a", "none"), ("b", "snappy")):
-        write_block(tmp_path / f"{name}.parquet", alerts, compression)
+        write_block(tmp_path / f"{name}.parquet", alerts, ZTF, compression)
         check(load(tmp_path / f"{name}.parquet"), ROWS)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from block_answers import KINDS, Block, load
+from block_answers import KINDS, ZTF, Block, load
 
 from flight_server.storage.blocks import BlockCutouts, LocalFiles, columns
 from flight_server.storage.blocks.files import BlockFile
@@ -62,9 +62,9 @@ def block(folder: Path, name: str) -> Block:
     """Write a block of cutouts of 2 kB each, which differ."""
     stamps = [[{"stampData": bytes([number % 251, len(kind)]) * 1000} for number in range(ROWS)] for kind in KINDS]
     cells = [pa.array([f"ZTF{number}" for number in range(ROWS)]), pa.array(range(ROWS), pa.int64())]
-    schema = block_schema(KINDS)
+    schema = block_schema(ZTF)
     cells += [pa.array(some, schema.field(f"cutout{kind}").type) for kind, some in zip(KINDS, stamps, strict=True)]
-    write_block(folder / f"{name}.parquet", pa.Table.from_arrays(cells, schema=schema))
+    write_block(folder / f"{name}.parquet", pa.Table.from_arrays(cells, schema=schema), ZTF)
     return load(folder / f"{name}.parquet")
 
 

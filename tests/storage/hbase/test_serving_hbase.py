@@ -82,7 +82,7 @@ def test_tables_that_an_installation_lacks_are_no_failures(ingested: Any, tmp_pa
     assert "2 absent" in done.stdout, "the upper limits of alerts need the table too"
     assert [line.split()[:4] for line in done.stdout.splitlines() if "  failed  " in line] == []
     assert done.returncode == 0
-    settings["hbase"] |= {"prefix": "wrong-", "tables": {}}
+    settings["hbase"] |= {"prefix": "wrong-", "tables": {SHARED: f"wrong-{SHARED}"}}
     config.write_text(json.dumps(settings))
     done = subprocess.run([COMMAND, "check", "--config", config], capture_output=True, text=True, check=False)
     assert done.returncode == 1, "an installation without any table is no installation"
