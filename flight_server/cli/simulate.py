@@ -38,6 +38,7 @@ def _named(_context: click.Context, _option: click.Parameter, value: tuple[str, 
     "--name", "named", multiple=True, callback=_named, metavar="NAME:ALERTS", help="Another object with this name; repeatable."
 )
 @click.option("--stamps", is_flag=True, help="Include cutouts: rotated and mirrored real ones.")
+@click.option("--no-histories", is_flag=True, help="Leave out the histories of alerts.")
 @click.option(
     "--format", "format_", type=click.Choice(["parquet", "avro"]), default="parquet", show_default=True, help="File format."
 )
@@ -53,6 +54,7 @@ def simulate(
     seed: int,
     named: dict[str, int],
     stamps: bool,
+    no_histories: bool,
     format_: str,
     like: Path | None,
     out: Path,
@@ -69,6 +71,7 @@ def simulate(
             alerts_each=alerts,
             named=named,
             stamps=stamps,
+            histories=not no_histories,
             avro=format_ == "avro",
             like=like,
             progress=bar.update,

@@ -61,6 +61,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The lists of earlier points, by name.
     night_number
         The number of the first night, where alerts number them.
+    file_alerts
+        The alerts of a file, with and without cutouts: about as many as in those of the broker, and no more than fit into
+        memory.
     """
 
     survey: str
@@ -72,6 +75,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bands: tuple[str | int, ...]
     values: Mapping[str, tuple[str, ...]]
     histories: Mapping[str, History]
+    file_alerts: tuple[int, int]
     night_number: int = 0
 
 

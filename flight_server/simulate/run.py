@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +21,6 @@ from flight_server.simulate.templates import held_stamps, load_template, stamp_v
 
 __all__ = ["simulate"]
 
-FILE_ALERTS = {True: 3_000, False: 50_000}  # with and without cutouts: about as many as in broker files
-
 
 def simulate(
     out: Path,
@@ -34,6 +32,7 @@ def simulate(
     alerts_each: int = 25,
     named: dict[str, int] | None = None,
     stamps: bool = False,
+    histories: bool = True,
     avro: bool = False,
     like: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
@@ -54,6 +53,8 @@ def simulate(
         Additional objects by name, with the number of their alerts.
     stamps
         Whether alerts have cutouts, drawn from rotated and mirrored real ones.
+    histories
+        Whether alerts have the histories of real ones.
     avro
         Whether to write Avro instead of Parquet.
     like
@@ -76,16 +77,29 @@ def simulate(
         for path in paths
         if path.partition(".")[0] in template.column_names
     }
+    if not histories:
+        template = _without(template, recipe.histories)
+    most = recipe.file_alerts[0 if stamps else 1]
     bounds = np.searchsorted(sky.night, np.arange(nights + 1))
     for night in range(nights):
         folder = _folder(out, recipe.night, night)
-        for part, first in enumerate(range(bounds[night], bounds[night + 1], FILE_ALERTS[stamps])):
-            chosen = slice(int(first), int(min(first + FILE_ALERTS[stamps], bounds[night + 1])))
+        for part, first in enumerate(range(bounds[night], bounds[night + 1], most)):
+            chosen = slice(int(first), int(min(first + most, bounds[night + 1])))
             alerts = make_alerts(recipe, sky, chosen, template, pools, random=random)
             folder.mkdir(parents=True, exist_ok=True)
             (_write_avro if avro else _write_parquet)(folder / f"part-{part:05d}", alerts)
             progress(len(alerts))
     return len(sky.time)
+
+
+def _without(template: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Return alerts with empty histories."""
+    for name in names:
+        place = template.schema.get_field_index(name)
+        if place >= 0:
+            kind = template.schema.field(place).type
+            template = template.set_column(place, template.schema.field(place), pa.array([[]] * len(template), kind))
+    return template
 
 
 def _folder(out: Path, nights: Night, number: int) -> Path:

@@ -27,7 +27,7 @@ __all__ = ["bench_rubin"]
 TABLE = load_surveys()["rubin"].alert_table.name
 OBJECTS, EACH, NIGHTS, SEED = 2000, 10, 30, 4
 LONG, LONG_ALERTS = 170_028_528_328_769_656, 500
-HISTORIES = 40  # alerts whose histories are ingested, of about 500 points each
+HISTORIES = 400  # alerts whose histories are ingested, of about 700 points each
 CONE_GOAL = 5.0
 LIGHT_CURVE = ("r:midpointMjdTai", "r:band", "r:psfFlux", "r:psfFluxErr")
 BULK_TICKETS = 5
@@ -81,7 +81,19 @@ def _built(work: Path) -> tuple[Path, str]:
     for folder in (alerts, few, unfinished, store):
         shutil.rmtree(folder, ignore_errors=True)
     words = ("--survey", "rubin", "--nights", NIGHTS, "--seed", SEED)
-    run("simulate", *words, "--objects", OBJECTS, "--alerts", EACH, "--name", f"{LONG}:{LONG_ALERTS}", "--out", alerts)
+    run(
+        "simulate",
+        *words,
+        "--objects",
+        OBJECTS,
+        "--alerts",
+        EACH,
+        "--name",
+        f"{LONG}:{LONG_ALERTS}",
+        "--no-histories",
+        "--out",
+        alerts,
+    )
     run("ingest", alerts, "--data", unfinished)
     run("simulate", *words[:4], "--seed", SEED + 1, "--objects", HISTORIES, "--alerts", 1, "--out", few)
     names = ("prvDiaSources", "prvDiaForcedSources")

@@ -55,6 +55,14 @@ def test_packets_are_as_large_as_real_ones(simulated: Path) -> None:
     assert 0.3 < made.nbytes / len(made) / (real.nbytes / len(real)) < 3
 
 
+def test_histories_can_be_left_out(tmp_path: Path) -> None:
+    simulate(tmp_path / "alerts", survey="rubin", objects=2, alerts_each=2, nights=1, seed=5, histories=False)
+    archive = open_embedded(tmp_path / "store")
+    assert archive.ingest(tmp_path / "alerts", history=True).rows[MAIN] == 4
+    assert len(whole(archive, "rubin.fp")) == 0
+    archive.store.close()
+
+
 def test_avro_and_parquet_give_the_same_rows(tmp_path: Path) -> None:
     archives = []
     for number, avro in enumerate((False, True)):
