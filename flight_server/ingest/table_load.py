@@ -22,6 +22,7 @@ from flight_server.ingest.cells import ROW_LABELS
 from flight_server.ingest.combined_columns import combine
 from flight_server.ingest.loaded_files import Records, read_records
 from flight_server.ingest.plain_form import plain_table
+from flight_server.ingest.tables import with_made
 from flight_server.protocol.errors import AlertflightError, BadValue, NotSupported, UnknownColumn
 from flight_server.storage.protocols import VERSION, RowStore, RowView, RowWriter
 from flight_server.storage.row_keys import check_keys, keys_of_parts
@@ -79,6 +80,7 @@ def load(store: RowStore, catalog: Catalog, name: str, paths: Iterable[Path]) ->
         remarks = tuple(remark for _, _, some in read for remark in some)
         types = _types(table, known, view, [part for _, part in parts])
         rows = pa.concat_tables([_typed(path, part, types) for path, part in parts], promote_options="default")
+        rows = with_made(table, known, rows)
         return LoadReport(len(parts), len(rows), _put(writer, view, known, table, rows), rounded, remarks)
 
 

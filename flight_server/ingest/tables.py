@@ -22,7 +22,16 @@ from flight_server.protocol.errors import BadValue
 from flight_server.storage.protocols import ALERT, VERSION
 from flight_server.storage.row_keys import made_cells
 
-__all__ = ["computed_columns", "computed_from", "history_fields", "meets", "point_types", "table_rows", "unplaced_alerts"]
+__all__ = [
+    "computed_columns",
+    "computed_from",
+    "history_fields",
+    "meets",
+    "point_types",
+    "table_rows",
+    "unplaced_alerts",
+    "with_made",
+]
 
 Columns = Mapping[str, pa.Array]
 
@@ -132,10 +141,10 @@ def _alert_rows(table: Table, catalog: Catalog, columns: Columns, version: pa.St
     if table.where is not None:
         meant = meets(table.where, _tested(table.where, table, catalog, columns, len(version)), len(version))
         rows = rows if meant.all() else rows.filter(pa.array(meant))
-    return _with_made(table, catalog, rows)
+    return with_made(table, catalog, rows)
 
 
-def _with_made(table: Table, catalog: Catalog, rows: pa.Table) -> pa.Table:
+def with_made(table: Table, catalog: Catalog, rows: pa.Table) -> pa.Table:
     """Return rows with the cells that repeat a part of their keys."""
     if not table.made:
         return rows
@@ -188,7 +197,7 @@ def _history_rows(
     if table.where:
         meant = meets(table.where, _tested(table.where, table, catalog, columns, len(points)), len(points))
     rows = pa.table({**{name: columns[name] for name in table.columns or names}, VERSION: cells.version.take(parents)})
-    rows = _with_made(table, catalog, rows.filter(pa.array(meant)))
+    rows = with_made(table, catalog, rows.filter(pa.array(meant)))
     if not table.if_last or every:
         return rows
     owner = parents.to_numpy()
@@ -226,7 +235,7 @@ def _points(survey: Survey, table: Table, declared: Points, catalog: Catalog, ce
     columns[declared.lacks] = pa.nulls(len(points), catalog.type_of(table, declared.lacks))
     # sorts before the version of any alert
     rows = pa.table({**columns, VERSION: pa.array([""] * len(points), pa.string())}).filter(pa.array(meant))
-    return _with_made(table, catalog, rows)
+    return with_made(table, catalog, rows)
 
 
 def _sure(values: pa.Array) -> pa.Array:
