@@ -93,6 +93,7 @@ NOT_RUN = {
     "alertflight tables --config fink.yml",
     "alertflight serve --config fink.yml",
     "./scripts/bench embedded",
+    "./scripts/bench embedded --survey rubin",
     "./scripts/bench rows --rows 10000000",
     "./scripts/bench hbase",
     "./scripts/bench hbase-columns",
