@@ -92,7 +92,7 @@ class Outages:
             if outage in self._present or self._is_closed:
                 return
             self._present[outage] = time.monotonic()
-            log.error("%s; needs of it are refused until it answers", outage.message)
+            log.error("%s; tickets that need it are refused until it does", outage.message)
             if not self._is_probing:
                 self._is_probing = True
                 threading.Thread(target=self._run, name="probe", daemon=True).start()

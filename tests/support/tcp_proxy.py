@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 
@@ -18,7 +19,7 @@ class Way:
     answers: bool
 
 
-class TcpProxy:
+class TcpProxy(ABC):
     """A proxy; each connection has two threads that carry bytes, one for each direction.
 
     Parameters
@@ -39,9 +40,9 @@ class TcpProxy:
         for one in (self._server, *self._open):
             shut(one)
 
+    @abstractmethod
     def _carry(self, way: Way) -> None:
         """Carry the bytes of one direction until one side ends."""
-        raise NotImplementedError
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
